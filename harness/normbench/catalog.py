@@ -1,0 +1,211 @@
+"""The catalogue: what norms, data sets, models and optimizers there are, by name.
+
+An entry names its code as ``"module:attribute"`` and is imported when it is first used, so
+that listing and validating need neither torch nor scikit-learn. A new component is one file
+and one line here; another package adds its own through the entry-point groups
+``normbench.norms``, ``normbench.datasets``, ``normbench.models`` and ``normbench.optimizers``,
+each pointing to an :class:`Entry`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Any
+
+from normbench.errors import UsageError
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a component: its default, its range and what it means."""
+
+    default: Scalar
+    doc: str
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component: where its code is, a line for people, its parameters and its traits."""
+
+    target: str
+    summary: str
+    params: Mapping[str, Param] = field(default_factory=dict)
+    traits: frozenset[str] = frozenset()
+
+    def load(self) -> Any:
+        """Import the component's code."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` most likely meant, if any is close."""
+    found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+class Catalog(Mapping[str, Entry]):
+    """Components of one kind by name, the built-in ones and those of other packages."""
+
+    def __init__(self, kind: str, built_in: Mapping[str, Entry]) -> None:
+        self.kind = kind
+        self._built_in = dict(built_in)
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        entries = dict(self._built_in)
+        for point in entry_points(group=f"normbench.{self.kind.replace(' ', '')}s"):
+            if point.name in entries:
+                raise UsageError(
+                    f"an installed package registers the {self.kind} {point.name!r}, which is "
+                    f"taken already (by {entries[point.name].target}); rename or uninstall it"
+                )
+            entry = point.load()
+            if not isinstance(entry, Entry):
+                raise UsageError(
+                    f"the entry point of the {self.kind} {point.name!r} must be a "
+                    f"normbench.catalog.Entry; received {type(entry).__name__} ({point.value})"
+                )
+            entries[point.name] = entry
+        return entries
+
+    def __getitem__(self, name: str) -> Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            close = nearest(name, self._entries)
+            hint = f"; did you mean {close!r}?" if close else "."
+            known = ", ".join(self._entries)
+            raise UsageError(f"unknown {self.kind} {name!r}{hint} Known: {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+_EPS = Param(1e-5, "added to the variance", above=0.0, at_most=1.0)
+_AFFINE = Param(True, "whether a scale and a shift are learned")
+
+#: The norm computes from other samples of the batch, so that it depends on the batch size and
+#: is evaluated with running, recomputed and batch statistics.
+BATCH_STATISTICS = "batch-statistics"
+#: A sample's output is the same whatever else is in the batch; the conformance suite holds it to it.
+BATCH_INDEPENDENT = "batch-independent"
+
+NORMS = Catalog(
+    "norm",
+    {
+        "none": Entry(
+            "normbench.norms.identity:build",
+            "no normalization: the baseline",
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "batch": Entry(
+            "normbench.norms.batch:build",
+            "batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(
+                    0.1, "weight of the new batch in the running statistics", above=0, at_most=1
+                ),
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "layer": Entry(
+            "normbench.norms.layer:build",
+            "layer norm over all of a sample's values, with a scale and a shift per element "
+            "(Ba et al. 2016, arXiv:1607.06450)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "group": Entry(
+            "normbench.norms.group:build",
+            "group norm (Wu & He 2018, arXiv:1803.08494)",
+            params={
+                "groups": Param(8, "channel groups; must divide the channels", at_least=1),
+                "eps": _EPS,
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "instance": Entry(
+            "normbench.norms.instance:build",
+            "instance norm (Ulyanov et al. 2016, arXiv:1607.08022), images only",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+    },
+)
+
+DATASETS = Catalog(
+    "data set",
+    {
+        "digits": Entry(
+            "normbench.datasets.digits:DIGITS",
+            "1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn",
+            params={
+                "items": Param(
+                    1797, "use this many of them (stratified)", at_least=50, at_most=1797
+                )
+            },
+        ),
+    },
+)
+
+MODELS = Catalog(
+    "model",
+    {
+        "mlp": Entry(
+            "normbench.models.mlp:layers",
+            "fully connected net with two hidden layers",
+            params={
+                "width": Param(64, "units of each hidden layer", at_least=1, at_most=65536),
+                "depth": Param(2, "hidden layers", at_least=1, at_most=64),
+            },
+        ),
+        "small-cnn": Entry(
+            "normbench.models.small_cnn:layers",
+            "two 3×3 convolutions and a linear classifier, for 8×8 images",
+            params={
+                "width": Param(16, "channels of the first convolution", at_least=1, at_most=4096)
+            },
+        ),
+    },
+)
+
+OPTIMIZERS = Catalog(
+    "optimizer",
+    {
+        "sgd": Entry(
+            "normbench.training.optimizers:sgd",
+            "stochastic gradient descent",
+            params={
+                "momentum": Param(0.9, "momentum", at_least=0.0, at_most=0.9999),
+                "weight_decay": Param(0.0, "L2 penalty on all parameters", at_least=0.0),
+            },
+        ),
+    },
+)

@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from normbench.protocol.study import Study
+
+ProtocolArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROTOCOL", help="A protocol file, or the name of a bundled one: quick, full."
+    ),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="AXIS=VALUES",
+        help="Only runs with these values, such as norm=batch,layer. May be repeated.",
+    ),
+]  # fmt: skip
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE",
+        help="Override the protocol, such as epochs=2 or experiment.NAME.batch_size=8. "
+        "May be repeated.",
+    ),
+]  # fmt: skip
+SeedsOption = Annotated[
+    int | None, typer.Option("--seeds", metavar="N", help="Use the seeds 0 to N-1 everywhere.")
+]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option("--results", metavar="DIR", help="The results folder [default: results/NAME]."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, metavar="N", help="Worker processes; 0 trains in this one."),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, mps, … auto takes an accelerator if any.")
+]
+
+
+def results_folder(study: Study, given: Path | None) -> Path:
+    """The results folder of a study."""
+    return given if given is not None else Path("results") / study.name
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` as the machine's accelerator or the CPU; others are checked to be there."""
+    from normbench.errors import UsageError
+    from normbench.training.group import default_device
+
+    found = default_device()
+    if device == "auto":
+        return found
+    if device != "cpu" and device.split(":")[0] != found:
+        raise UsageError(
+            f"--device {device} is not on this machine; it has cpu"
+            + (f" and {found}" if found != "cpu" else " alone")
+        )
+    return device

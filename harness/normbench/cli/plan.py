@@ -1,0 +1,95 @@
+"""``normbench plan``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from normbench.cli.options import (
+    DeviceOption,
+    OnlyOption,
+    ProtocolArgument,
+    ResultsOption,
+    SeedsOption,
+    SetOption,
+    WorkersOption,
+    resolve_device,
+    results_folder,
+)
+
+if TYPE_CHECKING:
+    from normbench.workflow import PlanSummary
+
+
+def plan(
+    protocol: ProtocolArgument,
+    only: OnlyOption = None,
+    overrides: SetOption = None,
+    seeds: SeedsOption = None,
+    results: ResultsOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate/--no-estimate", help="Time a few steps of each cell.")
+    ] = True,
+) -> None:
+    """Show what a PROTOCOL would run, without running it."""
+    from normbench.protocol.load import load_protocol
+    from normbench.results.store import Store
+
+    study = load_protocol(protocol, overrides or (), seeds)
+    store = Store(results_folder(study, results))
+    from normbench.workflow import default_workers, prepare_plan, summarise_plan
+
+    device = resolve_device(device)
+    count = default_workers(device) if workers is None else max(1, workers)
+    summary = summarise_plan(
+        prepare_plan(study), store, only or (), count, device, estimate=estimate
+    )
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
+    else:
+        _print(summary)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _print(summary: PlanSummary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("experiment", "varies", "cells", "seeds", "runs", "done", "undefined", "to run")
+    for row in summary.experiments:
+        done = row.get("finished", 0) + row.get("diverged", 0)
+        undefined = row.get("undefined", 0)
+        numbers = (row["cells"], row["seeds"], row["runs"], done, undefined)
+        to_run = row["runs"] - done - undefined
+        varies = " × ".join(row["varies"])
+        table.add_row(row["name"], varies, *(f"{n:,}" for n in (*numbers, to_run)))
+    console.print(table)
+    console.print(f"{summary.cells:,} cells, {summary.runs:,} runs; {summary.to_run:,} to run")
+    for cell in summary.undefined_cells:
+        console.print(
+            f"undefined: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "
+            f"{cell['reason']}",
+            highlight=False,
+        )
+    for text in summary.missing_data:
+        console.print(f"missing data: {text}", highlight=False)
+    if summary.estimated_seconds is not None:
+        console.print(
+            f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s)",
+            highlight=False,
+        )

@@ -1,0 +1,71 @@
+"""Live progress of a sweep: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class LiveProgress:
+    """Shows runs done, failures as they happen, and the time left."""
+
+    def __init__(self, console: Console, every: float = 10.0) -> None:
+        self.console, self.every = console, every
+        self.total = 0
+        self.counts: Counter[str] = Counter()
+        self._start = self._last = time.monotonic()
+        self._bar = Progress(
+            TextColumn("[bold]training[/]"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("runs  {task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def started(self, total: int, done: int, workers: int) -> None:
+        """Show what is to be done."""
+        self.total = total
+        note = f", {done} done before" if done else ""
+        self.console.print(f"{total} runs to train on {workers or 1} worker(s){note}")
+        self._task = self._bar.add_task("training", total=total, note="")
+        if total:
+            self._bar.start()
+
+    def finished(self, rows: list[dict[str, Any]]) -> None:
+        """Count finished runs and show failures at once."""
+        for row in rows:
+            self.counts[row["status"]] += 1
+            if row["status"] == "failed" and self.counts["failed"] <= 5:
+                self.console.print(
+                    f"[red]failed[/] {row['experiment']}, {row['norm']}, batch size "
+                    f"{row['batch_size']}, seed {row['seed']}: {row['error']}",
+                    highlight=False,
+                )
+        note = ", ".join(f"{n} {s}" for s, n in self.counts.items() if s != "finished")
+        self._bar.update(self._task, advance=len(rows), note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._last >= self.every:
+            self._last = now
+            done = sum(self.counts.values())
+            left = (now - self._start) / done * (self.total - done)
+            text = f"{done}/{self.total} runs, {now - self._start:.0f} s, about {left:.0f} s left"
+            self.console.print(text + (f" ({note})" if note else ""), highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()

@@ -1,0 +1,46 @@
+"""``normbench status``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def status(
+    results: Annotated[
+        Path, typer.Argument(help="A results folder, or the folder that holds several.")
+    ] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Show how the planned runs of RESULTS stand."""
+    from normbench.errors import ResultsError
+    from normbench.results.load import load
+    from normbench.results.schema import STATUSES
+
+    folders = [results]
+    if not (results / "protocol.json").exists():
+        folders = sorted(p.parent for p in results.glob("*/protocol.json"))
+    if not folders:
+        raise ResultsError(
+            f"there are no results under {results}; run `normbench run PROTOCOL` first"
+        )
+    content = []
+    for folder in folders:
+        runs = load(folder).runs
+        for (experiment, state), count in runs.groupby(["experiment", "status"]).size().items():
+            content.append((folder.name, str(experiment), str(state), int(count)))
+    if as_json:
+        keys = ("results", "experiment", "status", "runs")
+        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in content], indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("results", "experiment", *STATUSES)
+    for name, experiment in dict.fromkeys((row[0], row[1]) for row in content):
+        counts = {row[2]: row[3] for row in content if row[:2] == (name, experiment)}
+        table.add_row(name, experiment, *(f"{counts.get(s, 0):,}" for s in STATUSES))
+    Console().print(table)

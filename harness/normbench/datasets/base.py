@@ -1,0 +1,42 @@
+"""What a data set gives: arrays, and a description that needs no training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A whole data set in memory.
+
+    ``inputs`` has shape (items, channels, height, width), as uint8 in 0…255 or as float32 in
+    [0, 1]; ``labels`` has shape (items,), int64, from 0 to ``classes`` − 1. ``key`` names the
+    content (data set, version, parameters): splits and hashes are derived from it.
+    """
+
+    key: str
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (channels, height, width)."""
+        return tuple(self.inputs.shape[1:])
+
+
+class Dataset(Protocol):
+    """A data set of the catalogue."""
+
+    def missing(self, params: Mapping[str, Any]) -> str | None:
+        """None if the data are on this machine, else how to get them."""
+        ...
+
+    def load(self, params: Mapping[str, Any]) -> Arrays:
+        """The data; raises DataMissingError where :meth:`missing` would say why."""
+        ...

@@ -1,0 +1,33 @@
+"""Handwritten digits of 8×8 pixels (Alpaydin & Kaynak 1998, UCI), as shipped with scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from normbench.datasets.base import Arrays
+from normbench.datasets.split import stratified_subset
+
+
+class Digits:
+    """1,797 digits in ten classes, one channel, 17 grey levels scaled to [0, 1]."""
+
+    def missing(self, params: Mapping[str, Any]) -> str | None:
+        """Never missing: the file is part of scikit-learn."""
+        del params
+        return None
+
+    def load(self, params: Mapping[str, Any]) -> Arrays:
+        """The digits as (items, 1, 8, 8) float32 in [0, 1]."""
+        from sklearn.datasets import load_digits
+
+        raw = load_digits()
+        inputs = (raw.images / 16.0).astype(np.float32)[:, None]
+        labels = raw.target.astype(np.int64)
+        chosen = stratified_subset(labels, "digits/1", params["items"])
+        return Arrays(f"digits/1/{params['items']}", inputs[chosen], labels[chosen], 10)
+
+
+DIGITS = Digits()

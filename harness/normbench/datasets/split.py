@@ -1,0 +1,102 @@
+"""Splitting a data set: stratified, and the same for every seed, norm and batch size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normbench.errors import UsageError
+from normbench.plan.seeds import stream_key
+
+Indices = NDArray[np.int64]
+
+
+def stratified_subset(labels: NDArray[np.int64], key: str, items: int) -> Indices:
+    """Positions of ``items`` items of data set ``key``, in proportion to the classes, sorted.
+
+    Decided by the data set alone, so that every protocol that asks for as many gets the same.
+    """
+    if items > len(labels):
+        raise UsageError(f"{key} has {len(labels)} items; received items = {items}")
+    rng = np.random.default_rng(stream_key(0, "subset", key))
+    classes, counts = np.unique(labels, return_counts=True)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == c))[:share]
+        for c, share in zip(classes, proportional_shares(counts, items), strict=True)
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the training, validation and test items; no item is in two of them."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+def proportional_shares(counts: Indices, total: int) -> Indices:
+    """``total`` items shared among classes in proportion to ``counts`` (largest remainder)."""
+    exact = counts * (total / counts.sum())
+    shares = np.floor(exact).astype(np.int64)
+    short = total - int(shares.sum())
+    # Ties go to the lower class number, so that the shares never depend on the sort's whims.
+    order = np.argsort(-(exact - shares), kind="stable")
+    shares[order[:short]] += 1
+    return shares
+
+
+def stratified_split(
+    labels: NDArray[np.int64],
+    key: str,
+    split_seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    train_size: int | None = None,
+) -> Split:
+    """Split by class, decided by (data set, split seed) alone.
+
+    ``labels`` has shape (items,); ``key`` is the data set's. ``train_size`` keeps that many
+    training items, in proportion to the classes; validation and test do not depend on it.
+    Each part is in random order. Raises :class:`UsageError` when a part would be empty.
+    """
+    if validation_fraction + test_fraction >= 1:
+        raise UsageError(
+            "validation_fraction + test_fraction must be below 1, so that items are left for "
+            f"training; received {validation_fraction:g} + {test_fraction:g}"
+        )
+    rng = np.random.default_rng(stream_key(split_seed, "split", key))
+    classes, counts = np.unique(labels, return_counts=True)
+    n_validation = round(len(labels) * validation_fraction)
+    n_test = round(len(labels) * test_fraction)
+    validation_shares = proportional_shares(counts, n_validation)
+    test_shares = proportional_shares(counts, n_test)
+    train_counts = counts - validation_shares - test_shares
+    available = int(train_counts.sum())
+    if train_size is not None and train_size > available:
+        raise UsageError(
+            f"train_size must not exceed the training split of {key} ({available} items); "
+            f"received {train_size}"
+        )
+    train_shares = train_counts if train_size is None else proportional_shares(train_counts, train_size)
+    parts: dict[str, list[Indices]] = {"train": [], "validation": [], "test": []}
+    for c, n_val, n_tst, n_trn in zip(
+        classes, validation_shares, test_shares, train_shares, strict=True
+    ):
+        items = rng.permutation(np.flatnonzero(labels == c))
+        parts["validation"].append(items[:n_val])
+        parts["test"].append(items[n_val : n_val + n_tst])
+        parts["train"].append(items[n_val + n_tst :][:n_trn])
+    shuffled = {}
+    for name, pieces in parts.items():
+        part = rng.permutation(np.concatenate(pieces))
+        if len(part) == 0:
+            raise UsageError(
+                f"the {name} split of {key} would be empty ({len(labels)} items in all); "
+                "use a larger fraction or more data"
+            )
+        shuffled[name] = part.astype(np.int64)
+    return Split(**shuffled)

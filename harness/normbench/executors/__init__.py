@@ -1,0 +1,1 @@
+"""Executors: where tasks run. They know nothing of training."""

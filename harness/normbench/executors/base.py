@@ -1,0 +1,38 @@
+"""What an executor does: tasks in, finished tasks out, in whatever order they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+Task = TypeVar("Task")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Done(Generic[Task, Value]):
+    """A finished task: its value, or what went wrong (an error, or the worker's death)."""
+
+    task: Task
+    value: Value | None
+    error: str | None = None
+
+
+class Executor(Protocol):
+    """Runs a function over tasks. One task's failure never ends the others."""
+
+    def map(
+        self, function: Callable[[Task], Value], tasks: Sequence[Task]
+    ) -> Iterator[Done[Task, Value]]:
+        """Yield every task once, as it finishes; closing the iterator stops what is running."""
+        ...
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line for a table."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:2000]
+
+
+Function = Callable[[Any], Any]

@@ -1,0 +1,23 @@
+"""Tasks one after the other in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from normbench.executors.base import Done, Task, Value, describe
+
+
+class InlineExecutor:
+    """Runs tasks here: for debugging, for tests and where one process must suffice."""
+
+    def map(
+        self, function: Callable[[Task], Value], tasks: Sequence[Task]
+    ) -> Iterator[Done[Task, Value]]:
+        """Yield every task as it finishes, in order."""
+        for task in tasks:
+            try:
+                value = function(task)
+            except Exception as error:  # one task's failure never ends the others
+                yield Done(task, None, describe(error))
+            else:
+                yield Done(task, value)

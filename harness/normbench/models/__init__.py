@@ -1,0 +1,1 @@
+"""Models, each one declarative list of layers, and the builders that read it."""

@@ -1,0 +1,63 @@
+"""The layers of a cell's model, with the norm put where the protocol asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from normbench.catalog import MODELS, nearest
+from normbench.errors import UsageError
+from normbench.models.layers import Layer, Site, site_names
+from normbench.protocol.schema import Cell
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """The norm under study: its name, its parameters and the batch it takes statistics from."""
+
+    name: str
+    params: Mapping[str, Any]
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """Everything a builder needs: the layers, the input's shape, the norm and where it stands."""
+
+    layers: tuple[Layer, ...]
+    shape: tuple[int, ...]
+    norm: NormSpec
+    sites: frozenset[str]
+    position: str
+
+    def norm_at(self, site: Site) -> bool:
+        """Whether the norm stands at this place."""
+        return site.position == self.position and site.name in self.sites
+
+
+def select_sites(wanted: str | Sequence[str], names: Sequence[str]) -> frozenset[str]:
+    """The sites that ``all``, ``first-two`` or a list of names means for a model's ``names``."""
+    if wanted == "all":
+        return frozenset(names)
+    if wanted == "first-two":
+        return frozenset(names[:2])
+    for name in wanted:
+        if name not in names:
+            close = nearest(name, names)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise UsageError(f"the model has no site {name!r}{hint} (sites: {', '.join(names)})")
+    return frozenset(wanted)
+
+
+def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
+    """The network of a cell for inputs of ``shape`` (C, H, W) in ``classes`` classes."""
+    entry = MODELS[cell.model.name]
+    layers = cast(list[Layer], entry.load()(shape, classes, **cell.model.params))
+    return Network(
+        layers=tuple(layers),
+        shape=shape,
+        norm=NormSpec(cell.norm.name, cell.norm.params, cell.batch_size),
+        sites=select_sites(cell.sites, site_names(layers)),
+        position=cell.position,
+    )

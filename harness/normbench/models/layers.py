@@ -1,0 +1,80 @@
+"""The words in which a model is described.
+
+A model is a list of these. The plain builder makes a module of it; a builder for many seeds
+at once can read the same list, so that both train the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A 2-d convolution with bias; ``name`` keys its initial weights and its site."""
+
+    name: str
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer with bias; it flattens nothing."""
+
+    name: str
+    features: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place where a norm may stand: before (``pre``) or after (``post``) the activation.
+
+    ``name`` is the layer it belongs to. Both positions of a site are in the list; the protocol's
+    ``position`` says which of them is used.
+    """
+
+    name: str
+    position: str
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """The activation max(x, 0)."""
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum over windows of ``kernel``² pixels."""
+
+    kernel: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(C, H, W) to (C·H·W,)."""
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout whose masks come from the stream of its ``name``."""
+
+    name: str
+    p: float
+
+
+Layer = Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout
+
+
+def activated(layer: Conv | Linear) -> list[Layer]:
+    """A layer with weights, its activation, and its site on both sides of the activation."""
+    return [layer, Site(layer.name, "pre"), ReLU(), Site(layer.name, "post")]
+
+
+def site_names(layers: Sequence[Layer]) -> list[str]:
+    """The names of a model's sites, in order."""
+    return list(dict.fromkeys(x.name for x in layers if isinstance(x, Site)))

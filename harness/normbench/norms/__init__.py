@@ -1,0 +1,1 @@
+"""Normalization layers, one family a file, each built for a shape and its parameters."""

@@ -1,0 +1,25 @@
+"""Building a norm of the catalogue for a site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from normbench.catalog import BATCH_STATISTICS, NORMS
+
+
+def build_norm(
+    name: str, params: Mapping[str, Any], shape: tuple[int, ...], batch_size: int
+) -> nn.Module:
+    """The layer of norm ``name`` for samples of ``shape`` in batches of ``batch_size``.
+
+    ``shape`` is (features,) or (C, H, W). Only norms that take statistics over the batch are
+    told its size. Raises :class:`~normbench.errors.UndefinedError` where the norm has no
+    meaning at this shape and :class:`~normbench.errors.UsageError` for parameters that do not
+    fit it.
+    """
+    entry = NORMS[name]
+    extra = {"batch_size": batch_size} if BATCH_STATISTICS in entry.traits else {}
+    return cast(nn.Module, entry.load()(shape, **params, **extra))

@@ -1,0 +1,70 @@
+"""From a resolved protocol to its runs, in the order in which they are listed everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from normbench.catalog import nearest
+from normbench.errors import UsageError
+from normbench.plan.spec import RunSpec
+from normbench.protocol.schema import AXES
+from normbench.protocol.study import Study
+
+
+def expand(study: Study) -> list[RunSpec]:
+    """All runs of a study: experiment by experiment, cell by cell, seed by seed.
+
+    Pure: the same study gives the same list, and nothing is looked up on the machine.
+    """
+    runs = []
+    for experiment in study.experiments:
+        for cell in experiment.cells:
+            template = RunSpec(experiment.name, cell, 0)
+            known = template.cell_hash
+            for seed in experiment.seeds:
+                run = RunSpec(experiment.name, cell, seed)
+                run.__dict__["cell_hash"] = known  # hashed once a cell, not once a run
+                runs.append(run)
+    return runs
+
+
+def _axis_text(run: RunSpec, axis: str) -> set[str]:
+    """The texts by which a run's value of an axis may be asked for."""
+    value = getattr(run.cell, axis)
+    if hasattr(value, "label"):
+        return {value.label, value.name}
+    return {str(value)}
+
+
+def select(runs: Sequence[RunSpec], only: Iterable[str]) -> list[RunSpec]:
+    """The runs that match every ``axis=value[,value…]`` of ``only``.
+
+    ``experiment`` and ``seed`` count as axes. Raises :class:`UsageError` for an unknown axis
+    and for a value that no run has.
+    """
+    chosen = list(runs)
+    for condition in only:
+        axis, separator, text = condition.partition("=")
+        axis = axis.strip()
+        known = ["experiment", "seed", *AXES]
+        if not separator or axis not in known:
+            close = nearest(axis, known)
+            hint = f"did you mean {close!r}?" if close else f"known axes: {', '.join(known)}"
+            raise UsageError(
+                f"--only takes axis=value, such as norm=batch,layer; received {condition!r}; {hint}"
+            )
+        wanted = {value.strip() for value in text.split(",")}
+
+        def texts(run: RunSpec, axis: str = axis) -> set[str]:
+            if axis in ("experiment", "seed"):
+                return {str(getattr(run, axis))}
+            return _axis_text(run, axis)
+
+        present = sorted(set().union(*(texts(run) for run in runs))) if runs else []
+        for value in wanted - set(present):
+            raise UsageError(
+                f"--only {condition}: no run has {axis} = {value!r}; "
+                f"the protocol has {', '.join(present[:30])}"
+            )
+        chosen = [run for run in chosen if texts(run) & wanted]
+    return chosen

@@ -1,0 +1,58 @@
+"""A run's identity: the resolved cell, the seed, and a hash of everything that decides its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from normbench.protocol.schema import Cell
+
+#: Raised whenever a change of the code changes the numbers that a run gives, so that results
+#: of both are never mixed: the older runs are computed again.
+NUMERICS_VERSION = 1
+
+
+def digest(content: Any) -> str:
+    """A 16-digit hash of plain data; equal data give equal hashes on every machine."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One planned run: a cell of an experiment, and a seed."""
+
+    experiment: str
+    cell: Cell
+    seed: int
+
+    @cached_property
+    def cell_hash(self) -> str:
+        """Equal for all seeds of a cell, whatever experiment it stands in."""
+        return cell_hash(self.cell)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The parts of a cell are models made from the catalogue; other processes make their own.
+        return _restore, (self.experiment, self.cell.model_dump(), self.seed)
+
+    @property
+    def run_hash(self) -> str:
+        """Decides whether a stored run is this one; the experiment's name does not enter."""
+        return digest([self.cell_hash, self.seed])
+
+
+def cell_hash(cell: Cell) -> str:
+    """The content hash of a resolved cell.
+
+    The learning rate enters as it was declared and as it is after scaling, and everything else
+    by its resolved value, so that a changed default or a changed reference batch is a changed
+    cell.
+    """
+    return digest({"numerics": NUMERICS_VERSION, "cell": cell.model_dump(mode="json")})
+
+
+def _restore(experiment: str, cell: dict[str, Any], seed: int) -> RunSpec:
+    return RunSpec(experiment, Cell.model_validate(cell), seed)

@@ -1,0 +1,94 @@
+"""Values of an axis that name a component of the catalogue and may set its parameters.
+
+``norm = "group"`` and ``norm = { name = "group", groups = 4 }`` are both accepted; either is
+resolved to the component's name with **all** its parameters, so that a stored protocol says
+explicitly what ran and keeps its meaning if a default ever changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model
+from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from normbench.catalog import Catalog, Param
+
+
+class Choice(BaseModel):
+    """A component by name, with all its parameters explicit."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters alone, in the catalogue's order."""
+        return {k: v for k, v in self.model_dump().items() if k != "name"}
+
+    @property
+    def label(self) -> str:
+        """A short unambiguous name: the component, and those parameters that are not defaults."""
+        fields = type(self).model_fields
+        unusual = [f"{k}={v}" for k, v in self.params.items() if v != fields[k].default]
+        return f"{self.name}({', '.join(unusual)})" if unusual else self.name
+
+
+def _field(param: Param) -> tuple[Any, Any]:
+    limits = {"gt": param.above, "ge": param.at_least, "le": param.at_most}
+    limits = {k: v for k, v in limits.items() if v is not None}
+    kind: Any = Literal[param.choices] if param.choices else type(param.default)
+    if kind is float:
+        limits["allow_inf_nan"] = False
+    return kind, Field(default=param.default, description=param.doc, **limits)  # type: ignore[call-overload]
+
+
+@cache
+def choice_models(catalog: Catalog) -> dict[str, type[Choice]]:
+    """One model per component of the catalogue, with its parameters as validated fields."""
+    return {
+        name: create_model(
+            f"{catalog.kind.title().replace(' ', '')}_{name.replace('-', '_')}",
+            __base__=Choice,
+            __doc__=entry.summary,
+            name=(Literal[name], ...),  # type: ignore[valid-type]
+            **{key: _field(param) for key, param in entry.params.items()},  # type: ignore[arg-type]
+        )
+        for name, entry in catalog.items()
+    }
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a field that holds a component of ``catalog``."""
+
+    catalog: Catalog
+
+    def __hash__(self) -> int:
+        return id(self.catalog)
+
+    def _spell_out(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict):
+            if "name" not in value:
+                raise ValueError(f"a table that chooses a {self.catalog.kind} needs the key 'name'")
+            return value
+        raise ValueError(f"a {self.catalog.kind} is a name or a table with the key 'name'")
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        members = {n: handler.generate_schema(m) for n, m in choice_models(self.catalog).items()}
+        union = core_schema.tagged_union_schema(members, discriminator="name")
+        return core_schema.no_info_before_validator_function(self._spell_out, union)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        names = {"enum": list(self.catalog), "description": f"a {self.catalog.kind} by name"}
+        return {"anyOf": [names, handler(schema)]}

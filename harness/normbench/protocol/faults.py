@@ -1,0 +1,160 @@
+"""Turning pydantic's errors into faults that a person can mend: path, value, rule, likely fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, Catalog, nearest
+from normbench.errors import Fault
+from normbench.protocol.choice import choice_models
+from normbench.protocol.schema import AXES, Endpoint, Experiment, FixedAxes, Header, ProtocolFile
+
+CHOICE_AXES: dict[str, Catalog] = {
+    "dataset": DATASETS,
+    "model": MODELS,
+    "norm": NORMS,
+    "optimizer": OPTIMIZERS,
+}
+
+_NUMBER_RULES = {
+    "greater_than": ("must be greater than {gt}", "gt"),
+    "greater_than_equal": ("must be at least {ge}", "ge"),
+    "less_than": ("must be less than {lt}", "lt"),
+    "less_than_equal": ("must be at most {le}", "le"),
+}
+_TYPE_RULES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a text in quotes",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "finite_number": "must be a finite number",
+}
+
+
+def shown(value: Any, limit: int = 80) -> str:
+    """A value as the user wrote it, shortened where it is long."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def toml_path(parts: Sequence[str | int]) -> str:
+    """``('experiment', 0, 'product', 'norm', 1)`` as ``experiment[0].product.norm[1]``."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "(the whole file)"
+
+
+def locate(document: Any, loc: Sequence[str | int]) -> tuple[list[str | int], Any]:
+    """Follow pydantic's location through the document, leaving out its union tags.
+
+    Returns the path and the value there; a key that is absent ends the walk with ``None``.
+    """
+    path: list[str | int] = []
+    value = document
+    for i, part in enumerate(loc):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif isinstance(value, Mapping) and i == len(loc) - 1:
+            path.append(part)
+            return path, None
+        else:
+            continue
+        path.append(part)
+    return path, value
+
+
+def allowed_keys(path: Sequence[str | int], document: Any) -> list[str]:
+    """The keys that the table at ``path`` may hold."""
+    steps = [p for p in path if isinstance(p, str)]
+    if not steps:
+        return list(ProtocolFile.model_fields)
+    if steps[-1] in CHOICE_AXES:
+        _, table = locate(document, path)
+        name = table.get("name") if isinstance(table, Mapping) else None
+        model = choice_models(CHOICE_AXES[steps[-1]]).get(str(name))
+        return list(model.model_fields) if model else ["name"]
+    if steps[-1] in ("product", "zip"):
+        return list(AXES)
+    if steps == ["protocol"]:
+        return list(Header.model_fields)
+    if steps == ["defaults"]:
+        return list(FixedAxes.model_fields)
+    return list(Experiment.model_fields)
+
+
+def _unknown_key(path: list[str | int], document: Any) -> Fault:
+    key = str(path[-1])
+    allowed = allowed_keys(path[:-1], document)
+    close = nearest(key, allowed)
+    hint = f"did you mean {close!r}?" if close else f"known keys: {', '.join(allowed)}"
+    steps = [p for p in path[:-1] if isinstance(p, str)]
+    if steps == ["defaults"] and key in Endpoint.model_fields:
+        hint = f"{key!r} belongs to [protocol] or to an [[experiment]]"
+    if steps == ["protocol"] and key in AXES:
+        hint = f"{key!r} is an axis: it belongs to [defaults] or to an [[experiment]]"
+    _, value = locate(document, path)
+    return Fault(toml_path(path), shown(value), f"unknown key {key!r}", hint)
+
+
+def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
+    kind, context = error["type"], error.get("ctx") or {}
+    path, value = locate(document, error["loc"])
+    where = toml_path(path)
+    if kind == "extra_forbidden":
+        return _unknown_key(path, document)
+    if kind == "missing":
+        return Fault(where, "", "this key is required", "add it")
+    if kind == "union_tag_invalid":
+        axis = next(p for p in reversed(path) if isinstance(p, str))
+        catalog = CHOICE_AXES["norm" if axis not in CHOICE_AXES else axis]
+        name = str(context["tag"])
+        close = nearest(name, catalog)
+        hint = (f"did you mean {close!r}? " if close else "") + f"known: {', '.join(catalog)}"
+        return Fault(where, shown(value), f"unknown {catalog.kind} {name!r}", hint)
+    if kind == "too_short" and value:
+        return None  # an echo: the list has items, and their own faults are reported
+    if kind == "too_short":
+        return Fault(where, shown(value), "must not be empty", "list at least one value")
+    if kind == "too_long":
+        rule = f"holds {context['actual_length']} values; at most {context['max_length']} allowed"
+        return Fault(where, shown(value), rule)
+    if kind == "literal_error":
+        options = re.findall(r"'([^']*)'", str(context["expected"]))
+        close = nearest(str(value), options)
+        hint = f"did you mean {close!r}?" if close else ""
+        return Fault(where, shown(value), f"must be one of {', '.join(options)}", hint)
+    if kind in _NUMBER_RULES:
+        rule, key = _NUMBER_RULES[kind]
+        return Fault(where, shown(value), rule.format(**{key: f"{context[key]:,}"}))
+    if kind == "string_pattern_mismatch":
+        rule = "must be lower-case letters, digits, - and _, at most 64, starting with a letter"
+        return Fault(where, shown(value), rule + " or digit")
+    if kind in _TYPE_RULES:
+        return Fault(where, shown(value), _TYPE_RULES[kind])
+    return Fault(where, shown(value), str(error["msg"]).removeprefix("Value error, "))
+
+
+def faults_of(error: ValidationError, document: Any) -> list[Fault]:
+    """All faults of a document, one per place; alternatives of one place are joined by 'or'."""
+    by_path: dict[str, Fault] = {}
+    for item in error.errors():
+        fault = _fault(item, document)
+        if fault is None:
+            continue
+        earlier = by_path.get(fault.path)
+        if earlier is not None and earlier.rule != fault.rule:
+            rule = f"{earlier.rule}, or {fault.rule}"
+            fault = Fault(fault.path, fault.value, rule, earlier.hint or fault.hint)
+        by_path[fault.path] = fault
+    return list(by_path.values())

@@ -1,0 +1,164 @@
+"""Reading a protocol file: TOML in, a resolved study or all of its faults out."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from normbench.catalog import nearest
+from normbench.errors import Fault, ProtocolError, UsageError
+from normbench.protocol.faults import faults_of, shown
+from normbench.protocol.schema import AXES, Endpoint, ProtocolFile
+from normbench.protocol.study import Study, resolve
+
+
+def bundled_protocols() -> dict[str, Path]:
+    """The protocols that ship with the package, by name."""
+    inside = Path(str(files("normbench"))) / "_protocols"
+    checkout = Path(__file__).resolve().parents[3] / "protocols"
+    for folder in (inside, checkout):
+        if folder.is_dir():
+            return {p.stem: p for p in sorted(folder.glob("*.toml"))}
+    return {}
+
+
+def find(source: str | Path) -> Path:
+    """The file that ``source`` means: a path, or the name of a bundled protocol.
+
+    ``protocols/quick.toml`` finds the bundled file where that path does not exist.
+    """
+    path = Path(source)
+    if path.is_dir():
+        raise UsageError(f"a protocol is a TOML file; {path} is a folder")
+    if path.exists():
+        return path
+    bundled = bundled_protocols()
+    if path.stem in bundled and path.parent in (Path(), Path("protocols")):
+        return bundled[path.stem]
+    near_by = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    close = nearest(path.name, [*near_by, *bundled])
+    hint = f"; did you mean {close}?" if close else ""
+    raise UsageError(
+        f"there is no protocol {str(source)!r}{hint}\n"
+        f"  bundled protocols, usable by name: {', '.join(bundled) or 'none'}"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ProtocolError(
+            str(path), [Fault("(syntax)", "", f"this is not valid TOML: {error}", "")]
+        ) from None
+    except UnicodeDecodeError as error:
+        rule = f"a protocol is UTF-8 text; byte {error.start} is not"
+        raise ProtocolError(str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]) from None
+    except OSError as error:
+        raise UsageError(f"cannot read the protocol {path}: {error.strerror}") from None
+
+
+def _value(text: str) -> Any:
+    """A value as TOML writes it; what is no TOML value is taken as a text."""
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _set_everywhere(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set an axis or an endpoint setting in all experiments, whatever they say themselves."""
+    table = "defaults" if key in AXES else "protocol"
+    document.setdefault(table, {})[key] = value
+    for experiment in document.get("experiment", []):
+        if not isinstance(experiment, dict):
+            continue
+        experiment.pop(key, None)
+        for combined in ("product", "zip"):
+            if isinstance(experiment.get(combined), dict):
+                experiment[combined].pop(key, None)
+
+
+def apply_override(document: dict[str, Any], assignment: str) -> None:
+    """Apply one ``key=value`` to a protocol document, in place.
+
+    ``epochs=2`` (an axis or setting alone) holds for all experiments; ``protocol.alpha=0.01``,
+    ``defaults.epochs=2`` and ``experiment.NAME.product.batch_size=[2, 8]`` name one place.
+    """
+    key, separator, text = assignment.partition("=")
+    steps = [s.strip() for s in key.split(".")]
+    if not separator or not all(steps):
+        raise UsageError(f"--set takes key=value, such as epochs=2; received {assignment!r}")
+    value = _value(text.strip())
+    if len(steps) == 1:
+        known = [*AXES, *Endpoint.model_fields]
+        if steps[0] not in known:
+            close = nearest(steps[0], known)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
+            raise UsageError(f"--set {assignment}: unknown key {steps[0]!r}; {hint}")
+        _set_everywhere(document, steps[0], value)
+        return
+    target: Any = document
+    for i, step in enumerate(steps[:-1]):
+        if i == 1 and steps[0] == "experiment":
+            names = [e.get("name") for e in target if isinstance(e, dict)]
+            if step not in names:
+                raise UsageError(
+                    f"--set {assignment}: there is no experiment {step!r}; "
+                    f"the protocol has {', '.join(map(str, names))}"
+                )
+            target = target[names.index(step)]
+        else:
+            default: Any = [] if i == 0 and step == "experiment" else {}
+            if not isinstance(target, dict):
+                raise UsageError(f"--set {assignment}: {step!r} is not inside a table")
+            target = target.setdefault(step, default)
+    if not isinstance(target, dict):
+        raise UsageError(f"--set {assignment}: {'.'.join(steps[:-1])} is not a table")
+    target[steps[-1]] = value
+
+
+def _default_name(path: Path) -> str:
+    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:64] or "study"
+
+
+def parse(document: dict[str, Any], source: str, name: str) -> Study:
+    """Validate a protocol document.
+
+    Raises :class:`ProtocolError` with all faults at once, each with its path, value and rule.
+    """
+    try:
+        file = ProtocolFile.model_validate(document)
+    except ValidationError as error:
+        raise ProtocolError(source, faults_of(error, document)) from None
+    study, faults = resolve(file, name)
+    if study is None:
+        raise ProtocolError(source, faults)
+    return study
+
+
+def load_protocol(
+    source: str | Path, overrides: Sequence[str] = (), seeds: int | None = None
+) -> Study:
+    """Read, override, validate and resolve a protocol.
+
+    ``source`` is a file or the name of a bundled protocol, ``overrides`` are ``key=value``
+    (see :func:`apply_override`) and ``seeds`` replaces the seeds of all experiments by
+    0 … seeds − 1.
+    """
+    path = find(source)
+    document = _read(path)
+    for assignment in overrides:
+        apply_override(document, assignment)
+    if seeds is not None:
+        if seeds < 1:
+            raise UsageError(f"--seeds must be at least 1; received {shown(seeds)}")
+        _set_everywhere(document, "seeds", seeds)
+    label = str(path) + (" (with overrides)" if overrides or seeds is not None else "")
+    return parse(document, label, _default_name(path))

@@ -1,0 +1,233 @@
+"""The schema of a protocol file, as pydantic models: the one place that says what is allowed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+
+from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS
+from normbench.protocol.choice import Choice, OneOf
+
+MAX_SEEDS = 10_000
+MAX_RUNS = 1_000_000
+MAX_SEED = 2**62
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+InputNorm = Literal["raw", "centred", "per-channel", "global"]
+Position = Literal["pre", "post"]
+Init = Literal["torch", "he"]
+LrScaling = Literal["none", "linear", "sqrt"]
+Metric = Literal["accuracy", "loss"]
+
+
+def _strict() -> ConfigDict:
+    return ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_or_more(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _seed_list(value: Any) -> Any:
+    """Turn ``20`` into the seeds 0 to 19; refuse absurd counts before making a list of them."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return tuple(value) if isinstance(value, list) else value
+    if not 1 <= value <= MAX_SEEDS:
+        raise ValueError(f"the number of seeds must lie between 1 and {MAX_SEEDS:,}")
+    return tuple(range(value))
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen: list[Any] = []
+    for value in values:
+        if value in seen:
+            shown = value.label if isinstance(value, Choice) else value
+            raise ValueError(f"the values must differ; {shown!r} is listed more than once")
+        seen.append(value)
+    return values
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+    Field(min_length=1, max_length=MAX_SEEDS),
+    BeforeValidator(_seed_list, json_schema_input_type=int | list[int]),
+]
+Thresholds = Annotated[
+    tuple[Annotated[float, Field(allow_inf_nan=False)], ...],
+    Field(max_length=50),
+    BeforeValidator(_one_or_more, json_schema_input_type=float | list[float]),
+]
+
+
+class Cell(BaseModel):
+    """One fully resolved configuration: every axis has one value. A cell and a seed are a run."""
+
+    model_config = _strict()
+
+    dataset: Annotated[Choice, OneOf(DATASETS)] = Field(description="what is learned")
+    model: Annotated[Choice, OneOf(MODELS)] = Field(description="the network")
+    norm: Annotated[Choice, OneOf(NORMS)] = Field(description="the normalization under study")
+    batch_size: int = Field(ge=1, le=1_000_000, description="samples per training step")
+    learning_rate: float = Field(
+        gt=0, le=1e6, allow_inf_nan=False, description="at the reference batch size"
+    )
+    epochs: int = Field(ge=1, le=100_000, description="budget: passes over the training split")
+    sites: Annotated[
+        Literal["all", "first-two"] | Annotated[tuple[str, ...], Field(min_length=1)],
+        BeforeValidator(
+            _tuple, json_schema_input_type=Literal["all", "first-two"] | list[str]
+        ),
+    ] = Field(default="all", description="where the norm stands: all, first-two, or site names")
+    position: Position = Field(
+        default="pre", description="before or after the activation function"
+    )
+    init: Init = Field(default="torch", description="initial weights: torch's default, or He's")
+    input_norm: InputNorm = Field(
+        default="per-channel", description="how inputs are scaled, by the training split alone"
+    )
+    optimizer: Annotated[Choice, OneOf(OPTIMIZERS)] = Field(
+        default="sgd", validate_default=True, description="the optimizer and its parameters"
+    )  # type: ignore[assignment]
+    lr_scaling: LrScaling = Field(
+        default="none", description="how the learning rate grows with the batch size"
+    )
+    lr_reference_batch: int = Field(
+        default=32, ge=1, description="the batch size at which learning_rate holds as it is"
+    )
+    evaluations_per_epoch: int = Field(default=1, ge=1, le=1000)
+    train_size: int | None = Field(
+        default=None, ge=1, description="use this many training samples only (stratified)"
+    )
+    split_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="decides the data split")
+    validation_fraction: float = Field(default=0.2, gt=0, lt=1)
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    statistics_samples: int = Field(
+        default=1024, ge=1, description="training samples for recomputed statistics"
+    )
+
+    def scaled_learning_rate(self) -> float:
+        """The learning rate at this batch size, after scaling from the reference batch."""
+        ratio = self.batch_size / self.lr_reference_batch
+        return self.learning_rate * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[
+            self.lr_scaling
+        ]
+
+
+AXES: tuple[str, ...] = tuple(Cell.model_fields)
+REQUIRED_AXES: tuple[str, ...] = tuple(n for n, f in Cell.model_fields.items() if f.is_required())
+
+
+def _annotation(info: FieldInfo) -> Any:
+    """A field's annotation with its constraints, to be used in another model."""
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation  # type: ignore[return-value]
+
+
+def _partial(name: str, doc: str) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        axis: (_annotation(info) | None, Field(default=None, description=info.description))
+        if type(None) not in get_args(info.annotation)
+        else (_annotation(info), Field(default=None, description=info.description))
+        for axis, info in Cell.model_fields.items()
+    }
+    return create_model(name, __config__=_strict(), __doc__=doc, **fields)
+
+
+def _lists(name: str, doc: str) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        axis: (
+            Annotated[
+                tuple[_annotation(info), ...],
+                Field(min_length=1, max_length=10_000),
+                BeforeValidator(_tuple, json_schema_input_type=list[_annotation(info)]),  # type: ignore[misc]
+            ]
+            | None,
+            Field(default=None, description=info.description),
+        )
+        for axis, info in Cell.model_fields.items()
+    }
+    model = create_model(
+        name,
+        __config__=_strict(),
+        __doc__=doc,
+        __validators__={
+            "unique_values": field_validator("*", mode="after")(
+                lambda values: _unique(values) if values and name == "ProductAxes" else values
+            )
+        },
+        **fields,
+    )
+    return model
+
+
+FixedAxes: Any = _partial("FixedAxes", "Axes with one value each.")
+ProductAxes: Any = _lists("ProductAxes", "Axes of which every combination is a cell.")
+ZippedAxes: Any = _lists("ZippedAxes", "Axes that go together: the first of each, the second, …")
+
+
+class Endpoint(BaseModel):
+    """What is read off a learning curve; an experiment may override the protocol's."""
+
+    model_config = _strict()
+
+    seeds: Seeds | None = Field(default=None, description="a number of seeds, or a list")
+    metric: Metric | None = Field(default=None, description="validation metric of the endpoints")
+    thresholds: Thresholds | None = Field(
+        default=None, description="levels of the metric whose first crossing is timed"
+    )
+    window: int | None = Field(
+        default=None, ge=1, le=1000, description="evaluations averaged by the endpoints"
+    )
+    reference: str | None = Field(
+        default=None, description="the norm that the others are compared with"
+    )
+
+    @field_validator("seeds", "thresholds")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return _unique(value) if value is not None else None
+
+
+class Header(Endpoint):
+    """The table ``[protocol]``: what holds for the whole study."""
+
+    name: Slug | None = Field(default=None, description="folder of the results; default: the file")
+    title: str = Field(default="", max_length=500)
+    description: str = Field(default="", max_length=20_000)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="two-sided error rate")
+
+
+class Experiment(FixedAxes, Endpoint):  # type: ignore[misc]
+    """One table ``[[experiment]]``: axes with one value, axes to cross and axes to zip."""
+
+    name: Slug = Field(description="unique within the protocol")
+    title: str = Field(default="", max_length=500)
+    product: ProductAxes = Field(default_factory=ProductAxes)
+    zip: ZippedAxes = Field(default_factory=ZippedAxes)
+
+
+class ProtocolFile(BaseModel):
+    """A whole protocol file."""
+
+    model_config = _strict()
+
+    protocol: Header = Field(default_factory=Header)
+    defaults: FixedAxes = Field(default_factory=FixedAxes)
+    experiment: Annotated[
+        tuple[Experiment, ...],
+        Field(min_length=1, max_length=1000),
+        BeforeValidator(_tuple, json_schema_input_type=list[Experiment]),
+    ]

@@ -1,0 +1,230 @@
+"""A protocol in its resolved form: every default explicit, ready to be expanded into runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from normbench.errors import Fault
+from normbench.protocol.faults import shown, toml_path
+from normbench.protocol.schema import (
+    AXES,
+    MAX_RUNS,
+    REQUIRED_AXES,
+    Cell,
+    Experiment,
+    Header,
+    Metric,
+    ProtocolFile,
+)
+
+
+class Series(BaseModel):
+    """One experiment, resolved: its cells in order and how its curves are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    metric: Metric
+    thresholds: tuple[float, ...]
+    window: int
+    reference: str
+    varies: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+class Study(BaseModel):
+    """A whole protocol, resolved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    description: str
+    alpha: float
+    experiments: tuple[Series, ...]
+
+    def experiment(self, name: str) -> Series:
+        """The experiment of that name."""
+        return next(e for e in self.experiments if e.name == name)
+
+
+def _given(table: BaseModel) -> dict[str, Any]:
+    """The axes that a table sets, as plain values."""
+    values = {axis: getattr(table, axis) for axis in AXES}
+    return {axis: value for axis, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def _combinations(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    product, zipped = _given(experiment.product), _given(experiment.zip)
+    rows = list(zip(*zipped.values(), strict=True)) if zipped else [()]
+    for values in itertools.product(*product.values()):
+        for row in rows:
+            yield dict(zip(product, values, strict=True)) | dict(zip(zipped, row, strict=True))
+
+
+def _axis_faults(experiment: Experiment, defaults: dict[str, Any], at: list[Any]) -> list[Fault]:
+    """Faults of how an experiment's axes go together."""
+    fixed = {a: getattr(experiment, a) for a in AXES if getattr(experiment, a) is not None}
+    product, zipped = _given(experiment.product), _given(experiment.zip)
+    faults = []
+    places = {"": fixed, "product": product, "zip": zipped}
+    for axis in AXES:
+        found = [name for name, table in places.items() if axis in table]
+        if len(found) > 1:
+            names = " and ".join(f"{n}.{axis}" if n else axis for n in found)
+            faults.append(
+                Fault(
+                    toml_path([*at, *filter(None, [found[-1]]), axis]),
+                    "",
+                    f"an axis is set once in an experiment; this one is set as {names}",
+                    "keep one of them",
+                )
+            )
+        elif not found and axis in REQUIRED_AXES and axis not in defaults:
+            faults.append(
+                Fault(
+                    toml_path([*at, axis]),
+                    "",
+                    "this axis has no default and is not set",
+                    f"set {axis} here, in product or zip, or in [defaults]",
+                )
+            )
+    lengths = {axis: len(values) for axis, values in zipped.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{axis} has {n}" for axis, n in lengths.items())
+        rule = f"zipped axes must have equally many values; {listed}"
+        faults.append(Fault(toml_path([*at, "zip"]), "", rule, "make the lists equally long"))
+    return faults
+
+
+def _resolve_endpoint(experiment: Experiment, header: Header, key: str, default: Any) -> Any:
+    for table in (experiment, header):
+        value = getattr(table, key)
+        if value is not None:
+            return value
+    return default
+
+
+def _threshold_faults(metric: str, thresholds: tuple[float, ...], at: list[Any]) -> list[Fault]:
+    faults = []
+    for theta in thresholds:
+        if metric == "accuracy" and not 0 < theta <= 1:
+            rule = "a threshold of accuracy must lie above 0 and not above 1: no run reaches it"
+            hint = f"did you mean {theta / 100:g}?" if 1 < theta <= 100 else ""
+            faults.append(Fault(toml_path([*at, "thresholds"]), shown(theta), rule, hint))
+        if metric == "loss" and theta <= 0:
+            rule = "a threshold of loss must be above 0: no run reaches it"
+            faults.append(Fault(toml_path([*at, "thresholds"]), shown(theta), rule))
+    return faults
+
+
+def _resolve_series(
+    experiment: Experiment, file: ProtocolFile, index: int
+) -> tuple[Series | None, list[Fault]]:
+    at: list[Any] = ["experiment", index]
+    header, defaults = file.protocol, _given(file.defaults)
+    faults = _axis_faults(experiment, defaults, at)
+    metric = _resolve_endpoint(experiment, header, "metric", "accuracy")
+    thresholds = _resolve_endpoint(experiment, header, "thresholds", ())
+    where = at if experiment.thresholds is not None else ["protocol"]
+    faults += _threshold_faults(metric, thresholds, where)
+    seeds = _resolve_endpoint(experiment, header, "seeds", None)
+    if seeds is None:
+        hint = "for example seeds = 20 in [protocol]"
+        faults.append(Fault(toml_path([*at, "seeds"]), "", "the seeds are not set", hint))
+    product, zipped = _given(experiment.product), _given(experiment.zip)
+    count = math.prod(len(v) for v in product.values())
+    count *= max((len(v) for v in zipped.values()), default=1)
+    if seeds is not None and count * len(seeds) > MAX_RUNS:
+        rule = f"gives {count * len(seeds):,} runs; at most {MAX_RUNS:,} are allowed"
+        faults.append(Fault(toml_path(at), "", rule, "shorten an axis or use fewer seeds"))
+    if faults:
+        return None, faults
+    fixed = defaults | {a: v for a, v in _given(experiment).items()}
+    cells = []
+    for combination in _combinations(experiment):
+        values = {a: _plain(v) for a, v in (fixed | combination).items()}
+        cells.append(Cell.model_validate(values))
+    seen: set[str] = set()
+    for cell in cells:
+        text = cell.model_dump_json()
+        if text in seen:
+            rule = f"two combinations of axes give the same cell ({cell.norm.label}, …)"
+            faults.append(Fault(toml_path([*at, "zip"]), "", rule, "remove the repeated row"))
+            break
+        seen.add(text)
+    labels = list(dict.fromkeys(cell.norm.label for cell in cells))
+    reference = _resolve_endpoint(experiment, header, "reference", None)
+    if experiment.reference is not None and reference not in labels:
+        rule = "the reference must be a norm of this experiment"
+        hint = f"one of {', '.join(labels)}"
+        faults.append(Fault(toml_path([*at, "reference"]), shown(reference), rule, hint))
+    if reference not in labels:
+        reference = "none" if "none" in labels else labels[0]
+    series = Series(
+        name=experiment.name,
+        title=experiment.title or experiment.name,
+        seeds=seeds,
+        metric=metric,
+        thresholds=tuple(sorted(thresholds)),
+        window=_resolve_endpoint(experiment, header, "window", 3),
+        reference=reference,
+        varies=tuple(
+            a for a in AXES if a in product or a in zipped
+        ),
+        cells=tuple(cells),
+    )
+    return series, faults
+
+
+def resolve(file: ProtocolFile, name: str) -> tuple[Study | None, list[Fault]]:
+    """Resolve a validated file; returns the study, or all the faults of how its parts fit."""
+    faults: list[Fault] = []
+    series = []
+    seen: set[str] = set()
+    for index, experiment in enumerate(file.experiment):
+        if experiment.name in seen:
+            rule = "experiments must have different names"
+            faults.append(
+                Fault(toml_path(["experiment", index, "name"]), shown(experiment.name), rule)
+            )
+        seen.add(experiment.name)
+        one, its_faults = _resolve_series(experiment, file, index)
+        faults += its_faults
+        if one is not None:
+            series.append(one)
+    header = file.protocol
+    known = {cell.norm.label for one in series for cell in one.cells}
+    if header.reference is not None and not faults and header.reference not in known:
+        rule = "the reference must be a norm of one of the experiments"
+        hint = f"one of {', '.join(sorted(known))}"
+        faults.append(Fault("protocol.reference", shown(header.reference), rule, hint))
+    runs = sum(len(one.cells) * len(one.seeds) for one in series)
+    if runs > MAX_RUNS:
+        rule = f"the protocol gives {runs:,} runs; at most {MAX_RUNS:,} are allowed"
+        faults.append(Fault("experiment", "", rule, "shorten an axis or use fewer seeds"))
+    if faults:
+        return None, _distinct(faults)
+    study = Study(
+        name=header.name or name,
+        title=header.title or header.name or name,
+        description=header.description,
+        alpha=header.alpha,
+        experiments=tuple(series),
+    )
+    return study, []
+
+
+def _distinct(faults: list[Fault]) -> list[Fault]:
+    return list(dict.fromkeys(faults))

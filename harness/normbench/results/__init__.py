@@ -1,0 +1,1 @@
+"""Result tables: declared types, written whole or not at all, read as pandas frames."""

@@ -1,0 +1,87 @@
+"""Results as pandas frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from normbench.protocol.study import Study
+from normbench.results.provenance import read_provenance
+from normbench.results.store import Store, latest_results
+
+
+@dataclass
+class Results:
+    """The tables of one protocol, each read when it is first used.
+
+    ``runs`` has a row for every planned run, ``epochs`` a row per run and evaluation and
+    ``predictions`` a row per run and evaluation kind; ``run_hash`` joins them. The columns are
+    described in ``results/README.md``.
+    """
+
+    folder: Path
+    _store: Store = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._store = Store(self.folder)
+
+    @cached_property
+    def study(self) -> Study:
+        """The resolved protocol."""
+        return self._store.read_study()
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Every invocation that worked on these results."""
+        return read_provenance(self.folder)
+
+    @cached_property
+    def all_runs(self) -> pd.DataFrame:
+        """Every run that is stored, those included that the protocol no longer asks for."""
+        return self._frame("runs")
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Every planned run, one row each, whatever became of it."""
+        planned = self.all_runs["planned"].to_numpy(dtype=bool)
+        return self.all_runs[planned].reset_index(drop=True)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row per run and evaluation."""
+        return self._frame("epochs")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Which test items were classified correctly at the last evaluation."""
+        return self._frame("predictions")
+
+    def curves(self) -> pd.DataFrame:
+        """``epochs`` with the run's experiment, model, norm, batch size, seed and status."""
+        keys = ["run_hash", "experiment", "model", "norm", "batch_size", "seed", "status"]
+        return self.runs[keys].merge(self.epochs, on="run_hash", how="inner")
+
+    def _frame(self, table: str) -> pd.DataFrame:
+        frame: pd.DataFrame = self._store.read(table).to_pandas()
+        return frame
+
+
+def load(folder: str | Path) -> Results:
+    """The results in ``folder``, such as ``results/full``, as pandas frames.
+
+    A folder that holds several results, such as ``results``, gives the latest of them. Raises
+    :class:`~normbench.errors.ResultsError` where there are none, or where they are damaged or
+    of a newer version.
+    """
+    path = Path(folder)
+    if not (path / "protocol.json").exists() and path.is_dir() and any(
+        path.glob("*/protocol.json")
+    ):
+        path = latest_results(path)
+    results = Results(path)
+    _ = results.study  # a folder without results is refused here, not at the first frame
+    return results

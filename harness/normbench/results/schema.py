@@ -1,0 +1,182 @@
+"""The tables' columns: their Arrow types, units and meaning, and the version of all this."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from normbench.catalog import nearest
+from normbench.plan.spec import RunSpec
+from normbench.protocol.choice import Choice
+from normbench.protocol.schema import AXES, Cell
+
+SCHEMA_VERSION = 1
+
+#: How a planned run stands. The first three are results; the last two are to be computed.
+STATUSES = ("finished", "diverged", "undefined", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, its unit (if it has one) and its meaning."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    unit: str = ""
+
+
+_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+_AXIS_TYPES: dict[str, pa.DataType] = {
+    "batch_size": _INT,
+    "learning_rate": _FLOAT,
+    "epochs": _INT,
+    "lr_reference_batch": _INT,
+    "evaluations_per_epoch": _INT,
+    "train_size": _INT,
+    "split_seed": _INT,
+    "validation_fraction": _FLOAT,
+    "test_fraction": _FLOAT,
+    "statistics_samples": _INT,
+}
+_CHOICES = ("dataset", "model", "norm", "optimizer")
+_UNITS = {"batch_size": "samples", "epochs": "epochs", "train_size": "samples"}
+
+
+def _axis_columns() -> list[Column]:
+    columns = []
+    for axis, info in Cell.model_fields.items():
+        doc, unit = info.description or axis.replace("_", " "), _UNITS.get(axis, "")
+        columns.append(Column(axis, _AXIS_TYPES.get(axis, _TEXT), doc, unit))
+        if axis in _CHOICES:
+            columns.append(Column(f"{axis}_params", _TEXT, f"all parameters of {axis}, as JSON"))
+    return columns
+
+
+RUNS: tuple[Column, ...] = (
+    Column("experiment", _TEXT, "the experiment that planned the run"),
+    Column("run_hash", _TEXT, "content hash of the resolved run; the key of the other tables"),
+    Column("cell_hash", _TEXT, "content hash of the cell: equal for all its seeds"),
+    Column("execution_hash", _TEXT, "hash of how it was executed (engine, device, threads, …)"),
+    Column("seed", _INT, "the run's seed"),
+    Column("status", _TEXT, "finished, diverged, undefined, failed or missing (not run yet)"),
+    Column("error", _TEXT, "why it failed, or why it is undefined"),
+    Column("planned", _BOOL, "false for a kept run that the present protocol no longer asks for"),
+    *_axis_columns(),
+    Column("scaled_learning_rate", _FLOAT, "learning rate at this batch size, after scaling"),
+    Column("steps", _INT, "training steps taken", "steps"),
+    Column("samples", _INT, "training samples seen", "samples"),
+    Column("seconds", _FLOAT, "wall-clock time of the run, training and evaluation", "s"),
+    Column("train_seconds", _FLOAT, "wall-clock time of its training", "s"),
+    Column("eval_seconds", _FLOAT, "wall-clock time of its evaluations", "s"),
+    Column("peak_memory", _FLOAT, "most memory that its process or device held", "MiB"),
+    Column("device", _TEXT, "where it was trained"),
+    Column("parameters", _INT, "trained parameters", "numbers"),
+    Column("buffers", _INT, "buffers, such as running statistics", "numbers"),
+)
+
+
+def _scores(prefix: str, of: str) -> list[Column]:
+    return [
+        Column(f"{prefix}_loss", _FLOAT, f"mean cross-entropy {of}", "nat"),
+        Column(f"{prefix}_accuracy", _FLOAT, f"share classified correctly {of}"),
+    ]
+
+
+EPOCHS: tuple[Column, ...] = (
+    Column("run_hash", _TEXT, "key of the run in runs"),
+    Column("epoch", _FLOAT, "passes over the training split; 0 is before training", "epochs"),
+    Column("step", _INT, "training steps taken", "steps"),
+    Column("samples", _INT, "training samples seen", "samples"),
+    *_scores("train", "over the training batches since the last row, in training mode"),
+    *_scores("train_eval", "on up to 1,024 fixed training items, in evaluation mode"),
+    *_scores("val", "on the validation split, batch norm with running statistics"),
+    *_scores("val_recomputed", "on validation, statistics recomputed on training samples"),
+    *_scores("val_batch", "on validation, statistics of each batch"),
+    *_scores("test", "on the test split, batch norm with running statistics"),
+    *_scores("test_recomputed", "on test, statistics recomputed on training samples"),
+    *_scores("test_batch", "on test, statistics of each batch"),
+    Column("grad_norm", _FLOAT, "Euclidean norm of the gradient at the last step before the row"),
+    Column("update_norm", _FLOAT, "Euclidean norm of the parameters' change in that step"),
+    Column("weight_norm", _FLOAT, "Euclidean norm of all parameters"),
+    Column("learning_rate", _FLOAT, "learning rate of the last step"),
+    Column("train_seconds", _FLOAT, "wall-clock time of training since the last row", "s"),
+    Column("eval_seconds", _FLOAT, "wall-clock time of this evaluation", "s"),
+)
+
+PREDICTIONS: tuple[Column, ...] = (
+    Column("run_hash", _TEXT, "key of the run in runs"),
+    Column("evaluation", _TEXT, "statistics used: running, recomputed or batch"),
+    Column("correct", pa.list_(_BOOL), "one bit per test item at the last evaluation"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "runs": RUNS,
+    "epochs": EPOCHS,
+    "predictions": PREDICTIONS,
+}
+#: Columns that hold wall-clock time or memory: all others are the same on every repetition.
+MEASURED_COLUMNS = frozenset(
+    {"seconds", "train_seconds", "eval_seconds", "peak_memory", "execution_hash"}
+)
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """The Arrow schema of a table, with the schema version in its metadata."""
+    fields = [pa.field(c.name, c.type) for c in TABLES[table]]
+    return pa.schema(fields, metadata={"normbench_schema": str(SCHEMA_VERSION)})
+
+
+def to_table(table: str, rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as an Arrow table of the declared types; absent keys become nulls.
+
+    Raises ``KeyError`` for a key that is no column: that is a bug of the caller.
+    """
+    known = {c.name for c in TABLES[table]}
+    for row in rows[:1]:
+        for key in row.keys() - known:
+            raise KeyError(f"{table} has no column {key!r} (nearest: {nearest(key, known)})")
+    return pa.Table.from_pylist(rows, schema=arrow_schema(table))
+
+
+def axis_values(cell: Cell) -> dict[str, Any]:
+    """A cell's axes as table values: components by label, with their parameters as JSON."""
+    values: dict[str, Any] = {}
+    for axis in AXES:
+        value = getattr(cell, axis)
+        if isinstance(value, Choice):
+            values[axis] = value.label
+            values[f"{axis}_params"] = json.dumps(value.params, sort_keys=True)
+        elif isinstance(value, tuple):
+            values[axis] = ",".join(value)
+        else:
+            values[axis] = value
+    values["scaled_learning_rate"] = cell.scaled_learning_rate()
+    return values
+
+
+def planned_rows(runs: list[RunSpec], undefined: dict[str, str]) -> list[dict[str, Any]]:
+    """One row for every planned run, as ``missing`` or, with the reason, ``undefined``."""
+    rows = []
+    values: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run.cell_hash not in values:
+            values[run.cell_hash] = axis_values(run.cell)
+        reason = undefined.get(run.cell_hash)
+        rows.append(
+            {
+                "experiment": run.experiment,
+                "run_hash": run.run_hash,
+                "cell_hash": run.cell_hash,
+                "seed": run.seed,
+                "status": "missing" if reason is None else "undefined",
+                "error": reason,
+                "planned": True,
+                **values[run.cell_hash],
+            }
+        )
+    return rows

@@ -1,0 +1,232 @@
+"""A results folder: the only place that knows where the tables lie and how they are committed.
+
+``runs.parquet``, ``epochs.parquet`` and ``predictions.parquet`` are the tables. While a sweep
+runs, each finished group of runs is added under ``parts/``: its epochs and predictions first,
+its runs last, so that a group without a readable ``runs`` part counts as not run. Merging the
+parts into the tables follows the same order, and a part is deleted only after ``runs.parquet``
+holds it; a crash in between leaves the group in both places, and the part wins.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from normbench.errors import ResultsError
+from normbench.protocol.study import Study
+from normbench.results.files import atomic_write, write_text
+from normbench.results.schema import SCHEMA_VERSION, arrow_schema, to_table
+
+log = logging.getLogger(__name__)
+
+#: The order in which tables are written: ``runs`` is the commit record and comes last.
+ORDER = ("epochs", "predictions", "runs")
+#: Statuses that need no further computation.
+DONE = ("finished", "diverged")
+
+
+def _schema_version(table: pa.Table) -> int:
+    metadata = table.schema.metadata or {}
+    return int(metadata.get(b"normbench_schema", b"0"))
+
+
+class Store:
+    """The results folder of one protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parts = folder / "parts"
+
+    def path(self, table: str) -> Path:
+        """Where a table lies."""
+        return self.folder / f"{table}.parquet"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a protocol was ever run here."""
+        return (self.folder / "protocol.json").exists()
+
+    # -- the protocol ---------------------------------------------------------------------
+
+    def read_study(self) -> Study:
+        """The resolved protocol of these results.
+
+        Raises :class:`ResultsError` if there is none, or if a newer normbench wrote it.
+        """
+        path = self.folder / "protocol.json"
+        if not path.exists():
+            raise ResultsError(
+                f"{self.folder} holds no results: there is no protocol.json in it; "
+                "run `normbench run PROTOCOL` first, or name the right folder"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = int(content["schema_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResultsError(
+                f"{path} is damaged ({error}); `normbench run` with the protocol writes it anew"
+            ) from None
+        self._check_version(version, path)
+        return Study.model_validate(content["study"])
+
+    def _check_version(self, version: int, path: Path) -> None:
+        if version > SCHEMA_VERSION:
+            raise ResultsError(
+                f"{path} was written by a newer normbench (results schema {version}; this one "
+                f"reads up to {SCHEMA_VERSION}); upgrade normbench to read it"
+            )
+
+    def write_study(self, study: Study, source: str) -> None:
+        """Store the resolved protocol, and beside it the file as its author wrote it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
+        write_text(self.folder / "protocol.json", json.dumps(content, indent=1) + "\n")
+        write_text(self.folder / "protocol.toml", source)
+
+    # -- tables ---------------------------------------------------------------------------
+
+    def read(self, table: str, *, mend: bool = False) -> pa.Table:
+        """See :meth:`_read`; tries again where parts are merged away while they are read."""
+        for _ in range(5):
+            try:
+                return self._read(table, mend)
+            except FileNotFoundError:
+                continue
+        return self._read(table, mend)
+
+    def _read(self, table: str, mend: bool) -> pa.Table:
+        """A table with its parts merged in; empty where nothing was written yet.
+
+        A damaged file raises :class:`ResultsError`; with ``mend`` (for the one process that may
+        write) it is set aside under the ending ``.damaged`` instead, and its runs count as
+        missing.
+        """
+        tables = []
+        files = [self.path(table), *sorted(self.parts.glob(f"*.{table}.parquet"))]
+        for path in files:
+            if not path.exists():
+                continue
+            try:
+                found = pq.read_table(path)
+            except FileNotFoundError:
+                raise
+            except (pa.ArrowException, OSError) as error:
+                if not mend:
+                    raise ResultsError(
+                        f"{path} is damaged ({str(error).splitlines()[0]}); `normbench run` with "
+                        "the protocol sets it aside and computes again what it held"
+                    ) from None
+                path.replace(path.with_name(path.name + ".damaged"))
+                log.warning("%s was damaged and is set aside; its runs are computed again", path)
+                continue
+            self._check_version(_schema_version(found), path)
+            if path.parent == self.parts and table != "runs" and not self._committed(path):
+                continue
+            tables.append(found.cast(arrow_schema(table)))
+        if not tables:
+            return arrow_schema(table).empty_table()
+        return _latest(tables)
+
+    def _committed(self, part: Path) -> bool:
+        group = part.name.split(".")[0]
+        return (self.parts / f"{group}.runs.parquet").exists()
+
+    def write_group(self, group: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+        """Commit the rows of one finished group; ``group`` sorts after all earlier ones."""
+        self.parts.mkdir(parents=True, exist_ok=True)
+        for table in ORDER:
+            content = to_table(table, rows[table])
+            path = self.parts / f"{group}.{table}.parquet"
+            atomic_write(path, lambda p, t=content: pq.write_table(t, p))  # type: ignore[misc]
+
+    def consolidate(self, planned: list[dict[str, Any]]) -> None:
+        """Merge all parts into the tables, with a row for every planned run.
+
+        Rows stand in the plan's order. Runs that the plan no longer holds are kept behind them,
+        marked as not planned: nothing that was computed is thrown away.
+        """
+        runs = self.read("runs", mend=True).to_pylist()
+        done = {row["run_hash"]: row for row in runs if row["status"] in _COMPUTED}
+        merged, seen = [], set()
+        for row in planned:
+            result = done.get(row["run_hash"])
+            seen.add(row["run_hash"])
+            if result is not None and row["status"] == "missing":
+                row = {**row, **{k: result[k] for k in _RESULT}}
+            merged.append(dict(row))
+        for key, row in done.items():
+            if key not in seen and row["status"] in DONE:
+                merged.append({**row, "planned": False})
+        order = {row["run_hash"]: i for i, row in reversed(list(enumerate(merged)))}
+        committed = {row["run_hash"] for row in merged if row["status"] in DONE}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parts = sorted(self.parts.glob("*.parquet"))
+        epochs = self.read("epochs", mend=True)
+        held = set(epochs.column("run_hash").unique().to_pylist())
+        for row in merged:
+            if row["run_hash"] in committed - held:  # its epochs were lost with a damaged file
+                row |= {k: None for k in _RESULT} | {"status": "missing"}
+        committed &= held
+        self._write("epochs", _sorted_rows(epochs, order, committed))
+        predictions = self.read("predictions", mend=True)
+        self._write("predictions", _sorted_rows(predictions, order, committed))
+        self._write("runs", to_table("runs", merged))
+        for part in parts:
+            part.unlink()
+
+    def _write(self, table: str, content: pa.Table) -> None:
+        atomic_write(self.path(table), lambda p: pq.write_table(content, p, compression="zstd"))
+
+    def clean(self) -> None:
+        """Remove temporary files that a killed process left behind."""
+        for folder in (self.folder, self.parts):
+            for path in folder.glob("*.tmp"):
+                path.unlink()
+
+
+_COMPUTED = (*DONE, "failed", "undefined")
+#: Columns of ``runs`` that a result fills in; all others come from the plan.
+_RESULT = frozenset(
+    {
+        "status", "error", "execution_hash", "steps", "samples", "seconds", "train_seconds",
+        "eval_seconds", "peak_memory", "device", "parameters", "buffers",
+    }
+)  # fmt: skip
+
+
+def _latest(tables: list[pa.Table]) -> pa.Table:
+    """Rows of all tables; where several hold a run, those of the last one that does."""
+    if len(tables) == 1:
+        return tables[0]
+    owner: dict[str, int] = {}
+    hashes = [t.column("run_hash").to_pylist() for t in tables]
+    for i, keys in enumerate(hashes):
+        for key in keys:
+            owner[key] = i
+    kept = [
+        t.filter(pa.array([owner[key] == i for key in keys], pa.bool_()))
+        for i, (t, keys) in enumerate(zip(tables, hashes, strict=True))
+    ]
+    return pa.concat_tables(kept)
+
+
+def _sorted_rows(table: pa.Table, order: dict[str, int], committed: set[str]) -> pa.Table:
+    keys = table.column("run_hash").to_pylist()
+    rows = [i for i, key in enumerate(keys) if key in committed]
+    rows.sort(key=lambda i: order[keys[i]])
+    return table.take(pa.array(rows, pa.int64()))
+
+
+def latest_results(root: Path) -> Path:
+    """The results folder under ``root`` that was written last."""
+    found = [p.parent for p in root.glob("*/protocol.json")]
+    if not found:
+        raise ResultsError(
+            f"there are no results under {root}; run `normbench run PROTOCOL` first"
+        )
+    return max(found, key=lambda p: (p / "protocol.json").stat().st_mtime_ns)

@@ -1,0 +1,1 @@
+"""Training: from a planned run to its rows. Touches no file."""

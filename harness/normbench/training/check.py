@@ -1,0 +1,24 @@
+"""Which cells can run: data, batch sizes and shapes, found without training anything."""
+
+from __future__ import annotations
+
+from normbench.errors import UndefinedError
+from normbench.models.describe import network
+from normbench.models.plain import build
+from normbench.protocol.schema import Cell
+from normbench.training.data import arrays_of, check_batch_size, split_of
+
+
+def check_cell(cell: Cell) -> str | None:
+    """None if the cell can be trained, or why its configuration has no meaning.
+
+    Raises :class:`~normbench.errors.DataMissingError` where its data are not on this machine
+    and :class:`~normbench.errors.UsageError` where its values do not fit each other.
+    """
+    arrays = arrays_of(cell)
+    check_batch_size(cell, len(split_of(cell).train))
+    try:
+        build(network(cell, arrays.shape, arrays.classes), "meta")
+    except UndefinedError as error:
+        return str(error)
+    return None

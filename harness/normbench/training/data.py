@@ -1,0 +1,148 @@
+"""A cell's data on its device: split, scaled by the training split, and kept between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from normbench.catalog import DATASETS
+from normbench.datasets.base import Arrays
+from normbench.datasets.inputs import as_unit_floats, input_constants
+from normbench.datasets.split import Split, stratified_split
+from normbench.errors import DataMissingError, UsageError
+from normbench.plan.seeds import stream_key
+from normbench.protocol.schema import Cell
+
+#: Items of the training split on which ``train_eval_*`` is measured.
+TRAIN_EVAL_ITEMS = 1024
+#: Items that go through the model at once in evaluation.
+EVALUATION_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Part:
+    """Inputs of shape (items, C, H, W) and labels of shape (items,), on one device."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The items in order, ``size`` at a time; the last chunk may be short."""
+        for start in range(0, len(self), size):
+            yield self.x[start : start + size], self.y[start : start + size]
+
+    def first(self, count: int) -> Part:
+        """The first ``count`` items, or all if there are fewer."""
+        return Part(self.x[:count], self.y[:count])
+
+    def whole_batches(self, batch_size: int) -> Part:
+        """The items, filled up from the start to a whole number of batches."""
+        short = -len(self) % batch_size
+        if not short:
+            return self
+        index = torch.arange(len(self) + short, device=self.y.device) % len(self)
+        return Part(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The three parts of a data set, scaled, and the number of classes."""
+
+    train: Part
+    validation: Part
+    test: Part
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (C, H, W)."""
+        return tuple(self.train.x.shape[1:])
+
+
+@lru_cache(maxsize=4)
+def _arrays(name: str, params: tuple[tuple[str, object], ...]) -> Arrays:
+    dataset = DATASETS[name].load()
+    missing = dataset.missing(dict(params))
+    if missing:
+        raise DataMissingError(f"the data set {name} is not on this machine: {missing}")
+    arrays: Arrays = dataset.load(dict(params))
+    return arrays
+
+
+def arrays_of(cell: Cell) -> Arrays:
+    """The data set of a cell, read once a process."""
+    return _arrays(cell.dataset.name, tuple(sorted(cell.dataset.params.items())))
+
+
+def split_of(cell: Cell) -> Split:
+    """The split of a cell's data set: the same for all its seeds, norms and batch sizes."""
+    arrays = arrays_of(cell)
+    return stratified_split(
+        arrays.labels,
+        arrays.key,
+        cell.split_seed,
+        cell.validation_fraction,
+        cell.test_fraction,
+        cell.train_size,
+    )
+
+
+def _prepare(cell: Cell, device: str) -> Prepared:
+    arrays, split = arrays_of(cell), split_of(cell)
+    shift, scale = input_constants(as_unit_floats(arrays.inputs[split.train]), cell.input_norm)
+    shape = (1, -1, *([1] * (len(arrays.shape) - 1)))
+
+    def part(index: object) -> Part:
+        values = as_unit_floats(arrays.inputs[index])  # type: ignore[index]
+        scaled = (values - shift.reshape(shape)) / scale.reshape(shape)
+        labels = torch.from_numpy(arrays.labels[index])  # type: ignore[index]
+        return Part(torch.from_numpy(scaled).to(device), labels.to(device))
+
+    return Prepared(
+        part(split.train), part(split.validation), part(split.test), arrays.classes
+    )
+
+
+_CACHE_SIZE = 4
+_cache: dict[tuple[str, str], Prepared] = {}
+
+
+def prepare(cell: Cell, device: str = "cpu") -> Prepared:
+    """The data of a cell on ``device``; cells that differ in other axes share them."""
+    axes = {
+        "dataset", "split_seed", "validation_fraction", "test_fraction", "train_size", "input_norm",
+    }  # fmt: skip
+    data_only = cell.model_dump_json(include=axes)
+    found = _cache.get((data_only, device))
+    if found is None:
+        found = _prepare(cell, device)
+        while len(_cache) >= _CACHE_SIZE:
+            _cache.pop(next(iter(_cache)))
+        _cache[(data_only, device)] = found
+    return found
+
+
+def check_batch_size(cell: Cell, n_train: int) -> None:
+    """Raise :class:`UsageError` where a batch is larger than the training split."""
+    if cell.batch_size > n_train:
+        raise UsageError(
+            f"batch_size must not exceed the training split ({n_train} items of "
+            f"{cell.dataset.name}); received {cell.batch_size}"
+        )
+
+
+def epoch_order(seed: int, epoch: int, n_train: int) -> Tensor:
+    """The order of the training items in an epoch: (seed, ``order``, epoch) decides it alone.
+
+    Shape (n_train,). Batches are cut from it in sequence and a last short batch is left out,
+    so that every batch size sees the items in the same order.
+    """
+    generator = torch.Generator().manual_seed(stream_key(seed, "order", f"epoch {epoch}"))
+    return torch.randperm(n_train, generator=generator)

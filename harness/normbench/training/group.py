@@ -1,0 +1,125 @@
+"""Training a group of runs in a worker: specifications in, rows out; touches no file."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from normbench.errors import UndefinedError
+from normbench.plan.spec import RunSpec
+from normbench.training.data import prepare
+from normbench.training.loop import Outcome, train
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that are handed to one worker and committed together."""
+
+    name: str
+    runs: tuple[RunSpec, ...]
+    device: str
+    execution_hash: str
+
+
+@dataclass
+class GroupRows:
+    """The rows that a group gives to each table, without the axes, keyed by run."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    predictions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def set_up_worker() -> None:
+    """Make a worker's arithmetic repeatable: one thread, deterministic kernels."""
+    torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def default_device() -> str:
+    """The accelerator of this machine, or ``cpu``."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator.type if accelerator is not None else "cpu"
+
+
+class PeakMemory:
+    """The most memory held since it was made, in MiB: the device's, or this process's."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        try:  # Linux: forget the process's earlier maximum
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            pass
+
+    def read(self) -> float:
+        """The maximum up to now."""
+        if self.device.startswith("cuda"):
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        try:
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        except OSError:
+            pass
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _run_one(run: RunSpec, device: str) -> tuple[Outcome, float, float]:
+    memory = PeakMemory(device)
+    started = time.perf_counter()
+    try:
+        outcome = train(run, prepare(run.cell, device), device)
+    except UndefinedError as error:
+        outcome = Outcome(status="undefined", error=str(error))
+    except Exception as error:  # a run that fails is a row that says so
+        text = " ".join(str(error).split())
+        outcome = Outcome(status="failed", error=f"{type(error).__name__}: {text}"[:2000])
+    return outcome, time.perf_counter() - started, memory.read()
+
+
+def train_group(group: Group) -> GroupRows:
+    """Train the runs of a group one after the other.
+
+    A run that raises becomes a row with status ``failed`` and its error; the others go on.
+    """
+    rows = GroupRows()
+    for run in group.runs:
+        outcome, seconds, peak = _run_one(run, group.device)
+        key = {"run_hash": run.run_hash}
+        ran = outcome.status in ("finished", "diverged")
+        rows.runs.append(
+            {
+                **key,
+                "status": outcome.status,
+                "error": outcome.error,
+                "execution_hash": group.execution_hash,
+                "steps": outcome.steps,
+                "samples": outcome.samples,
+                "seconds": seconds,
+                "train_seconds": outcome.train_seconds,
+                "eval_seconds": outcome.eval_seconds,
+                "peak_memory": peak,
+                "device": group.device,
+                "parameters": outcome.parameters if ran else None,
+                "buffers": outcome.buffers if ran else None,
+            }
+        )
+        if ran:
+            rows.epochs += [{**key, **row} for row in outcome.epochs]
+            rows.predictions += [
+                {**key, "evaluation": kind, "correct": correct.tolist()}
+                for kind, correct in outcome.predictions.items()
+            ]
+    return rows
