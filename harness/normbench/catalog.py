@@ -111,7 +111,7 @@ _AFFINE = Param(True, "whether a scale and a shift are learned")
 #: The norm computes from other samples of the batch, so that it depends on the batch size and
 #: is evaluated with running, recomputed and batch statistics.
 BATCH_STATISTICS = "batch-statistics"
-#: A sample's output is the same whatever else is in the batch; the conformance suite holds it to it.
+#: A sample's output is the same whatever else is in the batch: the conformance suite checks it.
 BATCH_INDEPENDENT = "batch-independent"
 
 NORMS = Catalog(

@@ -21,7 +21,7 @@ from normbench.protocol.study import Study
 from normbench.results import provenance
 from normbench.results.files import write_text
 from normbench.results.schema import axis_values, planned_rows
-from normbench.results.store import DONE, Store
+from normbench.results.store import Store
 
 #: Seeds of a cell that one worker trains before they are committed together.
 GROUP_SEEDS = 4

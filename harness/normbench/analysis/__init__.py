@@ -1,0 +1,1 @@
+"""Analysis: from the result tables to tidy tables of estimates and comparisons."""

@@ -30,7 +30,8 @@ def status(
     content = []
     for folder in folders:
         runs = load(folder).runs
-        for (experiment, state), count in runs.groupby(["experiment", "status"]).size().items():
+        grouped = runs.groupby(["experiment", "status"], sort=False).size().reset_index()
+        for experiment, state, count in grouped.itertuples(index=False):
             content.append((folder.name, str(experiment), str(state), int(count)))
     if as_json:
         keys = ("results", "experiment", "status", "runs")

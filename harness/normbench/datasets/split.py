@@ -26,7 +26,8 @@ def stratified_subset(labels: NDArray[np.int64], key: str, items: int) -> Indice
         rng.permutation(np.flatnonzero(labels == c))[:share]
         for c, share in zip(classes, proportional_shares(counts, items), strict=True)
     ]
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+    subset: Indices = np.sort(np.concatenate(chosen)).astype(np.int64)
+    return subset
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Split:
 def proportional_shares(counts: Indices, total: int) -> Indices:
     """``total`` items shared among classes in proportion to ``counts`` (largest remainder)."""
     exact = counts * (total / counts.sum())
-    shares = np.floor(exact).astype(np.int64)
+    shares: Indices = np.floor(exact).astype(np.int64)
     short = total - int(shares.sum())
     # Ties go to the lower class number, so that the shares never depend on the sort's whims.
     order = np.argsort(-(exact - shares), kind="stable")
@@ -81,7 +82,9 @@ def stratified_split(
             f"train_size must not exceed the training split of {key} ({available} items); "
             f"received {train_size}"
         )
-    train_shares = train_counts if train_size is None else proportional_shares(train_counts, train_size)
+    train_shares = (
+        train_counts if train_size is None else proportional_shares(train_counts, train_size)
+    )
     parts: dict[str, list[Indices]] = {"train": [], "validation": [], "test": []}
     for c, n_val, n_tst, n_trn in zip(
         classes, validation_shares, test_shares, train_shares, strict=True

@@ -61,9 +61,9 @@ class LocalExecutor:
             finished = True
         finally:
             if finished:
-                pool.close()
+                pool.close()  # type: ignore[no-untyped-call]
             else:
-                pool.stop()
+                pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
 
     def _finished(self, future: Future[Any], task: Task) -> Done[Task, Any]:

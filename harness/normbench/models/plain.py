@@ -26,9 +26,7 @@ class StreamDropout(nn.Module):
 
     def seed(self, seed: int, device: torch.device) -> None:
         """Start the stream of masks of this run."""
-        self.generator = torch.Generator(device).manual_seed(
-            stream_key(seed, "dropout", self.name)
-        )
+        self.generator = torch.Generator(device).manual_seed(stream_key(seed, "dropout", self.name))
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero each value with probability p in training, and scale the rest by 1/(1 − p)."""
@@ -52,16 +50,20 @@ class Net(nn.Module):
         return x
 
 
+def _uninitialised(kind: type[nn.Module], *sizes: int, device: str) -> nn.Module:
+    return cast(nn.Module, skip_init(kind, *sizes, device=device))  # type: ignore[no-untyped-call]
+
+
 def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn.Module:
     """The module of one layer for samples of ``shape``; weights are left uninitialised."""
     match layer:
         case Conv():
-            return skip_init(
+            return _uninitialised(
                 nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding,
                 device=device,
             )  # fmt: skip
         case Linear():
-            return skip_init(nn.Linear, shape[0], layer.features, device=device)
+            return _uninitialised(nn.Linear, shape[0], layer.features, device=device)
         case Site():
             with torch.device(device):
                 return build_norm(net.norm.name, net.norm.params, shape, net.norm.batch_size)
@@ -93,7 +95,9 @@ def _probe(part: nn.Module, probe: Tensor, layer: Layer, name: str) -> Tensor:
         shape = tuple(probe.shape)
         if isinstance(layer, Site):
             raise UndefinedError(f"no meaning for a batch of shape {shape}: {error}") from None
-        raise UsageError(f"the layer {name} cannot take a batch of shape {shape}: {error}") from None
+        raise UsageError(
+            f"the layer {name} cannot take a batch of shape {shape}: {error}"
+        ) from None
 
 
 def build(net: Network, device: str = "cpu") -> Net:

@@ -1,4 +1,4 @@
-"""A run's identity: the resolved cell, the seed, and a hash of everything that decides its numbers."""
+"""A run's identity: the resolved cell, the seed, and a hash of all that decides its numbers."""
 
 from __future__ import annotations
 

@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model
-from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    create_model,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from normbench.catalog import Catalog, Param
@@ -50,16 +57,15 @@ def _field(param: Param) -> tuple[Any, Any]:
 @cache
 def choice_models(catalog: Catalog) -> dict[str, type[Choice]]:
     """One model per component of the catalogue, with its parameters as validated fields."""
-    return {
-        name: create_model(
-            f"{catalog.kind.title().replace(' ', '')}_{name.replace('-', '_')}",
-            __base__=Choice,
-            __doc__=entry.summary,
-            name=(Literal[name], ...),  # type: ignore[valid-type]
-            **{key: _field(param) for key, param in entry.params.items()},  # type: ignore[arg-type]
+    kind = catalog.kind.title().replace(" ", "")
+    models = {}
+    for name, entry in catalog.items():
+        fields: dict[str, Any] = {"name": (Literal[name], ...)}  # type: ignore[valid-type]
+        fields |= {key: _field(param) for key, param in entry.params.items()}
+        models[name] = create_model(
+            f"{kind}_{name.replace('-', '_')}", __base__=Choice, __doc__=entry.summary, **fields
         )
-        for name, entry in catalog.items()
-    }
+    return models
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,10 @@ def locate(document: Any, loc: Sequence[str | int]) -> tuple[list[str | int], An
     Returns the path and the value there; a key that is absent ends the walk with ``None``.
     """
     path: list[str | int] = []
-    value = document
+    value: Any = document
     for i, part in enumerate(loc):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if in_list or (isinstance(value, Mapping) and part in value):
             value = value[part]
         elif isinstance(value, Mapping) and i == len(loc) - 1:
             path.append(part)

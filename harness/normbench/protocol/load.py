@@ -59,7 +59,9 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except UnicodeDecodeError as error:
         rule = f"a protocol is UTF-8 text; byte {error.start} is not"
-        raise ProtocolError(str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]) from None
+        raise ProtocolError(
+            str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read the protocol {path}: {error.strerror}") from None
 

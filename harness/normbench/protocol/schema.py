@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -88,20 +89,16 @@ class Cell(BaseModel):
     epochs: int = Field(ge=1, le=100_000, description="budget: passes over the training split")
     sites: Annotated[
         Literal["all", "first-two"] | Annotated[tuple[str, ...], Field(min_length=1)],
-        BeforeValidator(
-            _tuple, json_schema_input_type=Literal["all", "first-two"] | list[str]
-        ),
+        BeforeValidator(_tuple, json_schema_input_type=Literal["all", "first-two"] | list[str]),
     ] = Field(default="all", description="where the norm stands: all, first-two, or site names")
-    position: Position = Field(
-        default="pre", description="before or after the activation function"
-    )
+    position: Position = Field(default="pre", description="before or after the activation function")
     init: Init = Field(default="torch", description="initial weights: torch's default, or He's")
     input_norm: InputNorm = Field(
         default="per-channel", description="how inputs are scaled, by the training split alone"
     )
     optimizer: Annotated[Choice, OneOf(OPTIMIZERS)] = Field(
         default="sgd", validate_default=True, description="the optimizer and its parameters"
-    )  # type: ignore[assignment]
+    )
     lr_scaling: LrScaling = Field(
         default="none", description="how the learning rate grows with the batch size"
     )
@@ -122,9 +119,8 @@ class Cell(BaseModel):
     def scaled_learning_rate(self) -> float:
         """The learning rate at this batch size, after scaling from the reference batch."""
         ratio = self.batch_size / self.lr_reference_batch
-        return self.learning_rate * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[
-            self.lr_scaling
-        ]
+        factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
+        return self.learning_rate * factors[self.lr_scaling]
 
 
 AXES: tuple[str, ...] = tuple(Cell.model_fields)
@@ -133,7 +129,7 @@ REQUIRED_AXES: tuple[str, ...] = tuple(n for n, f in Cell.model_fields.items() i
 
 def _annotation(info: FieldInfo) -> Any:
     """A field's annotation with its constraints, to be used in another model."""
-    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation  # type: ignore[return-value]
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
 
 
 def _partial(name: str, doc: str) -> type[BaseModel]:
@@ -147,19 +143,16 @@ def _partial(name: str, doc: str) -> type[BaseModel]:
 
 
 def _lists(name: str, doc: str) -> type[BaseModel]:
-    fields: dict[str, Any] = {
-        axis: (
-            Annotated[
-                tuple[_annotation(info), ...],
-                Field(min_length=1, max_length=10_000),
-                BeforeValidator(_tuple, json_schema_input_type=list[_annotation(info)]),  # type: ignore[misc]
-            ]
-            | None,
-            Field(default=None, description=info.description),
-        )
-        for axis, info in Cell.model_fields.items()
-    }
-    model = create_model(
+    fields: dict[str, Any] = {}
+    for axis, info in Cell.model_fields.items():
+        item: Any = _annotation(info)
+        values = Annotated[
+            tuple[item, ...],
+            Field(min_length=1, max_length=10_000),
+            BeforeValidator(_tuple, json_schema_input_type=list[item]),
+        ]
+        fields[axis] = (values | None, Field(default=None, description=info.description))
+    return create_model(
         name,
         __config__=_strict(),
         __doc__=doc,
@@ -170,7 +163,6 @@ def _lists(name: str, doc: str) -> type[BaseModel]:
         },
         **fields,
     )
-    return model
 
 
 FixedAxes: Any = _partial("FixedAxes", "Axes with one value each.")

@@ -151,7 +151,7 @@ def _resolve_series(
         faults.append(Fault(toml_path(at), "", rule, "shorten an axis or use fewer seeds"))
     if faults:
         return None, faults
-    fixed = defaults | {a: v for a, v in _given(experiment).items()}
+    fixed = defaults | _given(experiment)
     cells = []
     for combination in _combinations(experiment):
         values = {a: _plain(v) for a, v in (fixed | combination).items()}
@@ -180,9 +180,7 @@ def _resolve_series(
         thresholds=tuple(sorted(thresholds)),
         window=_resolve_endpoint(experiment, header, "window", 3),
         reference=reference,
-        varies=tuple(
-            a for a in AXES if a in product or a in zipped
-        ),
+        varies=tuple(a for a in AXES if a in product or a in zipped),
         cells=tuple(cells),
     )
     return series, faults

@@ -78,8 +78,10 @@ def load(folder: str | Path) -> Results:
     of a newer version.
     """
     path = Path(folder)
-    if not (path / "protocol.json").exists() and path.is_dir() and any(
-        path.glob("*/protocol.json")
+    if (
+        not (path / "protocol.json").exists()
+        and path.is_dir()
+        and any(path.glob("*/protocol.json"))
     ):
         path = latest_results(path)
     results = Results(path)

@@ -75,6 +75,7 @@ RUNS: tuple[Column, ...] = (
     Column("eval_seconds", _FLOAT, "wall-clock time of its evaluations", "s"),
     Column("peak_memory", _FLOAT, "most memory that its process or device held", "MiB"),
     Column("device", _TEXT, "where it was trained"),
+    Column("classes", _INT, "classes of the data set; chance accuracy is one over it"),
     Column("parameters", _INT, "trained parameters", "numbers"),
     Column("buffers", _INT, "buffers, such as running statistics", "numbers"),
 )

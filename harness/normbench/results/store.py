@@ -170,7 +170,7 @@ class Store:
         held = set(epochs.column("run_hash").unique().to_pylist())
         for row in merged:
             if row["run_hash"] in committed - held:  # its epochs were lost with a damaged file
-                row |= {k: None for k in _RESULT} | {"status": "missing"}
+                row |= dict.fromkeys(_RESULT) | {"status": "missing"}
         committed &= held
         self._write("epochs", _sorted_rows(epochs, order, committed))
         predictions = self.read("predictions", mend=True)
@@ -194,7 +194,7 @@ _COMPUTED = (*DONE, "failed", "undefined")
 _RESULT = frozenset(
     {
         "status", "error", "execution_hash", "steps", "samples", "seconds", "train_seconds",
-        "eval_seconds", "peak_memory", "device", "parameters", "buffers",
+        "eval_seconds", "peak_memory", "device", "classes", "parameters", "buffers",
     }
 )  # fmt: skip
 
@@ -226,7 +226,5 @@ def latest_results(root: Path) -> Path:
     """The results folder under ``root`` that was written last."""
     found = [p.parent for p in root.glob("*/protocol.json")]
     if not found:
-        raise ResultsError(
-            f"there are no results under {root}; run `normbench run PROTOCOL` first"
-        )
+        raise ResultsError(f"there are no results under {root}; run `normbench run PROTOCOL` first")
     return max(found, key=lambda p: (p / "protocol.json").stat().st_mtime_ns)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normbench.stats.checks import check_alpha, check_count, fault, flags, same_shape
+from normbench.stats.checks import (
+    check_alpha,
+    check_count,
+    fault,
+    flags,
+    same_shape,
+    vector,
+)
 from normbench.stats.compare import CONDITIONAL, SEEDS
 from normbench.stats.refusals import MIN_DISCORDANT, cannot_reach, few_seeds
-from normbench.stats.result import Interval, Result
+from normbench.stats.result import Detail, Interval, Result
 
 
 def clopper_pearson(k: int, n: int, alpha: float = 0.05) -> Interval:
@@ -92,9 +101,35 @@ def compare_divergence(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Re
     """
     first, second = flags(a, "a"), flags(b, "b")
     same_shape(first, second, "a and b")
+    n = int(first.size)
+    result = discordant_share(second.astype(np.float64) - first.astype(np.float64), alpha=alpha)
+    details: dict[str, Detail] = {
+        **result.details,
+        "both_diverged": int((first & second).sum()),
+        "rate_a": float(first.mean()),
+        "rate_a_interval": clopper_pearson(int(first.sum()), n, alpha),
+        "rate_b": float(second.mean()),
+        "rate_b_interval": clopper_pearson(int(second.sum()), n, alpha),
+    }
+    return replace(result, details=details)
+
+
+def discordant_share(d: ArrayLike, *, alpha: float = 0.05) -> Result:
+    """Estimate, from per-seed differences −1, 0 or 1, the share of the non-zero that are 1.
+
+    Args:
+        d: B's indicator of divergence minus A's, shape (n,).
+        alpha: 1 − level.
+
+    Raises:
+        StatisticsError: other values, or alpha outside (0, 1).
+    """
+    values = vector(d, "d")
+    if not np.isin(values, (-1.0, 0.0, 1.0)).all():
+        raise fault("differences of divergence are −1, 0 or 1", values.tolist(), "pass 0/1 runs")
     alpha = check_alpha(alpha)
-    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant, n = only_a + only_b, int(first.size)
+    only_a, only_b = int((values < 0).sum()), int((values > 0).sum())
+    discordant, n = only_a + only_b, int(values.size)
     refusal = few_seeds(n)
     if refusal is None and discordant < MIN_DISCORDANT:
         refusal = f"{discordant} discordant pairs, McNemar's test needs {MIN_DISCORDANT}"
@@ -107,16 +142,8 @@ def compare_divergence(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Re
         level=None if refusal else 1.0 - alpha,
         p=None if refusal else mcnemar_exact_p(only_a, only_b),
         n=n,
-        values=tuple(float(v) for v in second.astype(np.float64) - first.astype(np.float64)),
+        values=tuple(values.tolist()),
         assumptions=("labels are exchangeable within a seed under the null", SEEDS, CONDITIONAL),
         refusal=refusal,
-        details={
-            "only_a_diverged": only_a,
-            "only_b_diverged": only_b,
-            "both_diverged": int((first & second).sum()),
-            "rate_a": float(first.mean()),
-            "rate_a_interval": clopper_pearson(int(first.sum()), n, alpha),
-            "rate_b": float(second.mean()),
-            "rate_b_interval": clopper_pearson(int(second.sum()), n, alpha),
-        },
+        details={"only_a_diverged": only_a, "only_b_diverged": only_b},
     )

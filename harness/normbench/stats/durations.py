@@ -138,8 +138,9 @@ def ratio_of_means(
     base = paired_difference(
         b - a, alpha=alpha, diverged=diverged, seed_correlation=seed_correlation(a, b)
     )
-    interval, details = None, {**base.details, "values_are": "R_A / R_B of each seed"}
-    details.pop("null")
+    interval = None
+    details = {k: v for k, v in base.details.items() if k not in ("mean", "null")}
+    details["scale"] = "sd, effect size and skewness are those of R_B − R_A"
     if base.interval is not None:
         interval = subset_ratio_interval(a, b, alpha)
         guarded = "bootstrap_t_interval" in details

@@ -7,6 +7,7 @@ statistics of the 2ⁿ − 1 subset means. They are found without listing them a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -28,12 +29,12 @@ from normbench.stats.result import Interval
 LISTING_LIMIT = 16
 """Up to here all subset means are listed; above, the wanted one is searched for."""
 
-_CANDIDATES = 20_000
+_CANDIDATES = 2_000
 _ROUNDING = 1e-13
 
 
 def subset_mean_interval(
-    d: ArrayLike, alpha: float = 0.05, *, null: float = 0.0
+    d: ArrayLike, alpha: float = 0.05, *, null: float | Sequence[float] = 0.0
 ) -> Interval | None:
     """Return the interval of all μ that the two-sided sign-flip test of d − μ keeps at alpha.
 
@@ -45,8 +46,8 @@ def subset_mean_interval(
     Args:
         d: differences, shape (n,).
         alpha: 1 − level.
-        null: a value at which test and interval are reconciled: rounding alone could
-            otherwise put an end that equals it just beside it.
+        null: the value, or values, at which test and interval are reconciled: rounding
+            alone could otherwise put an end that equals one just beside it.
 
     Returns:
         (low, high) in the unit of ``d``, or None where k = 0 (below 6 seeds at 5 %).
@@ -61,7 +62,7 @@ def subset_mean_interval(
 
 
 def subset_ratio_interval(
-    a: ArrayLike, b: ArrayLike, alpha: float = 0.05, *, null: float = 1.0
+    a: ArrayLike, b: ArrayLike, alpha: float = 0.05, *, null: float | Sequence[float] = 1.0
 ) -> Interval | None:
     """Return the interval of all ρ that the two-sided sign-flip test of a − ρ·b keeps at alpha.
 
@@ -73,7 +74,7 @@ def subset_ratio_interval(
         a: numerators, shape (n,).
         b: denominators, shape (n,), all above 0.
         alpha: 1 − level.
-        null: a ratio at which test and interval are reconciled.
+        null: the ratio, or ratios, at which test and interval are reconciled.
 
     Raises:
         StatisticsError: shapes differ, values not finite, a denominator not above 0.
@@ -117,7 +118,9 @@ def least_seeds_for_interval(alpha: float) -> int:
     return n
 
 
-def _inverted(a: FloatArray, b: FloatArray, alpha: float, null: float) -> Interval | None:
+def _inverted(
+    a: FloatArray, b: FloatArray, alpha: float, null: float | Sequence[float]
+) -> Interval | None:
     n = a.size
     if n > EXACT_LIMIT:
         ends = _drawn_ends(a, b, alpha)
@@ -131,7 +134,9 @@ def _inverted(a: FloatArray, b: FloatArray, alpha: float, null: float) -> Interv
             ends = float(ordered[k - 1]), float(ordered[ratios.size - k])
         else:
             ends = _kth_subset_ratio(a, b, k), -_kth_subset_ratio(-a, b, k)
-    return _reconciled(ends, a, b, alpha, null)
+    for value in np.atleast_1d(np.asarray(null, dtype=np.float64)).tolist():
+        ends = _reconciled(ends, a, b, alpha, value)
+    return ends
 
 
 def _subset_sums(values: FloatArray) -> FloatArray:
@@ -176,10 +181,10 @@ class _Search:
         below = np.searchsorted(right, needed - self.slack, side="left").sum()
         return _Count(mu, at_most, float(below))
 
-    def ratios_above(self, mu: float, width: float, limit: int) -> FloatArray:
-        """Return, sorted, up to about ``limit`` of the subset means just above ``mu``.
+    def ratios_above(self, mu: float, width: float, limit: int) -> tuple[FloatArray, bool]:
+        """Return, sorted, subset ratios above ``mu``, and whether none is left out.
 
-        Without the limit they include all means in (mu, mu + width].
+        If so they include all in (mu, mu + width]; if not they are some of those.
         """
         right = self.right - mu * self.right_weight
         picks = np.argsort(right)
@@ -190,13 +195,14 @@ class _Search:
         first = np.searchsorted(right, needed, side="right")
         # Σ_J b ≤ Σb: a ratio within the width has a sum of deviations within Σb times it.
         size = np.searchsorted(right, needed + self.weight * width, side="right") - first
+        whole = int(size.sum()) <= limit
         size = np.diff(np.minimum(np.cumsum(size), limit), prepend=0)
         offset = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
         picks = picks[np.repeat(first, size) + offset]
         rows = np.repeat(rows, size)
         weight = self.left_weight[rows] + self.right_weight[picks]
         ratios = (self.left[rows] + self.right[picks])[weight > 0] / weight[weight > 0]
-        return np.sort(ratios[ratios > mu])
+        return np.sort(ratios[ratios > mu]), whole
 
 
 def _kth_subset_ratio(a: FloatArray, b: FloatArray, k: int) -> float:
@@ -213,19 +219,26 @@ def _kth_subset_ratio(a: FloatArray, b: FloatArray, k: int) -> float:
         return search.centre
     inverse = NormalDist().inv_cdf
     goal = inverse((k + 0.5) / search.total)
-    low = search.count(search.lowest - 1e-6 * spread)
-    high = search.count(search.centre)
-    below = inverse(low.at_most / search.total) - goal
-    above = inverse(min(high.at_most / search.total, 1.0 - 1e-12)) - goal
+    # Below the lowest ratio only the empty subset counts, at the centre about half of all.
+    low = _Count(search.lowest - 1e-6 * spread, 1.0, 0.0)
+    high = _Count(search.centre, search.total / 2.0, search.total / 2.0)
+    below, above = inverse(1.0 / search.total) - goal, -goal
+    residuals = a - search.centre * b
+    guess = float(np.sqrt(residuals @ residuals)) / search.weight
+    guess *= goal * (1.0 + (1.0 + goal**2) / (4.0 * a.size))
     side, few = 0, max(_CANDIDATES, search.left.size // 8)
     gap = high.at_most - low.at_most
     for step in range(200):
         width = high.mu - low.mu
         if gap <= few or width <= _ROUNDING * search.scale:
-            break
+            listed, whole = search.ratios_above(low.mu, width, 32 * few)
+            if listed.size and (whole or width <= _ROUNDING * search.scale):
+                return float(listed[min(max(k - int(low.at_most), 0), listed.size - 1)])
         trial = low.mu + width * min(max(-below / (above - below), 1e-9), 1.0 - 1e-9)
         snap = step >= 6 and step % 3 == 0
-        if snap:
+        if step == 0:
+            trial = min(max(search.centre + guess, low.mu + 0.01 * width), high.mu - 0.01 * width)
+        elif snap:
             trial = _ratio_between(search, low.mu, high.mu)
         elif step >= 12 and step % 3 == 1:
             trial = (low.mu + high.mu) / 2.0
@@ -241,14 +254,12 @@ def _kth_subset_ratio(a: FloatArray, b: FloatArray, k: int) -> float:
             low, below, above = middle, level, above / 2.0 if side < 0 else above
             side = -1
         gap = high.at_most - low.at_most
-    listed = search.ratios_above(low.mu, high.mu - low.mu, 16 * few)
-    place = min(max(k - int(low.at_most), 0), listed.size - 1)
-    return float(listed[place]) if listed.size else high.mu
+    return high.mu
 
 
 def _ratio_between(search: _Search, low: float, high: float) -> float:
     """Return an actual subset ratio between two trial values, or their middle."""
-    listed = search.ratios_above(low, high - low, 64)
+    listed, _ = search.ratios_above(low, high - low, 64)
     listed = listed[listed < high]
     return float(listed[listed.size // 2]) if listed.size else (low + high) / 2.0
 

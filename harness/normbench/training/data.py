@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from normbench.catalog import DATASETS
@@ -99,15 +101,13 @@ def _prepare(cell: Cell, device: str) -> Prepared:
     shift, scale = input_constants(as_unit_floats(arrays.inputs[split.train]), cell.input_norm)
     shape = (1, -1, *([1] * (len(arrays.shape) - 1)))
 
-    def part(index: object) -> Part:
-        values = as_unit_floats(arrays.inputs[index])  # type: ignore[index]
+    def part(index: NDArray[np.int64]) -> Part:
+        values = as_unit_floats(arrays.inputs[index])
         scaled = (values - shift.reshape(shape)) / scale.reshape(shape)
-        labels = torch.from_numpy(arrays.labels[index])  # type: ignore[index]
+        labels = torch.from_numpy(arrays.labels[index])
         return Part(torch.from_numpy(scaled).to(device), labels.to(device))
 
-    return Prepared(
-        part(split.train), part(split.validation), part(split.test), arrays.classes
-    )
+    return Prepared(part(split.train), part(split.validation), part(split.test), arrays.classes)
 
 
 _CACHE_SIZE = 4

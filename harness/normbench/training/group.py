@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
@@ -57,10 +58,8 @@ class PeakMemory:
         if device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(device)
             return
-        try:  # Linux: forget the process's earlier maximum
+        with contextlib.suppress(OSError):  # Linux: forget the process's earlier maximum
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        except OSError:
-            pass
 
     def read(self) -> float:
         """The maximum up to now."""
@@ -112,6 +111,7 @@ def train_group(group: Group) -> GroupRows:
                 "eval_seconds": outcome.eval_seconds,
                 "peak_memory": peak,
                 "device": group.device,
+                "classes": outcome.classes if ran else None,
                 "parameters": outcome.parameters if ran else None,
                 "buffers": outcome.buffers if ran else None,
             }

@@ -36,6 +36,7 @@ class Outcome:
     predictions: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
+    classes: int = 0
     parameters: int = 0
     buffers: int = 0
 
@@ -169,6 +170,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     schedule = schedule_of(run, len(data.train))
     choose_convolutions(cell.batch_size, data.shape)
     outcome = Outcome(
+        classes=data.classes,
         parameters=sum(p.numel() for p in parameters),
         buffers=sum(b.numel() for b in model.buffers()),
     )

@@ -1,0 +1,137 @@
+"""The curves of each cell as arrays: seeds by evaluations, ready for the statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from normbench.protocol.study import Series
+from normbench.results.load import Results
+from normbench.stats.outcome import chance_error, chance_loss
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CellCurves:
+    """One cell's validation curves.
+
+    ``curves`` has shape (seeds, evaluations) with NaN where a run has no value, ``x`` the
+    evaluations' epochs. ``error`` is the curve whose smaller values are better: one minus the
+    accuracy, or the loss.
+    """
+
+    experiment: str
+    setting: str
+    norm: str
+    batch_size: int
+    budget: float
+    seeds: tuple[int, ...]
+    x: Floats
+    curves: Floats
+    diverged: NDArray[np.bool_]
+    planned: int
+    metric: str
+    classes: int
+
+    @property
+    def error(self) -> Floats:
+        """The curves with smaller values better: accuracy as error."""
+        return 1.0 - self.curves if self.metric == "accuracy" else self.curves
+
+    @property
+    def failure_score(self) -> float:
+        """The error under chance prediction, which a diverged run counts with."""
+        if self.metric == "accuracy":
+            return chance_error(self.classes)
+        return chance_loss(self.classes)
+
+    @property
+    def goal(self) -> str:
+        """Whether larger or smaller values of the metric are better."""
+        return "max" if self.metric == "accuracy" else "min"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The cells of one experiment that differ in norm and batch size alone."""
+
+    series: Series
+    setting: str
+    cells: dict[tuple[str, int], CellCurves]
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms in the protocol's order."""
+        return list(dict.fromkeys(norm for norm, _ in self.cells))
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """The batch sizes, increasing."""
+        return sorted({batch for _, batch in self.cells})
+
+
+def setting_axes(series: Series) -> list[str]:
+    """The axes other than norm and batch size that vary in an experiment."""
+    return [axis for axis in series.varies if axis not in ("norm", "batch_size")]
+
+
+def settings(runs: pd.DataFrame, series: Series) -> pd.Series:
+    """For each run, the values of the other varying axes as text; empty if there are none."""
+    axes = setting_axes(series)
+    if not axes:
+        return pd.Series("", index=runs.index)
+    parts = [axis + "=" + runs[axis].astype(str) for axis in axes]
+    text = parts[0]
+    for part in parts[1:]:
+        text = text + ", " + part
+    return text
+
+
+def _cell(
+    series: Series, setting: str, runs: pd.DataFrame, epochs: pd.DataFrame
+) -> CellCurves | None:
+    column = f"val_{series.metric}"
+    computed = runs[runs["status"].isin(["finished", "diverged"])].sort_values("seed")
+    own = epochs[epochs["run_hash"].isin(computed["run_hash"])]
+    if own.empty:
+        return None
+    wide = own.pivot_table(
+        index="run_hash", columns="epoch", values=column, dropna=False, sort=True
+    ).reindex(index=computed["run_hash"])
+    first = runs.iloc[0]
+    return CellCurves(
+        experiment=series.name,
+        setting=setting,
+        norm=str(first["norm"]),
+        batch_size=int(first["batch_size"]),
+        budget=float(first["epochs"]),
+        seeds=tuple(int(s) for s in computed["seed"]),
+        x=wide.columns.to_numpy(dtype=np.float64),
+        curves=wide.to_numpy(dtype=np.float64),
+        diverged=(computed["status"] == "diverged").to_numpy(dtype=np.bool_),
+        planned=len(runs),
+        metric=series.metric,
+        classes=int(computed["classes"].max()),
+    )
+
+
+def panels(results: Results) -> Iterator[Panel]:
+    """All panels of a study, in the protocol's order; cells without any result are left out."""
+    epochs = results.epochs
+    for series in results.study.experiments:
+        runs = results.runs[results.runs["experiment"] == series.name]
+        own_epochs = epochs[epochs["run_hash"].isin(runs["run_hash"])]
+        setting = settings(runs, series)
+        for name in dict.fromkeys(setting):
+            part = runs[setting == name]
+            cells = {}
+            for (norm, batch), group in part.groupby(["norm", "batch_size"], sort=False):
+                cell = _cell(series, str(name), group, own_epochs)
+                if cell is not None:
+                    cells[(str(norm), int(batch))] = cell
+            yield Panel(series, str(name), cells)

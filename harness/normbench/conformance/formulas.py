@@ -1,0 +1,55 @@
+"""The norms' formulas in numpy and float64, written apart from the layers they judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def _standardise(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    mean = x.mean(axis=axes, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=axes, keepdims=True)
+    result: Array = (x - mean) / np.sqrt(variance + eps)
+    return result
+
+
+def none(x: Array, params: dict[str, Any]) -> Array:
+    """y = x."""
+    del params
+    return x
+
+
+def batch(x: Array, params: dict[str, Any]) -> Array:
+    """Over the samples and the positions of each channel."""
+    return _standardise(x, (0, *range(2, x.ndim)), params["eps"])
+
+
+def layer(x: Array, params: dict[str, Any]) -> Array:
+    """Over all values of each sample."""
+    return _standardise(x, tuple(range(1, x.ndim)), params["eps"])
+
+
+def group(x: Array, params: dict[str, Any]) -> Array:
+    """Over the channels of a group and their positions, in each sample."""
+    grouped = x.reshape(x.shape[0], params["groups"], -1)
+    return _standardise(grouped, (2,), params["eps"]).reshape(x.shape)
+
+
+def instance(x: Array, params: dict[str, Any]) -> Array:
+    """Over the positions of each channel, in each sample."""
+    return _standardise(x, tuple(range(2, x.ndim)), params["eps"])
+
+
+#: Training-mode output at scale 1 and shift 0, by the norm's name.
+FORMULAS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
+    "none": none,
+    "batch": batch,
+    "layer": layer,
+    "group": group,
+    "instance": instance,
+}
