@@ -24,9 +24,8 @@ import numpy as np
 from normbench.stats import (
     Claim,
     crossover_batch_size,
-    equivalence,
-    inverse_batch_contrast,
     invariance,
+    inverse_batch_contrast,
     judge,
     margin_p_values,
     max_t,
@@ -140,9 +139,7 @@ def sweep_differences(rng, n, *, faster):
     a, b = curves(rng, n, faster=faster)
     x, columns = np.arange(1, 31), []
     for theta in np.linspace(0.5, 0.85, 20):
-        r_a, r_b = (
-            restricted_time(x, c, float(theta), goal="max", budget=30).time for c in (a, b)
-        )
+        r_a, r_b = (restricted_time(x, c, float(theta), goal="max", budget=30).time for c in (a, b))
         columns.append(r_b - r_a)
     return np.stack(columns, axis=1)
 
@@ -236,9 +233,7 @@ def censoring_trap(rng, replicates):
     for _ in range(replicates):
         b = 0.3 * rng.standard_normal(n)
         z_a, z_b = rng.standard_normal((2, n))
-        r_a, r_b = (
-            np.minimum(np.ceil(np.exp(log(12) + b + 0.25 * z)), 30) for z in (z_a, z_b)
-        )
+        r_a, r_b = (np.minimum(np.ceil(np.exp(log(12) + b + 0.25 * z)), 30) for z in (z_a, z_b))
         r_a = np.where(phi(0.8 * b / 0.3 + 0.6 * z_a) > 0.7, 30, r_a)
         result = restricted_mean_difference(r_a, r_b, budget=30)
         faster += result.excludes(0.0) and result.estimate > 0

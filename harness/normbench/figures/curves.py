@@ -24,10 +24,10 @@ def learning_curves(curves: pd.DataFrame, thresholds: tuple[float, ...]) -> Figu
     sizes = sorted(curves["batch_size"].unique())
     colour, marker = colours(norms), markers(norms)
     with styled():
-        columns = min(4, len(sizes))
+        columns = len(sizes) if len(sizes) <= 3 else 2 if len(sizes) == 4 else 3
         rows = -(-len(sizes) // columns)
         figure, axes = plt.subplots(
-            rows, columns, figsize=(2.6 * columns + 0.8, 2.5 * rows), sharey=True, squeeze=False
+            rows, columns, figsize=(3.3 * columns, 2.5 * rows), sharey=True, squeeze=False
         )
         for axis, size in zip(axes.flat, sizes, strict=False):
             part = curves[curves["batch_size"] == size]
@@ -51,7 +51,7 @@ def learning_curves(curves: pd.DataFrame, thresholds: tuple[float, ...]) -> Figu
         for axis in axes.flat[len(sizes) :]:
             axis.set_visible(False)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper center", ncols=len(labels),
-                      bbox_to_anchor=(0.5, 1.02 + 0.06 / rows))  # fmt: skip
+        figure.legend(handles, labels, loc="lower center", ncols=len(labels),
+                      bbox_to_anchor=(0.5, 1.0))  # fmt: skip
         figure.tight_layout()
     return figure

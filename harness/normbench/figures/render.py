@@ -87,9 +87,11 @@ def to_svg(figure: Figure, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(_INK, "currentColor")
-    # the page scales the figure: keep the view box, drop the fixed size
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    # the page scales the figure down, never up: its size becomes a maximum
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(
+        r'(<svg[^>]*?) width="([^"]*)"', r'\1 style="max-width: \2; width: 100%"', text, count=1
+    )
     return text.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
 
 

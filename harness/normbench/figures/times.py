@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def time_to_threshold(times: pd.DataFrame) -> Figure:
     """Draw one panel's rows of the table ``times`` for one threshold.
 
-    A bar is the restricted mean number of epochs; above it stands how many runs reached the
-    threshold, and the dashed line is the budget at which all times end.
+    A bar is the restricted mean number of epochs; where not all runs reached the threshold,
+    their share stands above it, and the dashed line is the budget at which all times end.
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -25,7 +25,7 @@ def time_to_threshold(times: pd.DataFrame) -> Figure:
     norms = list(dict.fromkeys(times["norm"]))
     sizes = sorted(times["batch_size"].unique())
     with styled():
-        figure, axis = plt.subplots(figsize=(1.8 + 1.1 * len(sizes) + 0.12 * len(norms), 2.9))
+        figure, axis = plt.subplots(figsize=(1.4 + 0.95 * len(sizes), 2.7))
         sns.barplot(
             data=times, x="batch_size", y="restricted_mean", hue="norm", order=sizes,
             hue_order=norms, palette=colours(norms), ax=axis, errorbar=None, saturation=0.9,
@@ -38,6 +38,8 @@ def time_to_threshold(times: pd.DataFrame) -> Figure:
                     continue
                 place = j - 0.4 + width * (i + 0.5)
                 reached, runs = int(row["reached"].iloc[0]), int(row["runs"].iloc[0])
+                if reached == runs:
+                    continue
                 axis.annotate(
                     f"{reached}/{runs}", (place, float(row["restricted_mean"].iloc[0])),
                     ha="center", va="bottom", fontsize=6.5, xytext=(0, 1),

@@ -60,7 +60,7 @@ def choice_models(catalog: Catalog) -> dict[str, type[Choice]]:
     kind = catalog.kind.title().replace(" ", "")
     models = {}
     for name, entry in catalog.items():
-        fields: dict[str, Any] = {"name": (Literal[name], ...)}  # type: ignore[valid-type]
+        fields: dict[str, Any] = {"name": (Literal[name], ...)}
         fields |= {key: _field(param) for key, param in entry.params.items()}
         models[name] = create_model(
             f"{kind}_{name.replace('-', '_')}", __base__=Choice, __doc__=entry.summary, **fields

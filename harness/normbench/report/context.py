@@ -173,8 +173,8 @@ def section(series: Series, setting: str, analysis: Analysis, alpha: float, inde
                 time_to_threshold(times[times["threshold"] == theta]),
                 f"Epochs to {series.metric} {theta:g} in {series.title}",
                 f"Mean epochs until validation {series.metric} first reaches {theta:g}; a run "
-                "that never does counts with the whole budget (dashed). Above each bar: how "
-                "many runs reached it.",
+                "that never does counts with the whole budget (dashed). Above a bar: how many "
+                "runs reached it, where not all did.",
             )
         )
     if series.thresholds:
@@ -187,12 +187,16 @@ def section(series: Series, setting: str, analysis: Analysis, alpha: float, inde
             f"{anchor}-batch",
             error_by_batch_size(final, f"final validation {name}"),
             f"Final validation {name} against batch size in {series.title}",
-            f"Final validation {name} (mean of the last {series.window} evaluation(s)) of every "
+            f"Final validation {name} ({_window(series.window)}) of every "
             "run against the batch size. Small marks are runs, large ones the means over seeds.",
         )
         if not degradation.empty:
             found.degradation = _degradation_rows(degradation, series.metric)
     return found
+
+
+def _window(window: int) -> str:
+    return "the last evaluation" if window == 1 else f"mean of the last {window} evaluations"
 
 
 def context(results: Results, analysis: Analysis) -> dict[str, Any]:
