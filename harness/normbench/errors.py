@@ -33,6 +33,10 @@ class ResultsError(UsageError):
     """A results folder cannot be used: another protocol's, newer, or damaged."""
 
 
+class NewerResultsError(ResultsError):
+    """A newer normbench wrote these results: they are whole, and nothing here may touch them."""
+
+
 class UndefinedError(NormbenchError):
     """A configuration has no meaning at this shape: recorded as ``undefined``, never raised far."""
 

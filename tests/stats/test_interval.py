@@ -8,7 +8,6 @@ from scipy.stats import ttest_1samp
 
 from normbench.errors import StatisticsError
 from normbench.stats import sign_flip_p, subset_mean_interval, subset_ratio_interval, t_interval
-from normbench.stats.interval import least_seeds_for_interval
 
 
 def listed(a, b, alpha):
@@ -122,8 +121,6 @@ def test_constant_differences_give_a_point():
 def test_too_few_seeds_have_no_interval():
     assert subset_mean_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
     assert subset_mean_interval(np.arange(8.0), 0.001) is None
-    assert least_seeds_for_interval(0.05) == 6
-    assert least_seeds_for_interval(0.001) == 11
 
 
 def test_student_interval_is_scipys():

@@ -77,7 +77,7 @@ def test_crossover_of_noiseless_curves_is_where_the_mean_crosses():
 
 
 def test_crossover_interval_is_the_hull_of_what_the_test_keeps():
-    bn, gn = errors(4, n=12, extra=1.2, shift=0.35)
+    bn, gn = errors(4, n=12, extra=2.0, shift=0.8)
     result = crossover_batch_size(bn, gn, SIZES)
     d = bn - gn
     grid = np.arange(1, 7 + 1 / 32, 1 / 16)

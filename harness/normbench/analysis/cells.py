@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from normbench.analysis.curves import Curves, Floats
+from normbench.protocol.claims import ClaimMetric
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.stats.outcome import chance_error, chance_loss
 
-Floats = NDArray[np.float64]
+_METRICS: dict[str, ClaimMetric] = {"accuracy": "val_accuracy", "loss": "val_loss"}
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,11 @@ def settings(runs: pd.DataFrame, series: Series) -> pd.Series:
     return text
 
 
-def _cell(
-    series: Series, setting: str, runs: pd.DataFrame, epochs: pd.DataFrame
-) -> CellCurves | None:
-    column = f"val_{series.metric}"
+def _cell(series: Series, setting: str, runs: pd.DataFrame, curves: Curves) -> CellCurves | None:
     computed = runs[runs["status"].isin(["finished", "diverged"])].sort_values("seed")
-    own = epochs[epochs["run_hash"].isin(computed["run_hash"])]
-    if own.empty:
+    if computed.empty:
         return None
-    wide = own.pivot_table(
-        index="run_hash", columns="epoch", values=column, dropna=False, sort=True
-    ).reindex(index=computed["run_hash"])
+    x, values = curves.metric(list(computed["run_hash"]), _METRICS[series.metric])
     first = runs.iloc[0]
     return CellCurves(
         experiment=series.name,
@@ -111,8 +107,8 @@ def _cell(
         batch_size=int(first["batch_size"]),
         budget=float(first["epochs"]),
         seeds=tuple(int(s) for s in computed["seed"]),
-        x=wide.columns.to_numpy(dtype=np.float64),
-        curves=wide.to_numpy(dtype=np.float64),
+        x=x,
+        curves=values,
         diverged=(computed["status"] == "diverged").to_numpy(dtype=np.bool_),
         planned=len(runs),
         metric=series.metric,
@@ -120,18 +116,17 @@ def _cell(
     )
 
 
-def panels(results: Results) -> Iterator[Panel]:
+def panels(results: Results, curves: Curves) -> Iterator[Panel]:
     """All panels of a study, in the protocol's order; cells without any result are left out."""
-    epochs = results.epochs
+    evaluation = results.runs[results.runs["phase"] == "evaluation"]
     for series in results.study.experiments:
-        runs = results.runs[results.runs["experiment"] == series.name]
-        own_epochs = epochs[epochs["run_hash"].isin(runs["run_hash"])]
+        runs = evaluation[evaluation["experiment"] == series.name]
         setting = settings(runs, series)
         for name in dict.fromkeys(setting):
             part = runs[setting == name]
             cells = {}
             for (norm, batch), group in part.groupby(["norm", "batch_size"], sort=False):
-                cell = _cell(series, str(name), group, own_epochs)
+                cell = _cell(series, str(name), group, curves)
                 if cell is not None:
                     cells[(str(norm), int(batch))] = cell
             yield Panel(series, str(name), cells)

@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import CellCurves, Panel, panels
+from normbench.analysis.claims import claim_table
+from normbench.analysis.curves import Curves
+from normbench.analysis.tuning import rate_choices, tuning_table
 from normbench.results.files import atomic_write
 from normbench.results.load import Results
 from normbench.results.schema import STATUSES
@@ -326,14 +329,19 @@ def analyse(results: Results) -> Analysis:
     nothing depends on the machine.
     """
     alpha = results.study.alpha
-    found = list(panels(results))
+    curves = Curves(results.epochs)
+    found = list(panels(results, curves))
+    tuning = tuning_table(results, curves)
     return Analysis(
         {
+            "claims": claim_table(results, curves),
             "completeness": completeness(results),
             "curves": curve_table(found),
             "final": final_table(found),
             "times": time_table(found),
             "comparisons": comparison_table(found, alpha),
             "degradation": degradation_table(found, alpha),
+            "tuning": tuning,
+            "learning_rates": rate_choices(tuning),
         }
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normbench.cli import plan, report, run, schema, status
+from normbench.cli import analyse, check, plan, report, run, schema, status
 
 app = typer.Typer(
     name="normbench",
@@ -40,4 +40,6 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("analyse")(analyse.analyse)
+app.command("check")(check.check)
 app.command("schema")(schema.schema)

@@ -19,8 +19,11 @@ def report(
     """Compute the statistics of RESULTS and write an HTML report, one self-contained file."""
     from normbench.report.html import write_report
     from normbench.results.load import load
+    from normbench.workflow import freeze_thresholds
 
     found = load(results)
+    freeze_thresholds(found)
+    found = load(found.folder)
     path = output if output is not None else Path("reports") / f"{found.study.name}.html"
     summary = write_report(found, path)
     for line in summary:

@@ -9,7 +9,7 @@ import typer
 
 def schema() -> None:
     """Print the JSON Schema of protocol files, so that editors complete and check them."""
-    from normbench.protocol.schema import ProtocolFile
+    from normbench.protocol.file import ProtocolFile
 
     content = ProtocolFile.model_json_schema(mode="validation")
     content["title"] = "normbench protocol"

@@ -74,7 +74,8 @@ def stratified_split(
     n_validation = round(len(labels) * validation_fraction)
     n_test = round(len(labels) * test_fraction)
     validation_shares = proportional_shares(counts, n_validation)
-    test_shares = proportional_shares(counts, n_test)
+    # of what validation left, so that no class gives more items than it has
+    test_shares = proportional_shares(counts - validation_shares, n_test)
     train_counts = counts - validation_shares - test_shares
     available = int(train_counts.sum())
     if train_size is not None and train_size > available:
@@ -85,7 +86,8 @@ def stratified_split(
     train_shares = (
         train_counts if train_size is None else proportional_shares(train_counts, train_size)
     )
-    parts: dict[str, list[Indices]] = {"train": [], "validation": [], "test": []}
+    # Shuffled in this order: what training leaves out must not move the other parts' items.
+    parts: dict[str, list[Indices]] = {"validation": [], "test": [], "train": []}
     for c, n_val, n_tst, n_trn in zip(
         classes, validation_shares, test_shares, train_shares, strict=True
     ):

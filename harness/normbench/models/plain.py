@@ -32,7 +32,9 @@ class StreamDropout(nn.Module):
         """Zero each value with probability p in training, and scale the rest by 1/(1 − p)."""
         if not self.training or self.p == 0:
             return x
-        keep = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        place = x.device if self.generator is None else self.generator.device
+        draws = torch.rand(x.shape, generator=self.generator, device=place)
+        keep = draws.to(x.device) >= self.p
         return x * keep / (1 - self.p)
 
 

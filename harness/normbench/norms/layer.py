@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
+
+from normbench.errors import UndefinedError
 
 
 def build(shape: tuple[int, ...], *, eps: float, affine: bool) -> nn.Module:
@@ -11,6 +15,12 @@ def build(shape: tuple[int, ...], *, eps: float, affine: bool) -> nn.Module:
     ``shape`` is a sample's shape at the site, without the batch: (features,) or (C, H, W). γ
     and β have one value **per element**, as in ``torch.nn.LayerNorm(shape)`` and in the
     textbook's AlexNet, which is many parameters on large feature maps; ``group`` with one group
-    normalizes over the same values with a γ and a β per channel. arXiv:1607.06450.
+    normalizes over the same values with a γ and a β per channel. Raises
+    :class:`UndefinedError` for a single value, of which nothing would be left.
+    arXiv:1607.06450.
     """
+    if math.prod(shape) < 2:
+        raise UndefinedError(
+            f"layer norm needs at least two values per sample; a sample has shape {shape} here"
+        )
     return nn.LayerNorm(shape, eps=eps, elementwise_affine=affine)

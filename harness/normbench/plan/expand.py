@@ -6,25 +6,38 @@ from collections.abc import Iterable, Sequence
 
 from normbench.catalog import nearest
 from normbench.errors import UsageError
-from normbench.plan.spec import RunSpec
-from normbench.protocol.schema import AXES
+from normbench.plan.decisions import Decisions, decided
+from normbench.plan.spec import RunSpec, cell_hash
+from normbench.protocol.schema import AXES, Cell
 from normbench.protocol.study import Study
 
 
-def expand(study: Study) -> list[RunSpec]:
+def expand(study: Study, decisions: Decisions | None = None) -> list[RunSpec]:
     """All runs of a study: experiment by experiment, cell by cell, seed by seed.
 
-    Pure: the same study gives the same list, and nothing is looked up on the machine.
+    In an experiment that tunes its learning rate, the tuning runs of a cell come first; its
+    evaluation runs carry the rate that ``decisions`` holds, or none while it is undecided.
+    Pure: the same arguments give the same list, and nothing is looked up on the machine.
     """
-    runs = []
+    taken = decisions if decisions is not None else Decisions()
+    runs: list[RunSpec] = []
     for experiment in study.experiments:
         for cell in experiment.cells:
-            template = RunSpec(experiment.name, cell, 0)
-            known = template.cell_hash
-            for seed in experiment.seeds:
-                run = RunSpec(experiment.name, cell, seed)
-                run.__dict__["cell_hash"] = known  # hashed once a cell, not once a run
-                runs.append(run)
+            if experiment.tune is not None:
+                for rate in experiment.tune.learning_rate:
+                    tried = cell.model_copy(update={"learning_rate": rate})
+                    runs += _of_cell(experiment.name, tried, experiment.tune.seeds, "tuning")
+            runs += _of_cell(experiment.name, decided(cell, taken), experiment.seeds, "evaluation")
+    return runs
+
+
+def _of_cell(experiment: str, cell: Cell, seeds: Iterable[int], phase: str) -> list[RunSpec]:
+    known = cell_hash(cell)
+    runs = []
+    for seed in seeds:
+        run = RunSpec(experiment, cell, seed, phase)
+        run.__dict__["cell_hash"] = known  # hashed once a cell, not once a run
+        runs.append(run)
     return runs
 
 

@@ -12,7 +12,7 @@ from normbench.protocol.schema import Cell
 
 #: Raised whenever a change of the code changes the numbers that a run gives, so that results
 #: of both are never mixed: the older runs are computed again.
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 
 
 def digest(content: Any) -> str:
@@ -23,11 +23,16 @@ def digest(content: Any) -> str:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One planned run: a cell of an experiment, and a seed."""
+    """One planned run: a cell of an experiment, and a seed.
+
+    ``phase`` is ``evaluation``, or ``tuning`` for a run that only serves to choose a learning
+    rate. A run whose rate is still to be chosen has none.
+    """
 
     experiment: str
     cell: Cell
     seed: int
+    phase: str = "evaluation"
 
     @cached_property
     def cell_hash(self) -> str:
@@ -36,7 +41,7 @@ class RunSpec:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The parts of a cell are models made from the catalogue; other processes make their own.
-        return _restore, (self.experiment, self.cell.model_dump(), self.seed)
+        return _restore, (self.experiment, self.cell.model_dump(), self.seed, self.phase)
 
     @property
     def run_hash(self) -> str:
@@ -54,5 +59,5 @@ def cell_hash(cell: Cell) -> str:
     return digest({"numerics": NUMERICS_VERSION, "cell": cell.model_dump(mode="json")})
 
 
-def _restore(experiment: str, cell: dict[str, Any], seed: int) -> RunSpec:
-    return RunSpec(experiment, Cell.model_validate(cell), seed)
+def _restore(experiment: str, cell: dict[str, Any], seed: int, phase: str) -> RunSpec:
+    return RunSpec(experiment, Cell.model_validate(cell), seed, phase)

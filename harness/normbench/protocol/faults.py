@@ -11,13 +11,26 @@ from pydantic import ValidationError
 from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, Catalog, nearest
 from normbench.errors import Fault
 from normbench.protocol.choice import choice_models
-from normbench.protocol.schema import AXES, Endpoint, Experiment, FixedAxes, Header, ProtocolFile
+from normbench.protocol.claims import Claim, ClaimEndpoint, Family, Over, Reference, Side
+from normbench.protocol.file import ProtocolFile
+from normbench.protocol.schema import AXES, Endpoint, Experiment, FixedAxes, Header, Tune
 
 CHOICE_AXES: dict[str, Catalog] = {
     "dataset": DATASETS,
     "model": MODELS,
     "norm": NORMS,
     "optimizer": OPTIMIZERS,
+}
+
+_NESTED: dict[tuple[str, ...], Any] = {
+    ("claim",): Claim,
+    ("claim", "a"): Side,
+    ("claim", "b"): Side,
+    ("claim", "endpoint"): ClaimEndpoint,
+    ("claim", "over"): Over,
+    ("claim", "reference"): Reference,
+    ("family",): Family,
+    ("experiment", "tune"): Tune,
 }
 
 _NUMBER_RULES = {
@@ -53,6 +66,11 @@ def toml_path(parts: Sequence[str | int]) -> str:
     return text or "(the whole file)"
 
 
+def _is_key(part: str | int) -> bool:
+    """Whether a part of a location may be a key: pydantic's tags, as ``tuple[str]``, are none."""
+    return re.fullmatch(r"[\w-]+", str(part)) is not None
+
+
 def locate(document: Any, loc: Sequence[str | int]) -> tuple[list[str | int], Any]:
     """Follow pydantic's location through the document, leaving out its union tags.
 
@@ -64,7 +82,7 @@ def locate(document: Any, loc: Sequence[str | int]) -> tuple[list[str | int], An
         in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
         if in_list or (isinstance(value, Mapping) and part in value):
             value = value[part]
-        elif isinstance(value, Mapping) and i == len(loc) - 1:
+        elif isinstance(value, Mapping) and i == len(loc) - 1 and _is_key(part):
             path.append(part)
             return path, None
         else:
@@ -87,8 +105,11 @@ def allowed_keys(path: Sequence[str | int], document: Any) -> list[str]:
         return list(AXES)
     if steps == ["protocol"]:
         return list(Header.model_fields)
-    if steps == ["defaults"]:
+    if steps == ["defaults"] or steps == ["claim", "where"]:
         return list(FixedAxes.model_fields)
+    nested = _NESTED.get(tuple(steps))
+    if nested is not None:
+        return list(nested.model_fields)
     return list(Experiment.model_fields)
 
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from normbench.catalog import nearest
 from normbench.errors import Fault, ProtocolError, UsageError
 from normbench.protocol.faults import faults_of, shown
-from normbench.protocol.schema import AXES, Endpoint, ProtocolFile
+from normbench.protocol.file import ProtocolFile
+from normbench.protocol.schema import AXES, Endpoint
 from normbench.protocol.study import Study, resolve
 
 
@@ -57,11 +58,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise ProtocolError(
             str(path), [Fault("(syntax)", "", f"this is not valid TOML: {error}", "")]
         ) from None
+    except RecursionError:
+        rule = "this is not valid TOML: its values are nested too deeply"
+        raise ProtocolError(str(path), [Fault("(syntax)", "", rule)]) from None
     except UnicodeDecodeError as error:
         rule = f"a protocol is UTF-8 text; byte {error.start} is not"
         raise ProtocolError(
             str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]
         ) from None
+    except ValueError as error:  # such as a number of 5,000 digits
+        rule = f"this cannot be read as TOML: {str(error).split(';')[0]}"
+        raise ProtocolError(str(path), [Fault("(syntax)", "", rule)]) from None
     except OSError as error:
         raise UsageError(f"cannot read the protocol {path}: {error.strerror}") from None
 
@@ -70,17 +77,22 @@ def _value(text: str) -> Any:
     """A value as TOML writes it; what is no TOML value is taken as a text."""
     try:
         return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    """The tables of what should be a list of tables."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _set_everywhere(document: dict[str, Any], key: str, value: Any) -> None:
     """Set an axis or an endpoint setting in all experiments, whatever they say themselves."""
     table = "defaults" if key in AXES else "protocol"
-    document.setdefault(table, {})[key] = value
-    for experiment in document.get("experiment", []):
-        if not isinstance(experiment, dict):
-            continue
+    settings = document.setdefault(table, {})
+    if isinstance(settings, dict):  # anything else is a fault that validation names
+        settings[key] = value
+    for experiment in _tables(document.get("experiment")):
         experiment.pop(key, None)
         for combined in ("product", "zip"):
             if isinstance(experiment.get(combined), dict):
@@ -109,13 +121,13 @@ def apply_override(document: dict[str, Any], assignment: str) -> None:
     target: Any = document
     for i, step in enumerate(steps[:-1]):
         if i == 1 and steps[0] == "experiment":
-            names = [e.get("name") for e in target if isinstance(e, dict)]
-            if step not in names:
+            found = {e.get("name"): e for e in reversed(_tables(target))}
+            if step not in found:
                 raise UsageError(
                     f"--set {assignment}: there is no experiment {step!r}; "
-                    f"the protocol has {', '.join(map(str, names))}"
+                    f"the protocol has {', '.join(map(str, reversed(found)))}"
                 )
-            target = target[names.index(step)]
+            target = found[step]
         else:
             default: Any = [] if i == 0 and step == "experiment" else {}
             if not isinstance(target, dict):
@@ -139,7 +151,7 @@ def parse(document: dict[str, Any], source: str, name: str) -> Study:
         file = ProtocolFile.model_validate(document)
     except ValidationError as error:
         raise ProtocolError(source, faults_of(error, document)) from None
-    study, faults = resolve(file, name)
+    study, faults = resolve(file, name, document.get("claim", []))
     if study is None:
         raise ProtocolError(source, faults)
     return study

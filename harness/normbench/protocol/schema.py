@@ -22,6 +22,7 @@ from normbench.protocol.choice import Choice, OneOf
 MAX_SEEDS = 10_000
 MAX_RUNS = 1_000_000
 MAX_SEED = 2**62
+MAX_ITEMS = 10**9
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 InputNorm = Literal["raw", "centred", "per-channel", "global"]
@@ -31,11 +32,13 @@ LrScaling = Literal["none", "linear", "sqrt"]
 Metric = Literal["accuracy", "loss"]
 
 
-def _strict() -> ConfigDict:
+def strict() -> ConfigDict:
+    """Settings of all models here: exact types, no unknown keys, no later changes."""
     return ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-def _tuple(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
+    """A TOML list as a tuple; anything else as it is, for the model to judge."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -45,20 +48,33 @@ def _one_or_more(value: Any) -> Any:
 
 def _seed_list(value: Any) -> Any:
     """Turn ``20`` into the seeds 0 to 19; refuse absurd counts before making a list of them."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        return tuple(value) if isinstance(value, list) else value
+        raise ValueError("must be a number of seeds, or a list of seeds")
     if not 1 <= value <= MAX_SEEDS:
         raise ValueError(f"the number of seeds must lie between 1 and {MAX_SEEDS:,}")
     return tuple(range(value))
 
 
+FIRST_TUNING_SEED = 1_000_000
+
+
+def _tuning_seeds(value: Any) -> Any:
+    """Turn a number into seeds far from those of any evaluation."""
+    seeds = _seed_list(value)
+    if isinstance(value, int) and isinstance(seeds, tuple):
+        return tuple(FIRST_TUNING_SEED + seed for seed in seeds)
+    return seeds
+
+
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    seen: list[Any] = []
+    seen: set[Any] = set()
     for value in values:
         if value in seen:
             shown = value.label if isinstance(value, Choice) else value
             raise ValueError(f"the values must differ; {shown!r} is listed more than once")
-        seen.append(value)
+        seen.add(value)
     return values
 
 
@@ -77,19 +93,19 @@ Thresholds = Annotated[
 class Cell(BaseModel):
     """One fully resolved configuration: every axis has one value. A cell and a seed are a run."""
 
-    model_config = _strict()
+    model_config = strict()
 
     dataset: Annotated[Choice, OneOf(DATASETS)] = Field(description="what is learned")
     model: Annotated[Choice, OneOf(MODELS)] = Field(description="the network")
     norm: Annotated[Choice, OneOf(NORMS)] = Field(description="the normalization under study")
     batch_size: int = Field(ge=1, le=1_000_000, description="samples per training step")
-    learning_rate: float = Field(
-        gt=0, le=1e6, allow_inf_nan=False, description="at the reference batch size"
+    learning_rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
+        description="at the reference batch size; absent where it is tuned"
     )
     epochs: int = Field(ge=1, le=100_000, description="budget: passes over the training split")
     sites: Annotated[
         Literal["all", "first-two"] | Annotated[tuple[str, ...], Field(min_length=1)],
-        BeforeValidator(_tuple, json_schema_input_type=Literal["all", "first-two"] | list[str]),
+        BeforeValidator(as_tuple, json_schema_input_type=Literal["all", "first-two"] | list[str]),
     ] = Field(default="all", description="where the norm stands: all, first-two, or site names")
     position: Position = Field(default="pre", description="before or after the activation function")
     init: Init = Field(default="torch", description="initial weights: torch's default, or He's")
@@ -103,21 +119,35 @@ class Cell(BaseModel):
         default="none", description="how the learning rate grows with the batch size"
     )
     lr_reference_batch: int = Field(
-        default=32, ge=1, description="the batch size at which learning_rate holds as it is"
+        default=32,
+        ge=1,
+        le=1_000_000,
+        description="the batch size at which learning_rate holds as it is",
     )
     evaluations_per_epoch: int = Field(default=1, ge=1, le=1000)
     train_size: int | None = Field(
-        default=None, ge=1, description="use this many training samples only (stratified)"
+        default=None,
+        ge=1,
+        le=MAX_ITEMS,
+        description="use this many training samples only (stratified)",
     )
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="decides the data split")
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     statistics_samples: int = Field(
-        default=1024, ge=1, description="training samples for recomputed statistics"
+        default=1024,
+        ge=1,
+        le=MAX_ITEMS,
+        description="training samples for recomputed statistics",
     )
 
     def scaled_learning_rate(self) -> float:
-        """The learning rate at this batch size, after scaling from the reference batch."""
+        """The learning rate at this batch size, after scaling from the reference batch.
+
+        Raises ``ValueError`` while the rate is still to be tuned.
+        """
+        if self.learning_rate is None:
+            raise ValueError("the learning rate of this cell is not tuned yet")
         ratio = self.batch_size / self.lr_reference_batch
         factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
         return self.learning_rate * factors[self.lr_scaling]
@@ -139,7 +169,7 @@ def _partial(name: str, doc: str) -> type[BaseModel]:
         else (_annotation(info), Field(default=None, description=info.description))
         for axis, info in Cell.model_fields.items()
     }
-    return create_model(name, __config__=_strict(), __doc__=doc, **fields)
+    return create_model(name, __config__=strict(), __doc__=doc, **fields)
 
 
 def _lists(name: str, doc: str) -> type[BaseModel]:
@@ -149,12 +179,12 @@ def _lists(name: str, doc: str) -> type[BaseModel]:
         values = Annotated[
             tuple[item, ...],
             Field(min_length=1, max_length=10_000),
-            BeforeValidator(_tuple, json_schema_input_type=list[item]),
+            BeforeValidator(as_tuple, json_schema_input_type=list[item]),
         ]
         fields[axis] = (values | None, Field(default=None, description=info.description))
     return create_model(
         name,
-        __config__=_strict(),
+        __config__=strict(),
         __doc__=doc,
         __validators__={
             "unique_values": field_validator("*", mode="after")(
@@ -173,7 +203,7 @@ ZippedAxes: Any = _lists("ZippedAxes", "Axes that go together: the first of each
 class Endpoint(BaseModel):
     """What is read off a learning curve; an experiment may override the protocol's."""
 
-    model_config = _strict()
+    model_config = strict()
 
     seeds: Seeds | None = Field(default=None, description="a number of seeds, or a list")
     metric: Metric | None = Field(default=None, description="validation metric of the endpoints")
@@ -193,6 +223,37 @@ class Endpoint(BaseModel):
         return _unique(value) if value is not None else None
 
 
+class Tune(BaseModel):
+    """The table ``[experiment.tune]``: a learning rate chosen per cell, on seeds of its own."""
+
+    model_config = strict()
+
+    learning_rate: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)], ...],
+        Field(min_length=2, max_length=100),
+        BeforeValidator(as_tuple, json_schema_input_type=list[float]),
+    ] = Field(description="the grid, at the reference batch size")
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+        Field(min_length=1, max_length=MAX_SEEDS),
+        BeforeValidator(_tuning_seeds, json_schema_input_type=int | list[int]),
+    ] = Field(description="a number of seeds (from 1,000,000 on), or a list")
+    rule: Literal["final"] = Field(
+        default="final", description="lowest mean final validation error or loss"
+    )
+    stable_within: float = Field(
+        default=0.02,
+        ge=0,
+        allow_inf_nan=False,
+        description="a rate is stable if no run diverged and its mean is this close to the best",
+    )
+
+    @field_validator("learning_rate", "seeds")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _unique(value)
+
+
 class Header(Endpoint):
     """The table ``[protocol]``: what holds for the whole study."""
 
@@ -207,19 +268,6 @@ class Experiment(FixedAxes, Endpoint):  # type: ignore[misc]
 
     name: Slug = Field(description="unique within the protocol")
     title: str = Field(default="", max_length=500)
+    tune: Tune | None = None
     product: ProductAxes = Field(default_factory=ProductAxes)
     zip: ZippedAxes = Field(default_factory=ZippedAxes)
-
-
-class ProtocolFile(BaseModel):
-    """A whole protocol file."""
-
-    model_config = _strict()
-
-    protocol: Header = Field(default_factory=Header)
-    defaults: FixedAxes = Field(default_factory=FixedAxes)
-    experiment: Annotated[
-        tuple[Experiment, ...],
-        Field(min_length=1, max_length=1000),
-        BeforeValidator(_tuple, json_schema_input_type=list[Experiment]),
-    ]

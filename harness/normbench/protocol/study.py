@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from normbench.errors import Fault
+from normbench.protocol.claims import ResolvedClaim, ResolvedFamily
 from normbench.protocol.faults import shown, toml_path
+from normbench.protocol.file import ProtocolFile
+from normbench.protocol.resolve_claims import resolve_claims
 from normbench.protocol.schema import (
     AXES,
     MAX_RUNS,
@@ -19,7 +22,7 @@ from normbench.protocol.schema import (
     Experiment,
     Header,
     Metric,
-    ProtocolFile,
+    Tune,
 )
 
 
@@ -36,6 +39,7 @@ class Series(BaseModel):
     window: int
     reference: str
     varies: tuple[str, ...]
+    tune: Tune | None = None
     cells: tuple[Cell, ...]
 
 
@@ -49,6 +53,8 @@ class Study(BaseModel):
     description: str
     alpha: float
     experiments: tuple[Series, ...]
+    families: tuple[ResolvedFamily, ...] = ()
+    claims: tuple[ResolvedClaim, ...] = ()
 
     def experiment(self, name: str) -> Series:
         """The experiment of that name."""
@@ -91,6 +97,16 @@ def _axis_faults(experiment: Experiment, defaults: dict[str, Any], at: list[Any]
                     "keep one of them",
                 )
             )
+        elif axis == "learning_rate" and experiment.tune is not None:
+            if found:
+                faults.append(
+                    Fault(
+                        toml_path([*at, *filter(None, [found[-1]]), axis]),
+                        "",
+                        "this experiment tunes its learning rate and sets it too",
+                        "remove it here, or remove the table tune",
+                    )
+                )
         elif not found and axis in REQUIRED_AXES and axis not in defaults:
             faults.append(
                 Fault(
@@ -129,9 +145,21 @@ def _threshold_faults(metric: str, thresholds: tuple[float, ...], at: list[Any])
     return faults
 
 
+def _run_count(experiment: Experiment, header: Header) -> int:
+    """How many runs an experiment asks for, without making its cells."""
+    product, zipped = _given(experiment.product), _given(experiment.zip)
+    cells = math.prod(len(v) for v in product.values())
+    cells *= max((len(v) for v in zipped.values()), default=1)
+    per_cell = len(_resolve_endpoint(experiment, header, "seeds", ()))
+    if experiment.tune is not None:
+        per_cell += len(experiment.tune.learning_rate) * len(experiment.tune.seeds)
+    return cells * per_cell
+
+
 def _resolve_series(
-    experiment: Experiment, file: ProtocolFile, index: int
+    experiment: Experiment, file: ProtocolFile, index: int, expand: bool
 ) -> tuple[Series | None, list[Fault]]:
+    """An experiment's cells, or its faults; without ``expand`` only the latter are looked for."""
     at: list[Any] = ["experiment", index]
     header, defaults = file.protocol, _given(file.defaults)
     faults = _axis_faults(experiment, defaults, at)
@@ -143,15 +171,19 @@ def _resolve_series(
     if seeds is None:
         hint = "for example seeds = 20 in [protocol]"
         faults.append(Fault(toml_path([*at, "seeds"]), "", "the seeds are not set", hint))
-    product, zipped = _given(experiment.product), _given(experiment.zip)
-    count = math.prod(len(v) for v in product.values())
-    count *= max((len(v) for v in zipped.values()), default=1)
-    if seeds is not None and count * len(seeds) > MAX_RUNS:
-        rule = f"gives {count * len(seeds):,} runs; at most {MAX_RUNS:,} are allowed"
+    elif experiment.tune is not None and set(seeds) & set(experiment.tune.seeds):
+        shared = sorted(set(seeds) & set(experiment.tune.seeds))
+        rule = "tuning seeds must differ from the evaluation seeds"
+        hint = "give a number of seeds, which starts at 1,000,000"
+        faults.append(Fault(toml_path([*at, "tune", "seeds"]), shown(shared), rule, hint))
+    if (count := _run_count(experiment, header)) > MAX_RUNS:
+        rule = f"gives {count:,} runs; at most {MAX_RUNS:,} are allowed"
         faults.append(Fault(toml_path(at), "", rule, "shorten an axis or use fewer seeds"))
-    if faults:
+    if faults or not expand:
         return None, faults
     fixed = defaults | _given(experiment)
+    if experiment.tune is not None:
+        fixed["learning_rate"] = None
     cells = []
     for combination in _combinations(experiment):
         values = {a: _plain(v) for a, v in (fixed | combination).items()}
@@ -164,6 +196,7 @@ def _resolve_series(
             faults.append(Fault(toml_path([*at, "zip"]), "", rule, "remove the repeated row"))
             break
         seen.add(text)
+    product, zipped = _given(experiment.product), _given(experiment.zip)
     labels = list(dict.fromkeys(cell.norm.label for cell in cells))
     reference = _resolve_endpoint(experiment, header, "reference", None)
     if experiment.reference is not None and reference not in labels:
@@ -180,16 +213,23 @@ def _resolve_series(
         thresholds=tuple(sorted(thresholds)),
         window=_resolve_endpoint(experiment, header, "window", 3),
         reference=reference,
+        tune=experiment.tune,
         varies=tuple(a for a in AXES if a in product or a in zipped),
         cells=tuple(cells),
     )
     return series, faults
 
 
-def resolve(file: ProtocolFile, name: str) -> tuple[Study | None, list[Fault]]:
-    """Resolve a validated file; returns the study, or all the faults of how its parts fit."""
+def resolve(
+    file: ProtocolFile, name: str, raw_claims: Sequence[Mapping[str, Any]] = ()
+) -> tuple[Study | None, list[Fault]]:
+    """Resolve a validated file; returns the study, or all the faults of how its parts fit.
+
+    ``raw_claims`` are the claims' tables as they stand in the file.
+    """
     faults: list[Fault] = []
     series = []
+    counts = [_run_count(experiment, file.protocol) for experiment in file.experiment]
     seen: set[str] = set()
     for index, experiment in enumerate(file.experiment):
         if experiment.name in seen:
@@ -198,7 +238,7 @@ def resolve(file: ProtocolFile, name: str) -> tuple[Study | None, list[Fault]]:
                 Fault(toml_path(["experiment", index, "name"]), shown(experiment.name), rule)
             )
         seen.add(experiment.name)
-        one, its_faults = _resolve_series(experiment, file, index)
+        one, its_faults = _resolve_series(experiment, file, index, sum(counts) <= MAX_RUNS)
         faults += its_faults
         if one is not None:
             series.append(one)
@@ -208,10 +248,13 @@ def resolve(file: ProtocolFile, name: str) -> tuple[Study | None, list[Fault]]:
         rule = "the reference must be a norm of one of the experiments"
         hint = f"one of {', '.join(sorted(known))}"
         faults.append(Fault("protocol.reference", shown(header.reference), rule, hint))
-    runs = sum(len(one.cells) * len(one.seeds) for one in series)
-    if runs > MAX_RUNS:
-        rule = f"the protocol gives {runs:,} runs; at most {MAX_RUNS:,} are allowed"
+    if sum(counts) > MAX_RUNS >= max(counts):
+        rule = f"the protocol gives {sum(counts):,} runs; at most {MAX_RUNS:,} are allowed"
         faults.append(Fault("experiment", "", rule, "shorten an axis or use fewer seeds"))
+    claims: tuple[ResolvedClaim, ...] = ()
+    families: tuple[ResolvedFamily, ...] = ()
+    if not faults:
+        claims, families, faults = resolve_claims(file.claim, file.family, raw_claims, series)
     if faults:
         return None, _distinct(faults)
     study = Study(
@@ -220,6 +263,8 @@ def resolve(file: ProtocolFile, name: str) -> tuple[Study | None, list[Fault]]:
         description=header.description,
         alpha=header.alpha,
         experiments=tuple(series),
+        families=families,
+        claims=claims,
     )
     return study, []
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.analysis.phrases import amount, bare, degradation_sentence, norm_name, p_value
 from normbench.analysis.tables import Analysis
 from normbench.figures.batch_size import error_by_batch_size
 from normbench.figures.curves import learning_curves
 from normbench.figures.render import to_svg, unique_ids
 from normbench.figures.times import time_to_threshold
 from normbench.protocol.study import Series
-from normbench.report.sentences import amount, bare, degradation_sentence, norm_name, p_value
 from normbench.results.load import Results
 from normbench.results.schema import STATUSES
 

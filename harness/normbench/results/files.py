@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +35,23 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = error.strerror or str(error)
         raise WorkError(
             f"cannot write {path}: {reason}. What was finished before is kept; make room or "
             "allow writing, then run the same command again"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents. Raises :class:`WorkError` where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another place, make "
+            "room, or allow writing"
         ) from error
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
-from normbench.results.provenance import read_provenance
+from normbench.results.decisions import exploratory_claims, read_decisions
+from normbench.results.provenance import read_environments, read_provenance
 from normbench.results.store import Store, latest_results
 
 
@@ -38,6 +40,21 @@ class Results:
     def provenance(self) -> dict[str, Any]:
         """Every invocation that worked on these results."""
         return read_provenance(self.folder)
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """Tuned learning rates and pooled thresholds."""
+        return read_decisions(self.folder)
+
+    @cached_property
+    def exploratory_claims(self) -> set[str]:
+        """Claims that were edited, or added, after the first run."""
+        return exploratory_claims(self.folder, self.study)
+
+    @cached_property
+    def environments(self) -> dict[str, str]:
+        """For each execution hash, a hash of the machine and versions that it names."""
+        return read_environments(self.folder)
 
     @cached_property
     def all_runs(self) -> pd.DataFrame:

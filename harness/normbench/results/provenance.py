@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from normbench.plan.spec import digest
 from normbench.results.files import write_text
 
 PACKAGES = ("normbench", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy",
@@ -86,3 +87,16 @@ def record_invocation(folder: Path, invocation: dict[str, Any]) -> None:
 def command_line() -> list[str]:
     """The command as it was given, with the program's name alone instead of its path."""
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def read_environments(folder: Path) -> dict[str, str]:
+    """For each execution hash, a hash of what runs must share to be paired.
+
+    That is the device, the processor and the versions; engine and threads may differ.
+    """
+    try:
+        records = json.loads((folder / "execution.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    shared = ("device", "cpu", "versions")
+    return {key: digest([record.get(k) for k in shared]) for key, record in records.items()}

@@ -62,6 +62,7 @@ RUNS: tuple[Column, ...] = (
     Column("run_hash", _TEXT, "content hash of the resolved run; the key of the other tables"),
     Column("cell_hash", _TEXT, "content hash of the cell: equal for all its seeds"),
     Column("execution_hash", _TEXT, "hash of how it was executed (engine, device, threads, …)"),
+    Column("phase", _TEXT, "evaluation, or tuning for a run that serves to choose a rate"),
     Column("seed", _INT, "the run's seed"),
     Column("status", _TEXT, "finished, diverged, undefined, failed or missing (not run yet)"),
     Column("error", _TEXT, "why it failed, or why it is undefined"),
@@ -156,7 +157,8 @@ def axis_values(cell: Cell) -> dict[str, Any]:
             values[axis] = ",".join(value)
         else:
             values[axis] = value
-    values["scaled_learning_rate"] = cell.scaled_learning_rate()
+    tuned = cell.learning_rate is not None
+    values["scaled_learning_rate"] = cell.scaled_learning_rate() if tuned else None
     return values
 
 
@@ -173,6 +175,7 @@ def planned_rows(runs: list[RunSpec], undefined: dict[str, str]) -> list[dict[st
                 "experiment": run.experiment,
                 "run_hash": run.run_hash,
                 "cell_hash": run.cell_hash,
+                "phase": run.phase,
                 "seed": run.seed,
                 "status": "missing" if reason is None else "undefined",
                 "error": reason,

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from normbench.errors import ResultsError
+from normbench.errors import NewerResultsError, ResultsError
 from normbench.protocol.study import Study
-from normbench.results.files import atomic_write, write_text
+from normbench.results.files import atomic_write, make_folder, write_text
 from normbench.results.schema import SCHEMA_VERSION, arrow_schema, to_table
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Store:
     def read_study(self) -> Study:
         """The resolved protocol of these results.
 
-        Raises :class:`ResultsError` if there is none, or if a newer normbench wrote it.
+        Raises :class:`ResultsError` if there is none or if it is damaged, and its kind
+        :class:`NewerResultsError` if a newer normbench wrote it.
         """
         path = self.folder / "protocol.json"
         if not path.exists():
@@ -66,24 +68,24 @@ class Store:
             )
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            version = int(content["schema_version"])
+            self._check_version(int(content["schema_version"]), path)
+            return Study.model_validate(content["study"])
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsError(
-                f"{path} is damaged ({error}); `normbench run` with the protocol writes it anew"
+                f"{path} is damaged, or names what is not installed here ({_first_line(error)}); "
+                "`normbench run` with the protocol writes it anew"
             ) from None
-        self._check_version(version, path)
-        return Study.model_validate(content["study"])
 
     def _check_version(self, version: int, path: Path) -> None:
         if version > SCHEMA_VERSION:
-            raise ResultsError(
+            raise NewerResultsError(
                 f"{path} was written by a newer normbench (results schema {version}; this one "
                 f"reads up to {SCHEMA_VERSION}); upgrade normbench to read it"
             )
 
     def write_study(self, study: Study, source: str) -> None:
         """Store the resolved protocol, and beside it the file as its author wrote it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
         write_text(self.folder / "protocol.json", json.dumps(content, indent=1) + "\n")
         write_text(self.folder / "protocol.toml", source)
@@ -113,24 +115,27 @@ class Store:
                 continue
             try:
                 found = pq.read_table(path)
+                self._check_version(_schema_version(found), path)
+                found = found.cast(arrow_schema(table))
             except FileNotFoundError:
                 raise
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, ValueError) as error:
                 if not mend:
                     raise ResultsError(
-                        f"{path} is damaged ({str(error).splitlines()[0]}); `normbench run` with "
+                        f"{path} is damaged ({_first_line(error)}); `normbench run` with "
                         "the protocol sets it aside and computes again what it held"
                     ) from None
-                path.replace(path.with_name(path.name + ".damaged"))
+                path.replace(_free_name(path))
                 log.warning("%s was damaged and is set aside; its runs are computed again", path)
                 continue
-            self._check_version(_schema_version(found), path)
             if path.parent == self.parts and table != "runs" and not self._committed(path):
                 continue
-            tables.append(found.cast(arrow_schema(table)))
+            tables.append(found)
         if not tables:
             return arrow_schema(table).empty_table()
-        return _latest(tables)
+        if len(tables) == 1:
+            return tables[0]
+        return _filled_in(tables) if table == "runs" else _latest(tables)
 
     def _committed(self, part: Path) -> bool:
         group = part.name.split(".")[0]
@@ -138,7 +143,7 @@ class Store:
 
     def write_group(self, group: str, rows: dict[str, list[dict[str, Any]]]) -> None:
         """Commit the rows of one finished group; ``group`` sorts after all earlier ones."""
-        self.parts.mkdir(parents=True, exist_ok=True)
+        make_folder(self.parts)
         for table in ORDER:
             content = to_table(table, rows[table])
             path = self.parts / f"{group}.{table}.parquet"
@@ -164,20 +169,20 @@ class Store:
                 merged.append({**row, "planned": False})
         order = {row["run_hash"]: i for i, row in reversed(list(enumerate(merged)))}
         committed = {row["run_hash"] for row in merged if row["status"] in DONE}
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         parts = sorted(self.parts.glob("*.parquet"))
         epochs = self.read("epochs", mend=True)
-        held = set(epochs.column("run_hash").unique().to_pylist())
-        for row in merged:
-            if row["run_hash"] in committed - held:  # its epochs were lost with a damaged file
-                row |= dict.fromkeys(_RESULT) | {"status": "missing"}
-        committed &= held
-        self._write("epochs", _sorted_rows(epochs, order, committed))
         predictions = self.read("predictions", mend=True)
+        lost = committed - _whole_runs(epochs, predictions)
+        for row in merged:
+            if row["run_hash"] in lost:  # with a damaged file
+                row |= dict.fromkeys(_RESULT) | {"status": "missing"}
+        committed -= lost
+        self._write("epochs", _sorted_rows(epochs, order, committed))
         self._write("predictions", _sorted_rows(predictions, order, committed))
         self._write("runs", to_table("runs", merged))
         for part in parts:
-            part.unlink()
+            part.unlink(missing_ok=True)  # a damaged one was set aside
 
     def _write(self, table: str, content: pa.Table) -> None:
         atomic_write(self.path(table), lambda p: pq.write_table(content, p, compression="zstd"))
@@ -199,10 +204,42 @@ _RESULT = frozenset(
 )  # fmt: skip
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _free_name(path: Path) -> Path:
+    """A name for a damaged file under which no other was set aside."""
+    names = (path.with_name(f"{path.name}.damaged{n}") for n in ("", *range(2, 10_000)))
+    return next(name for name in names if not name.exists())
+
+
+def _whole_runs(epochs: pa.Table, predictions: pa.Table) -> set[str]:
+    """The runs of which nothing is lost.
+
+    Every run has evaluations, and predictions unless it diverged at the first of them.
+    """
+    counts = Counter(epochs.column("run_hash").to_pylist())
+    predicted = set(predictions.column("run_hash").to_pylist())
+    return {key for key, count in counts.items() if count == 1 or key in predicted}
+
+
+def _filled_in(tables: list[pa.Table]) -> pa.Table:
+    """The rows of the first table, with the results that the later ones hold filled in.
+
+    A part holds a run once; the plan's rows may hold it in several experiments.
+    """
+    rows = tables[0].to_pylist()
+    results = {row["run_hash"]: row for table in tables[1:] for row in table.to_pylist()}
+    known = {row["run_hash"] for row in rows}
+    for row in rows:
+        if row["run_hash"] in results:
+            row |= {key: results[row["run_hash"]][key] for key in _RESULT}
+    return to_table("runs", rows + [row for key, row in results.items() if key not in known])
+
+
 def _latest(tables: list[pa.Table]) -> pa.Table:
     """Rows of all tables; where several hold a run, those of the last one that does."""
-    if len(tables) == 1:
-        return tables[0]
     owner: dict[str, int] = {}
     hashes = [t.column("run_hash").to_pylist() for t in tables]
     for i, keys in enumerate(hashes):

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from normbench.stats.checks import (
-    MIN_SEEDS,
     FloatArray,
     check_alpha,
     fault,
@@ -108,14 +107,6 @@ def t_interval(d: ArrayLike, alpha: float = 0.05) -> Interval:
     half *= float(values.std(ddof=1)) / values.size**0.5
     mean = float(values.mean())
     return mean - half, mean + half
-
-
-def least_seeds_for_interval(alpha: float) -> int:
-    """Return the smallest n for which the interval exists and rule 1 of 6 seeds holds."""
-    n = MIN_SEEDS
-    while int(check_alpha(alpha) * 2.0**n / 2.0 + 1e-9) == 0:
-        n += 1
-    return n
 
 
 def _inverted(

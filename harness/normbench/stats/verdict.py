@@ -41,6 +41,8 @@ class Claim:
         margin: in the unit of ``d``; above 0 for noninferiority and equivalence.
         diverged: number of diverged runs behind ``d``.
         divergence: True if ``d`` are differences of 0/1 divergence (B's minus A's).
+        estimand: sentence for the result; the procedure's own if left out.
+        seed_correlation: correlation of the two sides over seeds, if known.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Claim:
     margin: float = 0.0
     diverged: int = 0
     divergence: bool = False
+    estimand: str | None = None
+    seed_correlation: float | None = None
 
     @property
     def bound(self) -> float:
@@ -206,6 +210,11 @@ def _alone(claim: Claim, alpha: float, m: int, method: Correction) -> Result:
         result = equivalence(claim.d, claim.margin, alpha=alpha, claims=m)
     else:
         result = paired_difference(claim.d, null=claim.bound, alpha=alpha)
+    if claim.estimand is not None:
+        result = replace(result, estimand=claim.estimand)
+    if claim.seed_correlation is not None:
+        details = {**result.details, "seed_correlation": claim.seed_correlation}
+        result = replace(result, details=details)
     result = mark_fragile(result, 0 if claim.divergence else claim.diverged)
     refusal = result.refusal
     if refusal is None and claim.kind == "equivalence":

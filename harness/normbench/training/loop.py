@@ -18,12 +18,18 @@ from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Prepared, check_batch_size, epoch_order
-from normbench.training.evaluate import Evaluation, evaluate
+from normbench.training.evaluate import (
+    Evaluation,
+    EvaluationKind,
+    Score,
+    batch_norms,
+    evaluate,
+)
 
 
 @dataclass
 class Outcome:
-    """What a run gave: how it ended, a row per evaluation, and the last predictions.
+    """What a run gave: how it ended, a row per evaluation, and the last finite predictions.
 
     ``predictions`` maps an evaluation kind to one bit per test item, in the split's order.
     """
@@ -153,12 +159,23 @@ def _score_columns(evaluation: Evaluation) -> dict[str, float]:
     return columns
 
 
+def _no_scores(model: nn.Module) -> dict[str, float]:
+    """NaN in every column that an evaluation of this model would fill."""
+    kinds: list[EvaluationKind] = ["running"]
+    if batch_norms(model):
+        kinds += ["batch", "recomputed"]
+    nothing = Score(math.nan, math.nan, np.zeros(0, dtype=np.bool_))
+    by_kind = dict.fromkeys(kinds, nothing)
+    return _score_columns(Evaluation(nothing, by_kind, by_kind))
+
+
 def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     """Train one run and evaluate it before training and after every interval.
 
-    A non-finite training loss, parameter or evaluation loss ends the run as ``diverged``; its
-    rows up to then are kept, and the row in which it was found holds NaN where there is no
-    number. Raises nothing for divergence; errors of the environment pass through.
+    A non-finite training loss, norm of the parameters or evaluation loss ends the run as
+    ``diverged``; its rows up to then are kept, and the row in which it was found holds NaN
+    where there is no number. Its predictions are those of the last evaluation before that.
+    Raises nothing for divergence; errors of the environment pass through.
     """
     cell = run.cell
     model = build(network(cell, data.shape, data.classes), device)
@@ -230,9 +247,7 @@ def _evaluate_into(
         evaluation = evaluate(model, data, run.cell.batch_size, run.cell.statistics_samples)
         row |= _score_columns(evaluation)
     else:
-        row |= {"train_eval_loss": math.nan, "val_loss": math.nan, "test_loss": math.nan}
-        row |= {"train_eval_accuracy": math.nan, "val_accuracy": math.nan}
-        row |= {"test_accuracy": math.nan}
+        row |= _no_scores(model)
     row["train_seconds"] = train_seconds
     row["eval_seconds"] = time.perf_counter() - started
     outcome.eval_seconds += row["eval_seconds"]

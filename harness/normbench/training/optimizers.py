@@ -35,8 +35,11 @@ class Sgd:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Take one step; the first sets the velocity to the gradient."""
+        # The fused kernel walks through memory as it lies: a transposed or expanded gradient
+        # would be read in the wrong order, or past its end. Contiguous ones are passed as they are.
+        whole = [gradient.contiguous() for gradient in gradients]
         torch_sgd(
-            self.parameters, list(gradients), self.velocity,
+            self.parameters, whole, self.velocity,
             fused=True, foreach=False, lr=self.learning_rate, momentum=self.momentum,
             weight_decay=self.decay, dampening=0.0, nesterov=False, maximize=False,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The workflow: plan, run, resume. The only place that writes results."""
+"""Running: what is missing is computed, committed and merged. The only writer of results."""
 
 from __future__ import annotations
 
@@ -6,185 +6,28 @@ import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from normbench.errors import DataMissingError, Fault, ProtocolError, ResultsError, UsageError
+from normbench.errors import DataMissingError, ResultsError, UsageError
 from normbench.executors.base import Executor
-from normbench.plan.expand import expand, select
+from normbench.plan.expand import select
 from normbench.plan.spec import RunSpec, digest
 from normbench.protocol.study import Study
 from normbench.results import provenance
+from normbench.results.decisions import read_decisions, register_claims
 from normbench.results.files import write_text
-from normbench.results.schema import axis_values, planned_rows
+from normbench.results.schema import axis_values
 from normbench.results.store import Store
+from normbench.workflow.decide import decide_rates
+from normbench.workflow.plan import Planned, pending_runs, replan, statuses
 
 #: Seeds of a cell that one worker trains before they are committed together.
 GROUP_SEEDS = 4
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What a protocol asks for, checked against this machine."""
-
-    study: Study
-    runs: list[RunSpec]
-    undefined: dict[str, str]
-    missing_data: list[str]
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The planned rows of the table ``runs``."""
-        return planned_rows(self.runs, self.undefined)
-
-
-def _where(run: RunSpec) -> str:
-    cell = run.cell
-    return (
-        f"experiment {run.experiment!r} (model {cell.model.label}, norm {cell.norm.label}, "
-        f"batch size {cell.batch_size})"
-    )
-
-
-def prepare_plan(study: Study) -> Planned:
-    """Expand a study and check every cell: data present, batch sizes and shapes that fit.
-
-    Raises :class:`ProtocolError` with all misfits at once.
-    """
-    from normbench.training.check import check_cell
-
-    runs = expand(study)
-    undefined: dict[str, str] = {}
-    missing: dict[str, None] = {}
-    faults: dict[str, Fault] = {}
-    for run in _one_per_cell(runs):
-        try:
-            reason = check_cell(run.cell)
-        except DataMissingError as error:
-            missing[str(error)] = None
-        except UsageError as error:
-            faults.setdefault(str(error), Fault(_where(run), "", str(error)))
-        else:
-            if reason is not None:
-                undefined[run.cell_hash] = reason
-    if faults:
-        raise ProtocolError(f"protocol {study.name}", list(faults.values()))
-    return Planned(study, runs, undefined, list(missing))
-
-
-def _one_per_cell(runs: Iterable[RunSpec]) -> list[RunSpec]:
-    return list({run.cell_hash: run for run in reversed(list(runs))}.values())[::-1]
-
-
-# -- state ------------------------------------------------------------------------------------
-
-
-def statuses(store: Store, planned: Planned) -> dict[str, str]:
-    """The status of each planned run by its hash, from what is stored."""
-    stored = store.read("runs") if store.exists else None
-    known: dict[str, str] = {}
-    if stored is not None:
-        keys, values = stored.column("run_hash").to_pylist(), stored.column("status").to_pylist()
-        known = dict(zip(keys, values, strict=True))
-    result = {}
-    for run in planned.runs:
-        if run.cell_hash in planned.undefined:
-            result[run.run_hash] = "undefined"
-        else:
-            result[run.run_hash] = known.get(run.run_hash, "missing")
-    return result
-
-
-@dataclass
-class PlanSummary:
-    """What `normbench plan` tells."""
-
-    name: str
-    experiments: list[dict[str, Any]]
-    cells: int
-    runs: int
-    by_status: dict[str, int]
-    to_run: int
-    undefined_cells: list[dict[str, Any]]
-    missing_data: list[str]
-    estimated_seconds: float | None
-    workers: int
-
-
-def summarise_plan(
-    planned: Planned,
-    store: Store,
-    only: Sequence[str],
-    workers: int,
-    device: str,
-    *,
-    estimate: bool = True,
-) -> PlanSummary:
-    """Count what would run, and estimate how long it takes from a few timed steps."""
-    status = statuses(store, planned)
-    chosen = select(planned.runs, only)
-    pending = _pending(chosen, status)
-    experiments = []
-    for series in planned.study.experiments:
-        own = [run for run in planned.runs if run.experiment == series.name]
-        experiments.append(
-            {
-                "name": series.name,
-                "title": series.title,
-                "cells": len(series.cells),
-                "seeds": len(series.seeds),
-                "runs": len(own),
-                "varies": list(series.varies),
-                **Counter(status[run.run_hash] for run in own),
-            }
-        )
-    undefined = [
-        {"experiment": run.experiment, "norm": run.cell.norm.label,
-         "batch_size": run.cell.batch_size, "model": run.cell.model.label,
-         "reason": planned.undefined[run.cell_hash]}
-        for run in _one_per_cell(planned.runs)
-        if run.cell_hash in planned.undefined
-    ]  # fmt: skip
-    seconds = None
-    if estimate and not planned.missing_data:
-        seconds = _estimate(pending, device) / max(1, min(workers, len(pending)))
-    return PlanSummary(
-        name=planned.study.name,
-        experiments=experiments,
-        cells=len(_one_per_cell(planned.runs)),
-        runs=len(planned.runs),
-        by_status=dict(Counter(status[run.run_hash] for run in planned.runs)),
-        to_run=len(pending),
-        undefined_cells=undefined,
-        missing_data=planned.missing_data,
-        estimated_seconds=seconds,
-        workers=workers,
-    )
-
-
-def _estimate(pending: list[RunSpec], device: str, most_cells: int = 80) -> float:
-    """Seconds of one worker for all pending runs; beyond ``most_cells`` a sample is timed."""
-    from normbench.training.estimate import seconds_of_run
-
-    cells = _one_per_cell(pending)
-    sample = cells[:: max(1, -(-len(cells) // most_cells))]
-    counts = Counter(run.cell_hash for run in pending)
-    timed = {run.cell_hash: seconds_of_run(run, device) for run in sample}
-    if not timed:
-        return 0.0
-    mean = sum(timed.values()) / len(timed)
-    return sum(timed.get(cell, mean) * count for cell, count in counts.items())
-
-
-def _pending(runs: Iterable[RunSpec], status: dict[str, str]) -> list[RunSpec]:
-    """Runs that are to be computed, each once even if two experiments plan it."""
-    wanted = {run.run_hash: run for run in runs if status[run.run_hash] in ("missing", "failed")}
-    return list(wanted.values())
-
 
 # -- running ----------------------------------------------------------------------------------
 
@@ -239,6 +82,7 @@ def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict
     for row in rows:
         run = by_hash[row["run_hash"]]
         key = {"experiment": run.experiment, "cell_hash": run.cell_hash, "seed": run.seed}
+        key["phase"] = run.phase
         full.append({**key, "planned": True, **values[run.cell_hash], **row})
     return full
 
@@ -332,13 +176,12 @@ def run_study(
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
     _check_folder(store, planned.study)
-    chosen = select(planned.runs, only)
+    select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     with _locked(folder):
         store.clean()
         store.write_study(planned.study, source)
-        store.consolidate(planned.rows)
-        status = statuses(store, planned)
-        pending = _pending(chosen, status)
+        register_claims(folder, planned.study)
+        planned = replan(planned, read_decisions(folder))
         execution = _record_execution(folder, execution_record(device, threads))
         invocation: dict[str, Any] = {
             "started": provenance.now(),
@@ -352,27 +195,19 @@ def run_study(
             **provenance.environment(),
         }
         provenance.record_invocation(folder, invocation)
-        observer.started(len(pending), len(planned.runs) - len(pending), workers)
         summary = Summary(folder)
-        groups = _groups(pending, device, execution)
-        results = executor.map(train_group, groups)
-        try:
-            for done in results:
-                rows = _rows_of(done)
-                rows["runs"] = _with_axes(rows["runs"], done.task.runs)
-                store.write_group(done.task.name, rows)
-                summary.computed += len(rows["runs"])
-                observer.finished(rows["runs"])
-        except KeyboardInterrupt:
-            summary.interrupted = True
-        except BaseException:
-            _close(results)
-            # What is committed stays in parts/ even if there is no room left to merge it.
-            with contextlib.suppress(Exception):
-                store.consolidate(planned.rows)
-            raise
-        _close(results)
-        store.consolidate(planned.rows)
+        while True:
+            store.consolidate(planned.rows)
+            chosen = select(planned.runs, only)
+            pending = pending_runs(chosen, statuses(store, planned))
+            observer.started(len(pending), len(planned.runs) - len(pending), workers)
+            groups = _groups(pending, device, execution)
+            _compute(executor.map(train_group, groups), store, planned, summary, observer)
+            store.consolidate(planned.rows)
+            # tuning runs that are complete decide rates, and their evaluation runs can follow
+            if summary.interrupted or not decide_rates(planned.study, folder):
+                break
+            planned = replan(planned, read_decisions(folder))
         _finish(summary, store, planned)
         invocation |= {
             "ended": provenance.now(),
@@ -381,6 +216,28 @@ def run_study(
         }
         provenance.record_invocation(folder, invocation)
     return summary
+
+
+def _compute(
+    results: Iterator[Any], store: Store, planned: Planned, summary: Summary, observer: Observer
+) -> None:
+    """Commit groups as they finish; an interrupt stops the workers and is noted."""
+    try:
+        for done in results:
+            rows = _rows_of(done)
+            rows["runs"] = _with_axes(rows["runs"], done.task.runs)
+            store.write_group(done.task.name, rows)
+            summary.computed += len(rows["runs"])
+            observer.finished(rows["runs"])
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    except BaseException:
+        _close(results)
+        # What is committed stays in parts/ even if there is no room left to merge it.
+        with contextlib.suppress(Exception):
+            store.consolidate(planned.rows)
+        raise
+    _close(results)
 
 
 def _close(results: Any) -> None:

@@ -1,0 +1,66 @@
+"""Learning curves by run: the table ``epochs`` cut up once, for fast access."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from normbench.protocol.claims import ClaimMetric, Evaluation
+
+Floats = NDArray[np.float64]
+
+
+class Curves:
+    """Columns of ``epochs`` by run hash."""
+
+    def __init__(self, epochs: pd.DataFrame) -> None:
+        codes, hashes = pd.factorize(epochs["run_hash"], sort=False)
+        steps = epochs["step"].to_numpy(dtype=np.int64)
+        order = np.lexsort((steps, codes))
+        starts = np.searchsorted(codes[order], np.arange(len(hashes) + 1))
+        self._frame, self._order = epochs, order
+        self._place = {str(h): (int(starts[i]), int(starts[i + 1])) for i, h in enumerate(hashes)}
+        self._columns: dict[str, Floats] = {}
+
+    def __contains__(self, run_hash: object) -> bool:
+        return run_hash in self._place
+
+    def column(self, name: str) -> Floats:
+        """A column, sorted by run and step; absent values are NaN."""
+        if name not in self._columns:
+            values = self._frame[name].to_numpy(dtype=np.float64)
+            self._columns[name] = values[self._order]
+        return self._columns[name]
+
+    def matrix(self, runs: Sequence[str], column: str) -> tuple[Floats, Floats]:
+        """Epochs of shape (evaluations,) and values of shape (runs, evaluations).
+
+        The runs must share their schedule. A run that ended early has NaN from there on.
+        """
+        places = [self._place[run] for run in runs]
+        longest = max(places, key=lambda place: place[1] - place[0])
+        x = self.column("epoch")[slice(*longest)]
+        source = self.column(column)
+        values = np.full((len(runs), len(x)), np.nan)
+        for row, (start, stop) in zip(values, places, strict=True):
+            row[: stop - start] = source[start:stop]
+        return x, values
+
+    def metric(
+        self, runs: Sequence[str], metric: ClaimMetric, evaluation: Evaluation = "running"
+    ) -> tuple[Floats, Floats]:
+        """Epochs and values of a metric under an evaluation kind; see :meth:`matrix`.
+
+        Norms that do not depend on the batch have one kind, which stands for all.
+        """
+        part, _, name = metric.partition("_")
+        stored = "accuracy" if name == "error" else name
+        x, values = self.matrix(runs, f"{part}_{stored}")
+        if evaluation != "running":
+            _, special = self.matrix(runs, f"{part}_{evaluation}_{stored}")
+            if np.isfinite(special).any():
+                values = special
+        return x, (1.0 - values if name == "error" else values)

@@ -1,0 +1,152 @@
+"""Numbers as sentences: what a table row says, for a reader who skips the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def amount(value: float, metric: str, *, signed: bool = False) -> str:
+    """An error difference in percentage points, or a loss difference in nat."""
+    sign = "+" if signed else ""
+    if metric == "accuracy":
+        return f"{100 * value:{sign}.1f} points"
+    return f"{value:{sign}.3f} nat"
+
+
+def bare(value: float, metric: str, *, signed: bool = False) -> str:
+    """As :func:`amount`, without the unit."""
+    return amount(value, metric, signed=signed).split()[0]
+
+
+def p_value(p: float) -> str:
+    """A p-value with its sign: never rounded to nought."""
+    if math.isnan(p):
+        return ""
+    if p < 0.0001:
+        return "p < 0.0001"
+    return f"p = {p:.2g}" if p >= 0.01 else f"p = {p:.1g}"
+
+
+def norm_name(label: str) -> str:
+    """A norm as it is said in a sentence."""
+    spoken = {"none": "no normalization", "batch": "batch norm", "layer": "layer norm",
+              "group": "group norm", "instance": "instance norm",
+              "weight": "weight norm"}  # fmt: skip
+    return spoken.get(label, f"{label} norm" if label.isalpha() else label)
+
+
+def degradation_sentence(row: Mapping[Any, Any], metric: str, alpha: float) -> str:
+    """What a row of the table ``degradation`` says."""
+    norm, reference = norm_name(row["norm"]), norm_name(row["reference"])
+    shrink = f"when the batch shrinks from {row['largest']} to {row['smallest']}"
+    if row["refusal"]:
+        return f"{norm} against {reference} {shrink}: no conclusion ({row['refusal']})."
+    level = f"{100 * row['level']:.0f} % interval"
+    interval = f"{level} {bare(row['low'], metric)} to {bare(row['high'], metric)}"
+    tail = f"({interval}, {row['n']} seeds, {p_value(row['p'])})"
+    decided = row["p"] <= alpha and (row["low"] > 0 or row["high"] < 0)
+    if not decided:
+        return (
+            f"Whether {norm} loses more or less than {reference} {shrink} is undecided: "
+            f"{amount(row['estimate'], metric, signed=True)} {tail}."
+        )
+    more = "more" if row["estimate"] > 0 else "less"
+    size = amount(abs(row["estimate"]), metric)
+    if row["estimate"] < 0:
+        interval = f"{level} {bare(-row['high'], metric)} to {bare(-row['low'], metric)}"
+        tail = f"({interval}, {row['n']} seeds, {p_value(row['p'])})"
+    return f"{norm[0].upper()}{norm[1:]} loses {size} {more} than {reference} {shrink} {tail}."
+
+
+def _unit(row: Mapping[str, Any]) -> str:
+    """The unit of a claim's effect."""
+    if row["endpoint"] == "time":
+        return "epochs"
+    if row["endpoint"] == "diverged":
+        return "share"
+    return "nat" if str(row["metric"]).endswith("loss") else "points"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "points":
+        return f"{100 * value:.1f}"
+    return f"{value:.3f}" if unit in ("nat", "share") else f"{value:.2f}"
+
+
+def _sided(label: str) -> str:
+    """A side's label with its norm spoken out."""
+    first, _, rest = label.partition(", ")
+    name, _, statistics = first.partition(" (")
+    spoken = norm_name(name) + (f" ({statistics}" if statistics else "")
+    return spoken + (f", {rest}" if rest else "")
+
+
+def _evidence(row: Mapping[str, Any], unit: str, flip: bool = False) -> str:
+    parts = []
+    if not math.isnan(row.get("low", math.nan)):
+        low, high = row["low"], row["high"]
+        if flip:
+            low, high = -high, -low
+        parts.append(
+            f"{100 * row['level']:.0f} % interval {_number(low, unit)} to {_number(high, unit)}"
+        )
+    parts.append(f"{row['n']} seeds")
+    if not math.isnan(row.get("adjusted_p", math.nan)):
+        parts.append("adjusted " + p_value(row["adjusted_p"]))
+    lost = row["diverged_a"] + row["diverged_b"]
+    if lost:
+        parts.append(f"{lost} runs diverged")
+    return ", ".join(parts)
+
+
+def claim_sentence(
+    row: Mapping[str, Any], sizes: tuple[int, ...], reference: int | None = None
+) -> str:
+    """What a row of the table ``claims`` says, in one sentence.
+
+    ``sizes`` are the hypothesis's batch sizes, ``reference`` the size that an invariance claim
+    compares with.
+    """
+    a, b, unit = _sided(row["a"]), _sided(row["b"]), _unit(row)
+    estimate = row.get("estimate", math.nan)
+    if row["refusal"] or math.isnan(estimate):
+        return f"No verdict on {a} against {b}: {row['reason']}."
+    where = f" at batch size {sizes[0]}" if len(sizes) == 1 and "batch_size" not in a else ""
+    worse = estimate < 0
+    size = _number(abs(estimate), unit)
+    if row["kind"] == "equivalence":
+        against = f"its value at batch size {reference}" if reference is not None else b
+        margin = f"{_number(row['margin'], unit)} {unit}"
+        said = {
+            "supported": f"{a} stays within {margin} of {against}",
+            "refuted": f"{a} does not stay within {margin} of {against}",
+        }.get(row["verdict"], f"Whether {a} stays within {margin} of {against} is undecided")
+        listed = ", ".join(map(str, sizes))
+        text = f"{said} (batch sizes {listed}; largest difference {_number(estimate, unit)}, "
+        return _capital(f"{text}{_evidence(row, unit)}).")
+    if row["kind"] == "interaction":
+        shrink = f"when the batch shrinks from {max(sizes)} to {min(sizes)}"
+        more = "less" if worse else "more"
+        said = f"{b} loses {size} {unit} {more} than {a} {shrink}"
+    elif row["endpoint"] == "time":
+        when = "later" if worse else "earlier"
+        said = f"{a} reaches {row['metric']} {row['threshold']:.3g} {size} epochs {when} than {b}"
+    elif row["endpoint"] == "diverged":
+        share = f"{100 * estimate:.0f} % of the seeds in which only one of them diverged"
+        said, worse = f"it was {b} that diverged, and not {a}, in {share}", False
+    else:
+        quantity = str(row["metric"]).split("_")[1]
+        better_is_less = quantity in ("error", "loss")
+        more = "more" if worse == better_is_less else "less"
+        said = f"{a} has {size} {unit} {more} {row['endpoint']} {quantity} than {b}"
+    margin = f", margin {_number(row['margin'], unit)}" if row["margin"] else ""
+    text = f"{said}{where} ({_evidence(row, unit, flip=worse)}{margin})."
+    if row["verdict"] == "inconclusive":
+        return f"Undecided: {text}"
+    return _capital(text)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,56 @@
+"""Thresholds that are pooled from all runs of an experiment, blind to their configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from normbench.analysis.curves import Curves
+from normbench.plan.spec import digest
+from normbench.protocol.claims import ResolvedClaim
+from normbench.results.load import Results
+from normbench.stats.thresholds import REACHED_SHARE, pooled_threshold
+
+
+def threshold_key(claim: ResolvedClaim) -> str:
+    """The key of a pooled threshold: the experiment, the metric and the window alone."""
+    return digest([claim.experiment, claim.endpoint.metric, claim.endpoint.window, "pooled"])
+
+
+def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, Any]]:
+    """The pooled thresholds that claims ask for and that are not known yet.
+
+    Each is the hardest level that 80 % of all evaluation runs of the experiment reach, computed
+    from whatever runs are there at this look.
+    """
+    wanted = {
+        threshold_key(claim): claim
+        for claim in results.study.claims
+        if claim.endpoint.threshold == "pooled"
+    }
+    wanted = {key: claim for key, claim in wanted.items() if key not in known}
+    if not wanted:
+        return {}
+    curves = Curves(results.epochs)
+    found = {}
+    for key, claim in wanted.items():
+        runs = results.runs[
+            (results.runs["experiment"] == claim.experiment)
+            & (results.runs["phase"] == "evaluation")
+            & results.runs["status"].isin(["finished", "diverged"])
+        ]
+        groups = [
+            curves.metric(list(part["run_hash"]), claim.endpoint.metric)[1]
+            for _, part in runs.groupby("cell_hash", sort=False)
+        ]
+        if len(groups) < 2:
+            continue
+        level = pooled_threshold(groups, goal=claim.endpoint.better, window=claim.endpoint.window)
+        found[key] = {
+            "threshold": level,
+            "experiment": claim.experiment,
+            "metric": claim.endpoint.metric,
+            "window": claim.endpoint.window,
+            "share": REACHED_SHARE,
+            "runs": len(runs),
+        }
+    return found

@@ -1,0 +1,134 @@
+"""Learning rates: how the grid scored on the tuning seeds, and what is chosen from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.curves import Curves
+from normbench.plan.decisions import cell_key
+from normbench.plan.spec import cell_hash
+from normbench.protocol.schema import Cell, Tune
+from normbench.protocol.study import Series
+from normbench.results.load import Results
+from normbench.results.schema import axis_values
+from normbench.stats.outcome import chance_error, chance_loss, endpoint_values
+
+COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean",
+           "runs", "planned", "diverged", "stable", "chosen"]  # fmt: skip
+
+
+def _scores(
+    series: Series, cell: Cell, tune: Tune, runs: pd.DataFrame, curves: Curves
+) -> Iterator[dict[str, Any]]:
+    values = axis_values(cell)
+    for rate in sorted(tune.learning_rate):
+        key = cell_hash(cell.model_copy(update={"learning_rate": rate}))
+        own = runs[(runs["cell_hash"] == key) & runs["seed"].isin(tune.seeds)]
+        done = own[own["status"].isin(["finished", "diverged"])].sort_values("seed")
+        mean = np.nan
+        if not done.empty:
+            classes = int(done["classes"].max())
+            loss = series.metric == "loss"
+            x, curve = curves.metric(list(done["run_hash"]), "val_loss" if loss else "val_error")
+            mean = endpoint_values(
+                "final", x, curve, goal="min", window=series.window,
+                failure_score=chance_loss(classes) if loss else chance_error(classes),
+                diverged=(done["status"] == "diverged").to_numpy(dtype=np.bool_),
+            ).values.mean()  # fmt: skip
+        yield {
+            "experiment": series.name,
+            "cell_key": cell_key(cell),
+            "model": values["model"],
+            "norm": values["norm"],
+            "batch_size": cell.batch_size,
+            "learning_rate": rate,
+            "mean": float(mean),
+            "runs": len(done),
+            "planned": len(tune.seeds),
+            "diverged": int((done["status"] == "diverged").sum()),
+        }
+
+
+def _choose(rows: list[dict[str, Any]], tune: Tune) -> None:
+    """Mark the chosen and the stable rates of one cell, if its tuning runs are complete."""
+    for row in rows:
+        row |= {"stable": False, "chosen": False}
+    if any(row["runs"] < row["planned"] for row in rows):
+        return
+    best = min(rows, key=lambda row: (row["mean"], row["learning_rate"]))
+    best["chosen"] = True
+    for row in rows:
+        close = row["mean"] <= best["mean"] + tune.stable_within
+        row["stable"] = bool(close and row["diverged"] == 0)
+
+
+def tuning_table(results: Results, curves: Curves | None = None) -> pd.DataFrame:
+    """A row per tuned cell and learning rate: its mean score, divergences, whether chosen.
+
+    ``mean`` is the mean final validation error (or loss) over the tuning seeds, a diverged run
+    counting with the error of chance; ties go to the lower rate.
+    """
+    curves = Curves(results.epochs) if curves is None else curves
+    rows: list[dict[str, Any]] = []
+    for series in results.study.experiments:
+        if series.tune is None:
+            continue
+        runs = results.runs[
+            (results.runs["experiment"] == series.name) & (results.runs["phase"] == "tuning")
+        ]
+        for cell in series.cells:
+            own = list(_scores(series, cell, series.tune, runs, curves))
+            _choose(own, series.tune)
+            rows += own
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def rate_choices(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per decided cell: the chosen rate, whether it is an edge of the grid, the stable range.
+
+    The stable range is the run of neighbouring stable rates around the chosen one;
+    ``stable_octaves`` is its width in factors of two, at least, where it ends at the grid's edge.
+    """
+    rows = []
+    for key, part in table.groupby("cell_key", sort=False):
+        ordered = part.sort_values("learning_rate").reset_index(drop=True)
+        if not ordered["chosen"].any():
+            continue
+        at = int(np.flatnonzero(ordered["chosen"])[0])
+        stable = ordered["stable"].to_numpy(dtype=bool)
+        rates = ordered["learning_rate"].to_numpy(dtype=float)
+        first = last = at
+        while first > 0 and stable[first - 1]:
+            first -= 1
+        while last < len(rates) - 1 and stable[last + 1]:
+            last += 1
+        edge = "lowest" if at == 0 else "highest" if at == len(rates) - 1 else ""
+        row: dict[str, Any] = ordered.to_dict("records")[at]  # type: ignore[assignment]
+        rows.append(
+            {
+                "experiment": row["experiment"],
+                "cell_key": key,
+                "model": row["model"],
+                "norm": row["norm"],
+                "batch_size": int(row["batch_size"]),
+                "learning_rate": float(rates[at]),
+                "mean": float(row["mean"]),
+                "edge_of_grid": edge,
+                "stable_low": float(rates[first]),
+                "stable_high": float(rates[last]),
+                "stable_octaves": float(np.log2(rates[last] / rates[first])),
+            }
+        )
+    columns = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean",
+               "edge_of_grid", "stable_low", "stable_high", "stable_octaves"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def choose_rates(results: Results) -> dict[str, dict[str, Any]]:
+    """The choice of every cell whose tuning runs are complete, by the cell's key."""
+    choices = rate_choices(tuning_table(results))
+    return {str(row.pop("cell_key")): row for row in choices.to_dict("records")}  # type: ignore[misc]

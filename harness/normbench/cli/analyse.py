@@ -1,0 +1,36 @@
+"""``normbench analyse``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def analyse(
+    results: Annotated[
+        Path, typer.Argument(help="A results folder; of a folder with several, the latest.")
+    ] = Path("results"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the tables.")
+    ] = None,
+) -> None:
+    """Compute the statistics of RESULTS, print what the claims say and write all tables."""
+    from normbench.analysis.tables import analyse as compute
+    from normbench.results.load import load
+    from normbench.workflow import freeze_thresholds
+
+    found = load(results)
+    freeze_thresholds(found)
+    found = load(found.folder)
+    analysis = compute(found)
+    folder = output if output is not None else Path("reports") / f"{found.study.name}_tables"
+    analysis.save(folder)
+    for row in analysis["claims"].to_dict("records"):
+        marks = [m for m in ("fragile", "exploratory") if row[m]]
+        mark = f" [{', '.join(marks)}]" if marks else ""
+        typer.echo(f"{row['hypothesis']}: {row['verdict']}{mark}. {row['sentence']}")
+    if analysis["claims"].empty:
+        typer.echo("the protocol declares no claims; see comparisons.csv and degradation.csv")
+    typer.echo(f"tables: {folder}")

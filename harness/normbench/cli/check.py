@@ -1,0 +1,42 @@
+"""``normbench check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    results: Annotated[
+        Path, typer.Argument(help="A results folder; of a folder with several, the latest.")
+    ] = Path("results"),
+) -> None:
+    """Exit with 0 only if every claim of RESULTS has the verdict that it expects, else 1."""
+    from normbench.analysis.claims import claim_table
+    from normbench.errors import UsageError
+    from normbench.results.load import load
+    from normbench.workflow import freeze_thresholds
+
+    found = load(results)
+    freeze_thresholds(found)
+    table = claim_table(load(found.folder))
+    gated = table[table["expect"] != ""]
+    if gated.empty:
+        raise UsageError(
+            f"no claim of {found.study.name} says what it expects; "
+            'add expect = "supported" (or "refuted", "inconclusive") to a [[claim]]'
+        )
+    failed = 0
+    for row in gated.to_dict("records"):
+        good = row["as_expected"] == "true"
+        failed += not good
+        word = "ok" if good else "NOT AS EXPECTED"
+        typer.echo(
+            f"{word}: {row['hypothesis']} is {row['verdict']}, expected {row['expect']}. "
+            f"{row['sentence']}"
+        )
+    typer.echo(f"{len(gated) - failed} of {len(gated)} as expected")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,233 @@
+"""Claims: what a study says it will show, declared before its first run.
+
+A claim compares two sides, each exactly one cell (per value of ``over``), by one endpoint. It
+is resolved to cells when the protocol is read, so that a claim about nothing, or about two
+things at once, is a fault of the protocol and not of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from normbench.protocol.schema import AXES, Cell, FixedAxes, Slug, as_tuple, strict
+
+Kind = Literal["superiority", "noninferiority", "equivalence", "interaction"]
+EndpointKind = Literal["final", "best", "time", "aulc", "diverged"]
+ClaimMetric = Literal[
+    "val_error", "val_accuracy", "val_loss", "test_error", "test_accuracy", "test_loss"
+]
+Evaluation = Literal["running", "recomputed", "batch"]
+Verdict = Literal["supported", "refuted", "inconclusive"]
+
+
+class ClaimEndpoint(BaseModel):
+    """What is read off each run for a claim."""
+
+    model_config = strict()
+
+    kind: EndpointKind = "final"
+    metric: ClaimMetric = "val_error"
+    goal: Literal["min", "max"] | None = Field(
+        default=None, description="which values are better; follows from the metric"
+    )
+    window: int = Field(default=3, ge=1, le=1000, description="evaluations that are averaged")
+    failure_score: float | None = Field(
+        default=None, allow_inf_nan=False, description="value of a diverged run"
+    )
+    threshold: float | Literal["pooled"] | None = Field(
+        default=None, description="level to reach, or pooled: from all runs, label-blind"
+    )
+    budget: float | None = Field(
+        default=None, gt=0, description="epochs after which time ends; default: the runs' epochs"
+    )
+    estimand: Literal["difference", "geometric-ratio"] = Field(
+        default="difference", description="of times: mean difference, or ratio of means of logs"
+    )
+
+    @property
+    def better(self) -> Literal["min", "max"]:
+        """Whether smaller or larger values of the metric are better."""
+        return "max" if self.metric.endswith("accuracy") else "min"
+
+    @model_validator(mode="after")
+    def _declared(self) -> ClaimEndpoint:
+        if self.goal is not None and self.goal != self.better:
+            raise ValueError(f"goal of {self.metric} is {self.better!r}; leave goal out")
+        if self.kind in ("final", "best", "aulc") and self.failure_score is None:
+            raise ValueError(
+                f"endpoint {self.kind!r} needs failure_score, the value of a diverged run "
+                "(chance: error 1 − 1/K, loss ln K)"
+            )
+        if self.kind == "time" and self.threshold is None:
+            raise ValueError('endpoint "time" needs a threshold: a number, or "pooled"')
+        if self.estimand != "difference" and self.kind != "time":
+            raise ValueError("a ratio is an estimand of times alone")
+        return self
+
+
+def _named(value: Any) -> Any:
+    return {"norm": value} if isinstance(value, str) else value
+
+
+class Side(FixedAxes):  # type: ignore[misc]
+    """One side of a claim: axis values that single out a cell, and how it is evaluated."""
+
+    evaluation: Evaluation = Field(default="running", description="batch norm's statistics")
+
+
+AnySide = Annotated[Side, BeforeValidator(_named, json_schema_input_type=str | Side)]
+
+
+class Over(BaseModel):
+    """The batch sizes of a claim."""
+
+    model_config = strict()
+
+    batch_size: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(min_length=1),
+        BeforeValidator(as_tuple, json_schema_input_type=list[int]),
+    ]
+    weights: Literal["inverse"] = Field(
+        default="inverse", description="of an interaction: slope in one over the batch size"
+    )
+
+
+class Reference(BaseModel):
+    """The batch size that an invariance claim compares the others with."""
+
+    model_config = strict()
+
+    batch_size: int = Field(ge=1)
+
+
+class Claim(BaseModel):
+    """One table ``[[claim]]``."""
+
+    model_config = strict()
+
+    id: Slug
+    family: Slug | None = None
+    kind: Kind
+    a: AnySide
+    b: AnySide | None = None
+    endpoint: ClaimEndpoint = Field(description="what is compared")
+    experiment: str | None = Field(default=None, description="needed if there are several")
+    where: FixedAxes | None = None
+    over: Over | None = Field(default=None, description="default: every batch size")
+    reference: Reference | None = None
+    margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    expect: Verdict | None = Field(default=None, description="what `normbench check` gates on")
+    chapter: str = Field(default="", max_length=2000, description="what the chapter says")
+    text: str = Field(default="", max_length=2000, description="the claim in words")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Claim:
+        if self.kind in ("noninferiority", "equivalence") and not self.margin > 0:
+            raise ValueError(f"{self.kind} needs a margin above 0, in the metric's unit")
+        if self.reference is not None and self.kind != "equivalence":
+            raise ValueError("a reference batch size belongs to an equivalence claim")
+        if (self.b is None) == (self.reference is None):
+            raise ValueError("a claim compares a with b, or (equivalence) with a reference")
+        if self.endpoint.kind == "diverged" and (self.kind != "superiority" or self.margin):
+            raise ValueError("divergence is compared by superiority without a margin")
+        return self
+
+
+class Family(BaseModel):
+    """One table ``[[family]]``: claims that are corrected together."""
+
+    model_config = strict()
+
+    id: Slug
+    method: Literal["max-t", "holm"] | None = Field(
+        default=None, description="default: max-t, or holm where max-t does not apply"
+    )
+
+
+class Hypothesis(BaseModel):
+    """One tested statement: cells of an experiment by their position, side by side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+
+
+class ResolvedClaim(BaseModel):
+    """A claim with its cells found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    family: str
+    kind: Kind
+    experiment: str
+    a_label: str
+    b_label: str
+    a_evaluation: Evaluation
+    b_evaluation: Evaluation
+    endpoint: ClaimEndpoint
+    margin: float
+    expect: Verdict | None
+    chapter: str
+    text: str
+    hypotheses: tuple[Hypothesis, ...]
+
+
+class ResolvedFamily(BaseModel):
+    """A family with its method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    method: Literal["max-t", "holm"]
+
+
+def given_axes(side: BaseModel | None, document: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """The axes that a side sets: a component by its bare name as text, else its value.
+
+    A bare name matches every variant of the component; a table matches exactly.
+    """
+    if side is None:
+        return {}
+    raw: Mapping[str, Any] = {"norm": document} if isinstance(document, str) else document or {}
+    values: dict[str, Any] = {}
+    for axis in AXES:
+        value = getattr(side, axis)
+        if value is not None:
+            values[axis] = raw[axis] if isinstance(raw.get(axis), str) else value
+    return values
+
+
+def matches(cell: Cell, axes: Mapping[str, Any]) -> bool:
+    """Whether a cell has these axis values."""
+    for axis, wanted in axes.items():
+        value = getattr(cell, axis)
+        if isinstance(wanted, str) and hasattr(value, "label"):
+            if wanted not in (value.name, value.label):
+                return False
+        elif value != wanted:
+            return False
+    return True
+
+
+def side_label(axes: Mapping[str, Any], evaluation: str) -> str:
+    """A side in a few words."""
+    parts = []
+    for axis, value in axes.items():
+        text = value.label if hasattr(value, "label") else str(value)
+        parts.append(text if axis == "norm" else f"{axis}={text}")
+    label = ", ".join(parts) or "all"
+    return label if evaluation == "running" else f"{label} ({evaluation} statistics)"

@@ -1,0 +1,96 @@
+"""The files of decisions and of registered claims in a results folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from normbench.errors import ResultsError
+from normbench.plan.decisions import Decisions
+from normbench.plan.spec import digest
+from normbench.protocol.study import Study
+from normbench.results.files import write_text
+from normbench.results.provenance import now
+
+DECISIONS_VERSION = 1
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = int(content["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultsError(
+            f"{path} is damaged ({error}); restore it from a copy, or move it away: then what it "
+            "held is decided anew from the present results"
+        ) from None
+    if version > DECISIONS_VERSION:
+        raise ResultsError(f"{path} was written by a newer normbench; upgrade to read it")
+    result: dict[str, Any] = content
+    return result
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """All decisions with what they rest on; empty if none was taken."""
+    record = _read(folder / "decisions.json")
+    return record or {"version": DECISIONS_VERSION, "rates": {}, "thresholds": {}}
+
+
+def read_decisions(folder: Path) -> Decisions:
+    """The decided values alone. Raises ResultsError for a damaged or newer file."""
+    record = read_record(folder)
+    return Decisions(
+        {key: float(choice["learning_rate"]) for key, choice in record["rates"].items()},
+        {key: float(choice["threshold"]) for key, choice in record["thresholds"].items()},
+    )
+
+
+def add_decisions(folder: Path, kind: str, choices: dict[str, dict[str, Any]]) -> None:
+    """Add decisions of a kind (``rates`` or ``thresholds``); an earlier one is never changed."""
+    record = read_record(folder)
+    taken = {key: {**choice, "decided": now()} for key, choice in choices.items()}
+    record[kind] = {**taken, **record[kind]}
+    write_text(folder / "decisions.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def claim_hashes(study: Study) -> dict[str, str]:
+    """The content of each claim, with its family's method and the error rate, as a hash."""
+    methods = {family.id: family.method for family in study.families}
+    members: dict[str, list[str]] = {}
+    for claim in study.claims:
+        members.setdefault(claim.family, []).append(claim.id)
+    quiet = {"text", "chapter", "expect"}
+    return {
+        claim.id: digest(
+            [
+                claim.model_dump(mode="json", exclude=quiet),
+                methods[claim.family],
+                sorted(members[claim.family]),
+                study.alpha,
+            ]
+        )
+        for claim in study.claims
+    }
+
+
+def register_claims(folder: Path, study: Study) -> None:
+    """Store the claims before the first run; later calls change nothing."""
+    path = folder / "registration.json"
+    if _read(path) is not None:
+        return
+    content = {
+        "version": DECISIONS_VERSION,
+        "registered": now(),
+        "claims": claim_hashes(study),
+    }
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def exploratory_claims(folder: Path, study: Study) -> set[str]:
+    """The claims that differ from what was registered before the first run."""
+    content = _read(folder / "registration.json") or {"claims": {}}
+    registered = content["claims"]
+    return {claim for claim, key in claim_hashes(study).items() if registered.get(claim) != key}

@@ -1,0 +1,28 @@
+"""The workflow: plan, run, resume, decide. The only place that writes results."""
+
+from __future__ import annotations
+
+from normbench.workflow.decide import freeze_thresholds
+from normbench.workflow.plan import (
+    Planned,
+    PlanSummary,
+    prepare_plan,
+    replan,
+    statuses,
+    summarise_plan,
+)
+from normbench.workflow.run import Observer, Summary, default_workers, run_study
+
+__all__ = [
+    "Observer",
+    "PlanSummary",
+    "Planned",
+    "Summary",
+    "default_workers",
+    "freeze_thresholds",
+    "prepare_plan",
+    "replan",
+    "run_study",
+    "statuses",
+    "summarise_plan",
+]

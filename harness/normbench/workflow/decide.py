@@ -1,0 +1,40 @@
+"""Decisions: learning rates from tuning runs, thresholds at the first look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from normbench.protocol.study import Study
+from normbench.results.decisions import add_decisions, read_record
+from normbench.results.load import Results
+
+
+def decide_rates(study: Study, folder: Path) -> bool:
+    """Choose the learning rate of every cell whose tuning runs are complete.
+
+    A rate that was chosen before stays. Returns whether any rate is new.
+    """
+    if not any(series.tune is not None for series in study.experiments):
+        return False
+    from normbench.analysis.tuning import choose_rates
+
+    known = read_record(folder)["rates"]
+    chosen = choose_rates(Results(folder))
+    new = {key: choice for key, choice in chosen.items() if key not in known}
+    if new:
+        add_decisions(folder, "rates", new)
+    return bool(new)
+
+
+def freeze_thresholds(results: Results) -> None:
+    """At the first look, compute the pooled thresholds that claims ask for, and store them.
+
+    They are computed from all runs of an experiment without regard to their configuration, and
+    never again: later looks use the stored values.
+    """
+    from normbench.analysis.pooled import pooled_thresholds
+
+    known = read_record(results.folder)["thresholds"]
+    new = pooled_thresholds(results, set(known))
+    if new:
+        add_decisions(results.folder, "thresholds", new)

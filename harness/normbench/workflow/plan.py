@@ -1,0 +1,202 @@
+"""Planning: what a protocol asks for, checked against this machine, and how it stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from normbench.errors import DataMissingError, Fault, ProtocolError, UsageError
+from normbench.plan.decisions import Decisions, cell_key
+from normbench.plan.expand import expand, select
+from normbench.plan.spec import RunSpec
+from normbench.protocol.study import Study
+from normbench.results.schema import planned_rows
+from normbench.results.store import Store
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a protocol asks for, checked against this machine."""
+
+    study: Study
+    runs: list[RunSpec]
+    undefined: dict[str, str]
+    missing_data: list[str]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The planned rows of the table ``runs``."""
+        return planned_rows(self.runs, self.undefined)
+
+
+def _where(run: RunSpec) -> str:
+    cell = run.cell
+    return (
+        f"experiment {run.experiment!r} (model {cell.model.label}, norm {cell.norm.label}, "
+        f"batch size {cell.batch_size})"
+    )
+
+
+def prepare_plan(study: Study, decisions: Decisions | None = None) -> Planned:
+    """Expand a study and check every cell: data present, batch sizes and shapes that fit.
+
+    Raises :class:`ProtocolError` with all misfits at once.
+    """
+    from normbench.training.check import check_cell
+
+    runs = expand(study, decisions)
+    reasons: dict[str, str] = {}
+    missing: dict[str, None] = {}
+    faults: dict[str, Fault] = {}
+    # the learning rate decides no shape: a cell is checked once for all its rates
+    for run in {cell_key(run.cell): run for run in _one_per_cell(runs)}.values():
+        try:
+            reason = check_cell(run.cell)
+        except DataMissingError as error:
+            missing[str(error)] = None
+        except UsageError as error:
+            faults.setdefault(str(error), Fault(_where(run), "", str(error)))
+        else:
+            if reason is not None:
+                reasons[cell_key(run.cell)] = reason
+    if faults:
+        raise ProtocolError(f"protocol {study.name}", list(faults.values()))
+    return Planned(study, runs, _by_cell(runs, reasons), list(missing), reasons)
+
+
+def _by_cell(runs: Iterable[RunSpec], reasons: dict[str, str]) -> dict[str, str]:
+    """The reasons for which cells are undefined, by the cells' hashes."""
+    found = {}
+    if reasons:
+        for run in _one_per_cell(runs):
+            reason = reasons.get(cell_key(run.cell))
+            if reason is not None:
+                found[run.cell_hash] = reason
+    return found
+
+
+def replan(planned: Planned, decisions: Decisions) -> Planned:
+    """The plan with the learning rates that have been decided since."""
+    runs = expand(planned.study, decisions)
+    undefined = _by_cell(runs, planned.reasons)
+    return Planned(planned.study, runs, undefined, planned.missing_data, planned.reasons)
+
+
+def _one_per_cell(runs: Iterable[RunSpec]) -> list[RunSpec]:
+    return list({run.cell_hash: run for run in reversed(list(runs))}.values())[::-1]
+
+
+# -- state ------------------------------------------------------------------------------------
+
+
+def statuses(store: Store, planned: Planned) -> dict[str, str]:
+    """The status of each planned run by its hash, from what is stored."""
+    stored = store.read("runs") if store.exists else None
+    known: dict[str, str] = {}
+    if stored is not None:
+        keys, values = stored.column("run_hash").to_pylist(), stored.column("status").to_pylist()
+        known = dict(zip(keys, values, strict=True))
+    result = {}
+    for run in planned.runs:
+        if run.cell_hash in planned.undefined:
+            result[run.run_hash] = "undefined"
+        else:
+            result[run.run_hash] = known.get(run.run_hash, "missing")
+    return result
+
+
+@dataclass
+class PlanSummary:
+    """What `normbench plan` tells."""
+
+    name: str
+    experiments: list[dict[str, Any]]
+    cells: int
+    runs: int
+    by_status: dict[str, int]
+    to_run: int
+    undefined_cells: list[dict[str, Any]]
+    missing_data: list[str]
+    estimated_seconds: float | None
+    workers: int
+
+
+def summarise_plan(
+    planned: Planned,
+    store: Store,
+    only: Sequence[str],
+    workers: int,
+    device: str,
+    *,
+    estimate: bool = True,
+) -> PlanSummary:
+    """Count what would run, and estimate how long it takes from a few timed steps."""
+    status = statuses(store, planned)
+    chosen = select(planned.runs, only)
+    pending = pending_runs(chosen, status)
+    experiments = []
+    for series in planned.study.experiments:
+        own = [run for run in planned.runs if run.experiment == series.name]
+        experiments.append(
+            {
+                "name": series.name,
+                "title": series.title,
+                "cells": len(series.cells),
+                "seeds": len(series.seeds),
+                "runs": len(own),
+                "varies": list(series.varies),
+                **Counter(status[run.run_hash] for run in own),
+            }
+        )
+    undefined = [
+        {"experiment": run.experiment, "norm": run.cell.norm.label,
+         "batch_size": run.cell.batch_size, "model": run.cell.model.label,
+         "reason": planned.undefined[run.cell_hash]}
+        for run in _one_per_cell(planned.runs)
+        if run.cell_hash in planned.undefined
+    ]  # fmt: skip
+    seconds = None
+    if estimate and not planned.missing_data:
+        seconds = _estimate(pending, device) / max(1, min(workers, len(pending)))
+    return PlanSummary(
+        name=planned.study.name,
+        experiments=experiments,
+        cells=len(_one_per_cell(planned.runs)),
+        runs=len(planned.runs),
+        by_status=dict(Counter(status[run.run_hash] for run in planned.runs)),
+        to_run=len(pending),
+        undefined_cells=undefined,
+        missing_data=planned.missing_data,
+        estimated_seconds=seconds,
+        workers=workers,
+    )
+
+
+def _estimate(pending: list[RunSpec], device: str, most_cells: int = 80) -> float:
+    """Seconds of one worker for all pending runs; beyond ``most_cells`` a sample is timed."""
+    from normbench.training.estimate import seconds_of_run
+
+    cells = _one_per_cell(pending)
+    sample = cells[:: max(1, -(-len(cells) // most_cells))]
+    counts = Counter(run.cell_hash for run in pending)
+    timed = {run.cell_hash: seconds_of_run(run, device) for run in sample}
+    if not timed:
+        return 0.0
+    mean = sum(timed.values()) / len(timed)
+    return sum(timed.get(cell, mean) * count for cell, count in counts.items())
+
+
+def pending_runs(runs: Iterable[RunSpec], status: dict[str, str]) -> list[RunSpec]:
+    """Runs that are to be computed, each once even if two experiments plan it.
+
+    A run whose learning rate is still to be tuned waits for its decision.
+    """
+    wanted = {
+        run.run_hash: run
+        for run in runs
+        if status[run.run_hash] in ("missing", "failed") and run.cell.learning_rate is not None
+    }
+    return list(wanted.values())
