@@ -36,6 +36,7 @@ class CellCurves:
     x: Floats
     curves: Floats
     diverged: NDArray[np.bool_]
+    environments: tuple[str, ...]
     planned: int
     metric: str
     classes: int
@@ -94,12 +95,19 @@ def settings(runs: pd.DataFrame, series: Series) -> pd.Series:
     return text
 
 
-def _cell(series: Series, setting: str, runs: pd.DataFrame, curves: Curves) -> CellCurves | None:
+def _cell(
+    series: Series,
+    setting: str,
+    runs: pd.DataFrame,
+    curves: Curves,
+    environments: Mapping[str, str],
+) -> CellCurves | None:
     computed = runs[runs["status"].isin(["finished", "diverged"])].sort_values("seed")
     if computed.empty:
         return None
     x, values = curves.metric(list(computed["run_hash"]), _METRICS[series.metric])
     first = runs.iloc[0]
+    executions = computed["execution_hash"].astype(str)
     return CellCurves(
         experiment=series.name,
         setting=setting,
@@ -110,6 +118,7 @@ def _cell(series: Series, setting: str, runs: pd.DataFrame, curves: Curves) -> C
         x=x,
         curves=values,
         diverged=(computed["status"] == "diverged").to_numpy(dtype=np.bool_),
+        environments=tuple(environments.get(h, h) for h in executions),
         planned=len(runs),
         metric=series.metric,
         classes=int(computed["classes"].max()),
@@ -126,7 +135,7 @@ def panels(results: Results, curves: Curves) -> Iterator[Panel]:
             part = runs[setting == name]
             cells = {}
             for (norm, batch), group in part.groupby(["norm", "batch_size"], sort=False):
-                cell = _cell(series, str(name), group, curves)
+                cell = _cell(series, str(name), group, curves, results.environments)
                 if cell is not None:
                     cells[(str(norm), int(batch))] = cell
             yield Panel(series, str(name), cells)

@@ -17,13 +17,10 @@ def analyse(
     ] = None,
 ) -> None:
     """Compute the statistics of RESULTS, print what the claims say and write all tables."""
-    from normbench.analysis.tables import analyse as compute
     from normbench.results.load import load
-    from normbench.workflow import freeze_thresholds
+    from normbench.workflow import analyse as compute
 
     found = load(results)
-    freeze_thresholds(found)
-    found = load(found.folder)
     analysis = compute(found)
     folder = output if output is not None else Path("reports") / f"{found.study.name}_tables"
     analysis.save(folder)

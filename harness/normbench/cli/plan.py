@@ -84,10 +84,11 @@ def _print(summary: PlanSummary) -> None:
         console.print(
             f"undefined: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "
             f"{cell['reason']}",
+            markup=False,
             highlight=False,
         )
     for text in summary.missing_data:
-        console.print(f"missing data: {text}", highlight=False)
+        console.print(f"missing data: {text}", markup=False, highlight=False)
     if summary.estimated_seconds is not None:
         console.print(
             f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s)",

@@ -40,8 +40,12 @@ class LiveProgress:
     def started(self, total: int, done: int, workers: int) -> None:
         """Show what is to be done."""
         self.total = total
+        self.counts.clear()
+        self._start = self._last = time.monotonic()
         note = f", {done} done before" if done else ""
         self.console.print(f"{total} runs to train on {workers or 1} worker(s){note}")
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
         self._task = self._bar.add_task("training", total=total, note="")
         if total:
             self._bar.start()
@@ -52,8 +56,10 @@ class LiveProgress:
             self.counts[row["status"]] += 1
             if row["status"] == "failed" and self.counts["failed"] <= 5:
                 self.console.print(
-                    f"[red]failed[/] {row['experiment']}, {row['norm']}, batch size "
+                    f"failed {row['experiment']}, {row['norm']}, batch size "
                     f"{row['batch_size']}, seed {row['seed']}: {row['error']}",
+                    style="red",
+                    markup=False,  # an error may hold brackets
                     highlight=False,
                 )
         note = ", ".join(f"{n} {s}" for s, n in self.counts.items() if s != "finished")

@@ -18,14 +18,14 @@ def report(
 ) -> None:
     """Compute the statistics of RESULTS and write an HTML report, one self-contained file."""
     from normbench.report.html import write_report
+    from normbench.results.files import make_folder
     from normbench.results.load import load
-    from normbench.workflow import freeze_thresholds
+    from normbench.workflow import analyse
 
     found = load(results)
-    freeze_thresholds(found)
-    found = load(found.folder)
     path = output if output is not None else Path("reports") / f"{found.study.name}.html"
-    summary = write_report(found, path)
+    make_folder(path.parent)  # before the statistics: they take a while
+    summary = write_report(found, analyse(found), path)
     for line in summary:
         typer.echo(line)
     typer.echo(f"report: {path.resolve().as_uri()}")

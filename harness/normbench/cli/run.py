@@ -45,7 +45,7 @@ def run(
     study = load_protocol(path, overrides or (), seeds)
     folder = results_folder(study, results)
     console = Console(quiet=quiet)
-    console.print(f"[bold]{study.title}[/]", highlight=False)
+    console.print(study.title, style="bold", markup=False, highlight=False)
     from normbench.training.group import set_up_worker
     from normbench.workflow import default_workers, prepare_plan, run_study
 
@@ -67,7 +67,7 @@ def run(
     finally:
         progress.close()
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
-    console.print(f"{folder}: {counts}", highlight=False)
+    console.print(f"{folder}: {counts}", markup=False, highlight=False)
     if summary.failures:
         print("failed runs:", *summary.failures, sep="\n  ", file=sys.stderr)
         print("run the same command again to retry them", file=sys.stderr)

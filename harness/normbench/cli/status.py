@@ -38,10 +38,11 @@ def status(
         typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in content], indent=1))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("results", "experiment", *STATUSES)
     for name, experiment in dict.fromkeys((row[0], row[1]) for row in content):
         counts = {row[2]: row[3] for row in content if row[:2] == (name, experiment)}
-        table.add_row(name, experiment, *(f"{counts.get(s, 0):,}" for s in STATUSES))
+        table.add_row(escape(name), experiment, *(f"{counts.get(s, 0):,}" for s in STATUSES))
     Console().print(table)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from normbench.analysis.tables import analyse
-from normbench.errors import ResultsError
+from normbench.analysis.tables import Analysis
 from normbench.report.context import context
 from normbench.results.files import write_text
 from normbench.results.load import Results
@@ -26,19 +25,12 @@ def render(values: dict[str, Any]) -> str:
     return environment.get_template("report.html").render(**values)
 
 
-def write_report(results: Results, path: Path) -> list[str]:
+def write_report(results: Results, analysis: Analysis, path: Path) -> list[str]:
     """Write the page to ``path`` and its tables to ``<path without .html>_tables``.
 
-    Returns the lines that matter, for the terminal. Raises
-    :class:`~normbench.errors.ResultsError` where no run has been computed yet.
+    Returns the lines that matter, for the terminal.
     """
     status = results.runs["status"]
-    if not status.isin(["finished", "diverged"]).any():
-        raise ResultsError(
-            f"{results.folder} has no computed run yet ({len(status)} planned); "
-            "`normbench run` with its protocol computes them"
-        )
-    analysis = analyse(results)
     values = context(results, analysis)
     path.parent.mkdir(parents=True, exist_ok=True)
     tables = path.with_name(path.stem + "_tables")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from normbench.errors import WorkError
 
@@ -53,6 +55,15 @@ def make_folder(folder: Path) -> None:
             f"cannot make the folder {folder}: {error.strerror}; choose another place, make "
             "room, or allow writing"
         ) from error
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no such file or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def write_text(path: Path, text: str) -> None:

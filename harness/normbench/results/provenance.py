@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from normbench.plan.spec import digest
-from normbench.results.files import write_text
+from normbench.results.files import read_object, write_text
 
 PACKAGES = ("normbench", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy",
             "scikit-learn")  # fmt: skip
@@ -62,26 +62,26 @@ def environment() -> dict[str, Any]:
 
 
 def now() -> str:
-    """The present time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    """The present time in UTC, to the millisecond: invocations are told apart by it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """All invocations that worked on these results, oldest first."""
-    path = folder / "provenance.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"invocations": []}
-    return content
+    content = read_object(folder / "provenance.json") or {}
+    invocations = content.get("invocations")
+    whole = isinstance(invocations, list) and all(isinstance(i, dict) for i in invocations)
+    return {"invocations": invocations if whole else []}
 
 
 def record_invocation(folder: Path, invocation: dict[str, Any]) -> None:
     """Add an invocation, or replace the one with the same start (when it ends)."""
-    content = read_provenance(folder)
+    path, content = folder / "provenance.json", read_provenance(folder)
+    if not content["invocations"] and path.exists():
+        path.replace(path.with_name(f"{path.name}.damaged"))
     earlier = [i for i in content["invocations"] if i.get("started") != invocation["started"]]
     content["invocations"] = [*earlier, invocation]
-    write_text(folder / "provenance.json", json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def command_line() -> list[str]:
@@ -94,9 +94,6 @@ def read_environments(folder: Path) -> dict[str, str]:
 
     That is the device, the processor and the versions; engine and threads may differ.
     """
-    try:
-        records = json.loads((folder / "execution.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    records = read_object(folder / "execution.json") or {}
     shared = ("device", "cpu", "versions")
     return {key: digest([record.get(k) for k in shared]) for key, record in records.items()}

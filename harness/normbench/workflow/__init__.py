@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normbench.workflow.decide import freeze_thresholds
+from normbench.workflow.decide import analyse, freeze_thresholds
 from normbench.workflow.plan import (
     Planned,
     PlanSummary,
@@ -18,6 +18,7 @@ __all__ = [
     "PlanSummary",
     "Planned",
     "Summary",
+    "analyse",
     "default_workers",
     "freeze_thresholds",
     "prepare_plan",

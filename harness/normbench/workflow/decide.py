@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from normbench.protocol.study import Study
 from normbench.results.decisions import add_decisions, read_record
 from normbench.results.load import Results
+
+if TYPE_CHECKING:
+    from normbench.analysis.tables import Analysis
 
 
 def decide_rates(study: Study, folder: Path) -> bool:
@@ -38,3 +42,18 @@ def freeze_thresholds(results: Results) -> None:
     new = pooled_thresholds(results, set(known))
     if new:
         add_decisions(results.folder, "thresholds", new)
+
+
+def analyse(results: Results | str | Path) -> Analysis:
+    """Freeze what is to be frozen at the first look, and compute all tables.
+
+    ``results`` is what ``normbench.load`` gives, or a folder.
+    """
+    from normbench.analysis.tables import analyse as compute
+    from normbench.results.load import load
+
+    found = results if isinstance(results, Results) else load(results)
+    if any(claim.endpoint.threshold == "pooled" for claim in found.study.claims):
+        freeze_thresholds(found)
+        found = Results(found.folder)
+    return compute(found)

@@ -13,16 +13,16 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from normbench.errors import DataMissingError, ResultsError, UsageError
+from normbench.errors import DataMissingError, NewerResultsError, ResultsError, UsageError
 from normbench.executors.base import Executor
 from normbench.plan.expand import select
 from normbench.plan.spec import RunSpec, digest
 from normbench.protocol.study import Study
 from normbench.results import provenance
 from normbench.results.decisions import read_decisions, register_claims
-from normbench.results.files import write_text
+from normbench.results.files import read_object, write_text
 from normbench.results.schema import axis_values
-from normbench.results.store import Store
+from normbench.results.store import DONE, Store
 from normbench.workflow.decide import decide_rates
 from normbench.workflow.plan import Planned, pending_runs, replan, statuses
 
@@ -36,7 +36,7 @@ class Observer(Protocol):
     """Is told how a sweep goes."""
 
     def started(self, total: int, done: int, workers: int) -> None:
-        """``total`` runs are to be computed; ``done`` planned runs were there already."""
+        """``total`` runs are to be computed; ``done`` of those asked for were there already."""
 
     def finished(self, rows: list[dict[str, Any]]) -> None:
         """Runs were committed; ``rows`` are their rows of the table ``runs``."""
@@ -125,10 +125,7 @@ def execution_record(device: str, threads: int) -> dict[str, Any]:
 def _record_execution(folder: Path, record: dict[str, Any]) -> str:
     key = digest(record)
     path = folder / "execution.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known = read_object(path) or {}
     if key not in known:
         write_text(path, json.dumps({**known, key: record}, indent=1, sort_keys=True) + "\n")
     return key
@@ -140,9 +137,9 @@ def _check_folder(store: Store, study: Study) -> None:
         return
     try:
         stored = store.read_study()
-    except ResultsError as error:
-        if "newer" in str(error):
-            raise
+    except NewerResultsError:
+        raise
+    except ResultsError:
         return  # a damaged protocol.json is written anew
     if stored.name != study.name:
         raise ResultsError(
@@ -199,8 +196,10 @@ def run_study(
         while True:
             store.consolidate(planned.rows)
             chosen = select(planned.runs, only)
-            pending = pending_runs(chosen, statuses(store, planned))
-            observer.started(len(pending), len(planned.runs) - len(pending), workers)
+            status = statuses(store, planned)
+            pending = pending_runs(chosen, status)
+            done = sum(status[run.run_hash] in DONE for run in chosen)
+            observer.started(len(pending), done, workers)
             groups = _groups(pending, device, execution)
             _compute(executor.map(train_group, groups), store, planned, summary, observer)
             store.consolidate(planned.rows)

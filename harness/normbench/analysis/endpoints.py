@@ -1,0 +1,70 @@
+"""Endpoint values of cells, and results as table columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from normbench.analysis.cells import CellCurves
+from normbench.stats.outcome import Endpoint, endpoint_values
+from normbench.stats.result import Result
+from normbench.stats.speed import RestrictedTimes, restricted_time
+
+KEYS = ["experiment", "setting", "norm", "batch_size"]
+RESULT_COLUMNS = [
+    "estimate", "low", "high", "level", "p", "n", "refusal", "warnings", "assumptions", "estimand",
+]  # fmt: skip
+
+
+def result_row(result: Result) -> dict[str, Any]:
+    """A statistical result as columns; nothing that a reader must know is left out."""
+    low, high = result.interval if result.interval is not None else (np.nan, np.nan)
+    return {
+        "estimate": result.estimate,
+        "low": low,
+        "high": high,
+        "level": np.nan if result.level is None else result.level,
+        "p": np.nan if result.p is None else result.p,
+        "n": result.n,
+        "refusal": result.refusal or "",
+        "warnings": "; ".join(result.warnings),
+        "assumptions": "; ".join(result.assumptions),
+        "estimand": result.estimand,
+    }
+
+
+def key_columns(cell: CellCurves) -> dict[str, Any]:
+    """The columns that name a cell."""
+    return {
+        "experiment": cell.experiment,
+        "setting": cell.setting,
+        "norm": cell.norm,
+        "batch_size": cell.batch_size,
+    }
+
+
+def final_values(cell: CellCurves, window: int) -> Endpoint:
+    """The ``final`` endpoint of a cell: the mean error of the last ``window`` evaluations."""
+    return endpoint_values(
+        "final",
+        cell.x,
+        cell.error,
+        goal="min",
+        window=window,
+        failure_score=cell.failure_score,
+        diverged=cell.diverged,
+    )
+
+
+def times(cell: CellCurves, threshold: float, window: int) -> RestrictedTimes:
+    """The restricted time to a threshold of every run of a cell, in epochs."""
+    return restricted_time(
+        cell.x,
+        cell.curves,
+        threshold,
+        goal=cell.goal,  # type: ignore[arg-type]
+        budget=cell.budget,
+        window=window,
+        diverged=cell.diverged,
+    )
