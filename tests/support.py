@@ -66,6 +66,7 @@ learning_rate = 0.1
 
 [[experiment]]
 name = "diverges"
+model = { name = "mlp", width = 64 }
 norm = "none"
 batch_size = 8
 learning_rate = 1e6
@@ -106,6 +107,9 @@ def sweep(
     only: Sequence[str] = (),
 ) -> Summary:
     """Run a protocol in this process."""
+    from normbench.training.group import set_up_worker
+
+    set_up_worker()
     return run_study(
         prepare_plan(study_of(text)),
         text,

@@ -81,9 +81,13 @@ def divergence_table(all_panels: list[Panel], alpha: float) -> pd.DataFrame:
 def _quantiles(values: Floats, alive: Floats) -> list[Floats]:
     """The 10, 50 and 90 % quantiles of each column; NaN where no run is alive."""
     found = np.full((3, values.shape[1]), np.nan)
-    some = alive > 0
-    if some.any():
-        found[:, some] = np.nanquantile(values[:, some], [0.1, 0.5, 0.9], axis=0)
+    levels = [0.1, 0.5, 0.9]
+    whole = alive == len(values)
+    some = (alive > 0) & ~whole
+    if whole.any():
+        found[:, whole] = np.quantile(values[:, whole], levels, axis=0)
+    if some.any():  # much slower, and only needed from a divergence on
+        found[:, some] = np.nanquantile(values[:, some], levels, axis=0)
     return list(found)
 
 

@@ -176,10 +176,11 @@ def _lists(name: str, doc: str) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for axis, info in Cell.model_fields.items():
         item: Any = _annotation(info)
+        limits = Field(min_length=1, max_length=10_000)
         values = Annotated[
             tuple[item, ...],
-            Field(min_length=1, max_length=10_000),
-            BeforeValidator(as_tuple, json_schema_input_type=list[item]),
+            limits,
+            BeforeValidator(as_tuple, json_schema_input_type=Annotated[list[item], limits]),
         ]
         fields[axis] = (values | None, Field(default=None, description=info.description))
     return create_model(

@@ -1,0 +1,143 @@
+"""Learning rates tuned on seeds of their own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normbench.analysis.tuning import rate_choices, tuning_table
+from normbench.executors.inline import InlineExecutor
+from normbench.plan.decisions import Decisions, cell_key
+from normbench.plan.spec import RunSpec
+from normbench.protocol.load import parse
+from normbench.results.decisions import read_decisions
+from normbench.results.load import Results
+from normbench.workflow import prepare_plan, run_study
+from tests.analysis.made import document, noise, write
+from tests.support import Watcher
+
+GRID = [0.01, 0.1, 1.0, 10.0]
+
+
+def tuned(**tune: Any) -> dict[str, Any]:
+    doc = document()
+    del doc["defaults"]["learning_rate"]
+    doc["experiment"][0]["tune"] = {"learning_rate": GRID, "seeds": 3} | tune
+    return doc
+
+
+def accuracy(run: RunSpec) -> float:
+    """Best at 0.1 for all norms; layer norm is stable over a wider range."""
+    rate = run.cell.learning_rate
+    assert rate is not None
+    width = 1.0 if run.cell.norm.name == "layer" else 4.0
+    return 0.9 - 0.01 * width * math.log10(rate / 0.1) ** 2 + noise(run, 1e-4)
+
+
+def test_the_best_rate_is_chosen_and_the_stable_range_measured(tmp_path: Path) -> None:
+    def status(run: RunSpec) -> str:
+        if run.phase != "tuning":
+            return "missing"
+        blown = run.cell.learning_rate == 10.0 and run.cell.norm.name == "none"
+        return "diverged" if blown else "finished"
+
+    results = write(tmp_path, tuned(), accuracy, status=status)
+    choices = rate_choices(tuning_table(results)).set_index(["norm", "batch_size"])
+    assert (choices["learning_rate"] == 0.1).all()
+    assert (choices["edge_of_grid"] == "").all()
+    assert choices.loc[("layer", 8), "stable_low"] == 0.01
+    assert choices.loc[("layer", 8), "stable_high"] == 1.0
+    assert choices.loc[("none", 8), "stable_octaves"] == 0.0
+    table = tuning_table(results)
+    blown = table[(table["norm"] == "none") & (table["learning_rate"] == 10.0)]
+    assert (blown["diverged"] == 3).all()
+    assert blown["mean"].to_numpy() == pytest.approx(0.9)
+
+
+def test_a_choice_at_the_edge_of_the_grid_is_told(tmp_path: Path) -> None:
+    results = write(
+        tmp_path,
+        tuned(learning_rate=[0.1, 1.0]),
+        accuracy,
+        status=lambda run: "finished" if run.phase == "tuning" else "missing",
+    )
+    assert (rate_choices(tuning_table(results))["edge_of_grid"] == "lowest").all()
+
+
+def test_nothing_is_chosen_before_all_tuning_runs_are_there(tmp_path: Path) -> None:
+    def status(run: RunSpec) -> str:
+        late = run.seed == 1_000_002 and run.cell.norm.name == "batch"
+        return "finished" if run.phase == "tuning" and not late else "missing"
+
+    table = tuning_table(write(tmp_path, tuned(), accuracy, status=status))
+    chosen = table[table["chosen"]]
+    assert set(chosen["norm"]) == {"none", "layer", "group"}
+
+
+def test_tuning_seeds_must_differ_from_evaluation_seeds() -> None:
+    with pytest.raises(Exception, match="tuning seeds must differ") as caught:
+        parse(tuned(seeds=[3, 77]), "x.toml", "x")
+    assert "[3]" in str(caught.value)
+
+
+def test_a_rate_cannot_be_tuned_and_set() -> None:
+    doc = tuned()
+    doc["experiment"][0]["product"]["learning_rate"] = [0.1, 0.2]
+    with pytest.raises(Exception, match="tunes its learning rate and sets it too"):
+        parse(doc, "x.toml", "x")
+
+
+SMALL: dict[str, Any] = {
+    "protocol": {"name": "small", "seeds": 2, "window": 1},
+    "defaults": {
+        "dataset": {"name": "digits", "items": 100},
+        "model": {"name": "mlp", "width": 8},
+        "epochs": 1,
+    },
+    "experiment": [
+        {
+            "name": "one",
+            "tune": {"learning_rate": [0.01, 0.2], "seeds": 2},
+            "product": {"norm": ["none", "layer"], "batch_size": [8]},
+        }
+    ],
+}
+
+
+def sweep(folder: Path, doc: dict[str, Any]) -> Watcher:
+    watcher = Watcher()
+    planned = prepare_plan(parse(doc, "small.toml", "small"))
+    run_study(planned, "", folder, InlineExecutor(), watcher, device="cpu", workers=0)
+    return watcher
+
+
+def test_a_tuned_sweep_runs_to_its_end_and_keeps_its_choices(tmp_path: Path) -> None:
+    first = sweep(tmp_path, SMALL)
+    results = Results(tmp_path)
+    assert results.runs["status"].eq("finished").all()
+    phases = results.runs.groupby("phase").size()
+    assert dict(phases) == {"evaluation": 4, "tuning": 8}
+    evaluation = results.runs[results.runs["phase"] == "evaluation"]
+    decisions = read_decisions(tmp_path)
+    for norm, part in evaluation.groupby("norm"):
+        cell = next(c for c in results.study.experiments[0].cells if c.norm.name == norm)
+        assert (part["learning_rate"] == decisions.rates[cell_key(cell)]).all()
+    assert len(first.rows) == 12
+    assert sweep(tmp_path, SMALL).rows == []
+
+
+def test_tuning_seeds_do_not_reach_the_comparisons(tmp_path: Path) -> None:
+    rates = Decisions({cell_key(c): 0.1 for c in parse(tuned(), "x", "x").experiments[0].cells})
+    results = write(tmp_path, tuned(), accuracy, decisions=rates)
+    (tmp_path / "decisions.json").write_text(
+        '{"version": 1, "thresholds": {}, "rates": {'
+        + ", ".join(f'"{k}": {{"learning_rate": {v}}}' for k, v in rates.rates.items())
+        + "}}"
+    )
+    from normbench.analysis.tables import analyse
+
+    final = analyse(results)["final"]
+    assert sorted(final["seed"].unique()) == list(range(10))

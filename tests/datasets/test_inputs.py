@@ -1,0 +1,62 @@
+"""Constants of the input normalization, against numpy's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from normbench.datasets.inputs import as_unit_floats, input_constants
+from normbench.errors import UsageError
+
+RNG = np.random.default_rng(0)
+IMAGES = (RNG.random((20, 3, 4, 5)) * np.array([0.2, 0.5, 1.0]).reshape(1, 3, 1, 1)).astype("f4")
+
+
+def scaled(kind: str) -> np.ndarray:
+    shift, scale = input_constants(IMAGES, kind)
+    assert shift.dtype == scale.dtype == np.float32
+    assert shift.shape == scale.shape == (3,)
+    return (IMAGES.astype(float) - shift.reshape(1, 3, 1, 1)) / scale.reshape(1, 3, 1, 1)
+
+
+def test_raw_changes_nothing() -> None:
+    assert np.array_equal(scaled("raw"), IMAGES)
+
+
+def test_centred_takes_the_mean_of_each_channel() -> None:
+    found = scaled("centred")
+    assert found.mean(axis=(0, 2, 3)) == pytest.approx([0, 0, 0], abs=1e-7)
+    assert found.std(axis=(0, 2, 3)) == pytest.approx(IMAGES.std(axis=(0, 2, 3)), rel=1e-6)
+
+
+def test_per_channel_standardises_each_channel() -> None:
+    found = scaled("per-channel")
+    assert found.mean(axis=(0, 2, 3)) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert found.std(axis=(0, 2, 3)) == pytest.approx([1, 1, 1], rel=1e-6)
+
+
+def test_global_standardises_all_channels_together() -> None:
+    found = scaled("global")
+    assert found.mean() == pytest.approx(0, abs=1e-6)
+    assert found.std() == pytest.approx(1, rel=1e-6)
+    assert np.ptp(found.mean(axis=(0, 2, 3))) > 0.5
+
+
+@pytest.mark.parametrize("kind", ["per-channel", "global", "centred", "raw"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, 0.7, 1.0])
+def test_a_constant_channel_keeps_the_scale_one(kind: str, value: float) -> None:
+    flat = np.full((77, 1, 3, 3), value, dtype=np.float32)
+    _, scale = input_constants(flat, kind)
+    assert scale.tolist() == [1.0]
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown input normalization 'zca'"):
+        input_constants(IMAGES, "zca")
+
+
+def test_bytes_become_unit_floats() -> None:
+    bytes_ = np.array([[0, 51, 255]], dtype=np.uint8)
+    assert as_unit_floats(bytes_).tolist() == [[0.0, np.float32(0.2), 1.0]]
+    assert as_unit_floats(IMAGES) is IMAGES
+    assert as_unit_floats(IMAGES.astype(float)).dtype == np.float32

@@ -1,0 +1,171 @@
+"""Executors: every task comes back once, whatever happens to it or to its worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from normbench.executors.inline import InlineExecutor
+from normbench.executors.local import LocalExecutor
+from tests.support import children, wait_until
+
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def refuse_odd(x: int) -> int:
+    if x % 2:
+        raise ValueError(f"odd:\n  {x}")
+    return x
+
+
+def die_of(number: int, x: int) -> int:
+    if x == 3:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    return x
+
+
+def leave_with(status: int, x: int) -> int:
+    if x == 3:
+        os._exit(status)
+    return x
+
+
+def hang_until_killed(folder: Path, x: int) -> int:
+    if x == 1:
+        (folder / "pid").write_text(str(os.getpid()), encoding="ascii")
+        time.sleep(300)
+    return x
+
+
+def unpicklable(x: int) -> object:
+    return (lambda: x) if x == 1 else x
+
+
+def settings(x: int) -> tuple[str | None, str | None, int]:
+    return os.environ.get("OMP_NUM_THREADS"), os.environ.get("MARK"), os.getpid()
+
+
+def leave_mark() -> None:
+    os.environ["MARK"] = "set up"
+
+
+@pytest.fixture(params=["inline", "local"])
+def executor(request):
+    return InlineExecutor() if request.param == "inline" else LocalExecutor(1)
+
+
+def test_every_task_comes_back_once_with_its_value(executor):
+    tasks = list(range(7))
+    found = list(executor.map(square, tasks))
+    assert sorted(d.task for d in found) == tasks
+    assert all(d.value == d.task**2 and d.error is None for d in found)
+
+
+def test_no_tasks_give_nothing(executor):
+    assert list(executor.map(square, [])) == []
+
+
+def test_an_error_is_told_in_one_line_and_the_others_go_on(executor):
+    found = {d.task: d for d in executor.map(refuse_odd, [0, 1, 2, 3])}
+    assert {t: d.value for t, d in found.items()} == {0: 0, 1: None, 2: 2, 3: None}
+    assert found[1].error == "ValueError: odd: 1"
+    assert found[2].error is None
+
+
+def test_inline_runs_tasks_here_and_in_order():
+    tasks = [3, 1, 2]
+    assert [d.task for d in InlineExecutor().map(square, tasks)] == tasks
+
+
+def test_an_interrupt_passes_through_inline():
+    def press(x: int) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(InlineExecutor().map(press, [1]))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(signal.SIGKILL, "signal 9, perhaps out of memory"), (signal.SIGSEGV, "signal 11")],
+)
+def test_a_worker_that_dies_fails_its_own_task_alone(number, words):
+    found = {d.task: d for d in LocalExecutor(1).map(partial(die_of, int(number)), range(6))}
+    assert len(found) == 6
+    assert found.pop(3).error == f"the worker process died ({words})"
+    assert all(d.value == t and d.error is None for t, d in found.items())
+
+
+def test_a_worker_that_exits_fails_its_own_task_alone():
+    found = {d.task: d for d in LocalExecutor(1).map(partial(leave_with, 7), range(6))}
+    assert found.pop(3).error == "the worker process died (exit status 7)"
+    assert all(d.value == t and d.error is None for t, d in found.items())
+
+
+@linux
+def test_a_worker_killed_from_outside_is_replaced(tmp_path):
+    results = LocalExecutor(1).map(partial(hang_until_killed, tmp_path), range(4))
+    assert next(results).task == 0
+    pid = int(wait_until((tmp_path / "pid").exists, "the task") and wait_until(
+        (tmp_path / "pid").read_text, "the task's process"))  # fmt: skip
+    os.kill(pid, signal.SIGKILL)
+    rest = {d.task: d for d in results}
+    assert "signal 9" in rest[1].error
+    assert {t: d.value for t, d in rest.items()} == {1: None, 2: 2, 3: 3}
+
+
+def test_a_value_that_cannot_be_sent_back_is_that_tasks_error():
+    found = {d.task: d for d in LocalExecutor(1).map(unpicklable, [0, 1, 2])}
+    assert {t: d.value for t, d in found.items()} == {0: 0, 1: None, 2: 2}
+    assert found[1].error
+
+
+@linux
+def test_closing_early_stops_the_workers(tmp_path):
+    before = set(children(os.getpid()))
+    results = LocalExecutor(1).map(partial(hang_until_killed, tmp_path), range(4))
+    next(results)
+    wait_until((tmp_path / "pid").exists, "the long task")
+    results.close()
+    wait_until(lambda: set(children(os.getpid())) <= before | _trackers(), "the workers' end", 20)
+
+
+def _trackers() -> set[int]:
+    """Python's own resource tracker lives as long as this process."""
+    from multiprocessing.resource_tracker import _resource_tracker
+
+    pid = getattr(_resource_tracker, "_pid", None)
+    return {pid} if pid else set()
+
+
+def test_workers_are_set_up_and_told_their_threads():
+    found = [d.value for d in LocalExecutor(1, 3, leave_mark).map(settings, [0, 1])]
+    assert [v[:2] for v in found] == [("3", "set up")] * 2
+    assert len({v[2] for v in found} | {os.getpid()}) == 2
+
+
+def test_no_more_workers_start_than_there_are_tasks():
+    found = [d.value for d in LocalExecutor(50).map(settings, [0, 1])]
+    assert len({v[2] for v in found}) <= 2
+
+
+def test_executors_need_neither_torch_nor_training():
+    code = (
+        "import sys, normbench.executors.local, normbench.executors.inline;"
+        "print([m for m in sys.modules if m.split('.')[0] == 'torch' or 'training' in m])"
+    )
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

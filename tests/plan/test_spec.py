@@ -1,0 +1,127 @@
+"""A run's identity: equal content gives equal hashes, other content others."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from normbench.plan.spec import RunSpec, cell_hash, digest
+from normbench.protocol.schema import AXES, Cell
+from tests.builders import cell, run_of
+
+#: Every axis with another value than that of the small cell.
+CHANGES: dict[str, Any] = {
+    "dataset": {"name": "digits", "items": 101},
+    "model": {"name": "mlp", "width": 17},
+    "norm": {"name": "batch", "momentum": 0.2},
+    "batch_size": 9,
+    "learning_rate": 0.051,
+    "epochs": 2,
+    "sites": ["fc1"],
+    "position": "post",
+    "init": "he",
+    "input_norm": "raw",
+    "optimizer": {"name": "sgd", "momentum": 0.8},
+    "lr_scaling": "linear",
+    "lr_reference_batch": 16,
+    "evaluations_per_epoch": 2,
+    "train_size": 40,
+    "split_seed": 1,
+    "validation_fraction": 0.25,
+    "test_fraction": 0.25,
+    "statistics_samples": 512,
+}
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_changing_any_axis_changes_the_hash(axis: str) -> None:
+    assert cell_hash(cell(**{axis: CHANGES[axis]})) != cell_hash(cell())
+
+
+def test_all_single_changes_differ_from_each_other() -> None:
+    hashes = {cell_hash(cell(**{axis: value})) for axis, value in CHANGES.items()}
+    assert len(hashes) == len(CHANGES)
+
+
+CELLS = st.builds(
+    cell,
+    norm=st.sampled_from(["none", "batch", "layer", {"name": "batch", "eps": 1e-3}]),
+    batch_size=st.integers(1, 5),
+    learning_rate=st.sampled_from([0.1, 0.5, 1, 1.0]),
+    init=st.sampled_from(["torch", "he"]),
+    train_size=st.sampled_from([40, 41]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(one=CELLS, other=CELLS)
+def test_hashes_are_equal_exactly_for_equal_cells(one: Cell, other: Cell) -> None:
+    assert (cell_hash(one) == cell_hash(other)) == (one == other)
+
+
+def test_spelling_a_default_out_changes_nothing() -> None:
+    short = cell(norm="group", optimizer="sgd", learning_rate=1)
+    explicit = {"name": "group", "groups": 8, "eps": 0.00001, "affine": True}
+    long = cell(norm=explicit, optimizer={"name": "sgd", "momentum": 0.9}, learning_rate=1.0)
+    assert cell_hash(short) == cell_hash(long)
+
+
+def test_seed_and_cell_decide_the_run_and_the_experiment_does_not() -> None:
+    one, other = run_of(seed=3), run_of(seed=4)
+    assert one.cell_hash == other.cell_hash
+    assert one.run_hash != other.run_hash
+    assert RunSpec("elsewhere", one.cell, 3).run_hash == one.run_hash
+    assert RunSpec("elsewhere", cell(epochs=2), 3).run_hash != one.run_hash
+
+
+def test_a_run_survives_the_way_to_another_process() -> None:
+    run = run_of(seed=2**62, norm={"name": "group", "groups": 4}, sites=["fc2"], train_size=40)
+    back = pickle.loads(pickle.dumps(run))
+    assert back == run
+    assert (back.run_hash, back.cell_hash) == (run.run_hash, run.cell_hash)
+    assert back.cell.norm.params == {"groups": 4, "eps": 1e-5, "affine": True}
+
+
+def test_a_cell_read_back_from_json_is_the_same_cell() -> None:
+    one = cell(norm="group", sites=["fc2", "fc1"], train_size=40, learning_rate=1e-7)
+    assert Cell.model_validate(json.loads(one.model_dump_json())) == one
+    assert cell_hash(Cell.model_validate(json.loads(one.model_dump_json()))) == cell_hash(one)
+
+
+def test_hashes_do_not_depend_on_the_process() -> None:
+    code = "from tests.builders import run_of; print(run_of(seed=5, norm='layer').run_hash)"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert found == {run_of(seed=5, norm="layer").run_hash}
+
+
+def test_digest_ignores_the_order_of_keys_alone() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest([1, 2]) != digest([2, 1])
+    assert digest(1) != digest("1")
+    assert digest({"a": None}) != digest({})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest(float("nan"))
+
+
+def test_a_run_cannot_be_changed() -> None:
+    run = run_of()
+    with pytest.raises(AttributeError):
+        run.seed = 9  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        run.cell.epochs = 9

@@ -1,0 +1,144 @@
+"""The catalogue: every entry leads to code, and unknown names get a helpful answer."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from normbench.catalog import (
+    BATCH_STATISTICS,
+    DATASETS,
+    MODELS,
+    NORMS,
+    OPTIMIZERS,
+    Catalog,
+    Entry,
+    Param,
+    nearest,
+)
+from normbench.errors import UsageError
+
+CATALOGS = [NORMS, DATASETS, MODELS, OPTIMIZERS]
+ENTRIES = [(c, name) for c in CATALOGS for name in c]
+IDS = [f"{c.kind}-{name}" for c, name in ENTRIES]
+
+
+@pytest.mark.parametrize(("catalog", "name"), ENTRIES, ids=IDS)
+def test_every_target_resolves_and_takes_its_parameters(catalog: Catalog, name: str) -> None:
+    entry = catalog[name]
+    target = entry.load()
+    assert entry.summary
+    if catalog is DATASETS:
+        assert callable(target.load)
+        assert callable(target.missing)
+        return
+    taken = inspect.signature(target).parameters
+    keywords = {n for n, p in taken.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    told = {"batch_size"} if BATCH_STATISTICS in entry.traits else set()
+    assert keywords == set(entry.params) | told
+
+
+@pytest.mark.parametrize(("catalog", "name"), ENTRIES, ids=IDS)
+def test_every_default_lies_in_its_range(catalog: Catalog, name: str) -> None:
+    for key, param in catalog[name].params.items():
+        assert param.doc, key
+        if param.choices:
+            assert param.default in param.choices
+        if isinstance(param.default, str | bool):
+            continue
+        assert param.above is None or param.default > param.above
+        assert param.at_least is None or param.default >= param.at_least
+        assert param.at_most is None or param.default <= param.at_most
+
+
+def test_the_norms_that_the_protocol_promises_are_there() -> None:
+    assert {"none", "batch", "layer", "group", "instance"} <= set(NORMS)
+
+
+@pytest.mark.parametrize("catalog", CATALOGS, ids=lambda c: c.kind)
+def test_an_unknown_name_is_answered_with_the_nearest(catalog: Catalog) -> None:
+    known = next(iter(catalog))
+    with pytest.raises(UsageError) as caught:
+        catalog[known + "x"]
+    assert f"unknown {catalog.kind} '{known}x'; did you mean '{known}'?" in str(caught.value)
+    with pytest.raises(UsageError) as caught:
+        catalog["@@@@@@@@@@@@@@@@@@@@@"]
+    assert "did you mean" not in str(caught.value)
+    assert all(name in str(caught.value) for name in catalog)
+
+
+def test_a_catalogue_is_a_mapping() -> None:
+    one = Catalog("thing", {"a": Entry("math:pi", "pi"), "b": Entry("math:e", "e")})
+    assert list(one) == ["a", "b"]
+    assert len(one) == 2
+    assert "a" in one
+    assert "c" not in one
+    assert one["a"].load() == pytest.approx(3.14159265)
+    assert one == one
+    assert one != Catalog("thing", {"a": one["a"], "b": one["b"]})
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "found"),
+    [("bacth", ["batch", "layer"], "batch"), ("GROUP", ["group"], "group"), ("q", ["batch"], None)],
+)
+def test_nearest(word: str, known: list[str], found: str | None) -> None:
+    assert nearest(word, known) == found
+
+
+class Point:
+    """A stand-in for an entry point of another package."""
+
+    def __init__(self, name: str, content: Any) -> None:
+        self.name, self.value, self._content = name, f"other:{name}", content
+
+    def load(self) -> Any:
+        return self._content
+
+
+def registering(monkeypatch: pytest.MonkeyPatch, *points: Point) -> None:
+    def found(*, group: str) -> list[Point]:
+        assert group == "normbench.bignorms"
+        return list(points)
+
+    monkeypatch.setattr("normbench.catalog.entry_points", found)
+
+
+def test_another_package_can_register_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Entry("math:pi", "mine", params={"x": Param(1, "a number")})
+    registering(monkeypatch, Point("mine", mine))
+    one = Catalog("big norm", {"a": Entry("math:e", "e")})
+    assert list(one) == ["a", "mine"]
+    assert one["mine"] is mine
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        (Point("a", Entry("math:pi", "again")), "taken already"),
+        (Point("b", "math:pi"), "must be a normbench.catalog.Entry; received str"),
+    ],
+)
+def test_a_wrong_registration_is_named(
+    monkeypatch: pytest.MonkeyPatch, point: Point, said: str
+) -> None:
+    registering(monkeypatch, point)
+    one = Catalog("big norm", {"a": Entry("math:e", "e")})
+    with pytest.raises(UsageError) as caught:
+        list(one)
+    assert said in str(caught.value)
+    assert point.name in str(caught.value)
+
+
+def test_listing_imports_no_component() -> None:
+    code = (
+        "import sys; from normbench.catalog import NORMS, DATASETS, MODELS, OPTIMIZERS as O;"
+        "[list(c) for c in (NORMS, DATASETS, MODELS, O)];"
+        "print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,80 @@
+"""Start-up: nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "pandas", "scipy", "seaborn", "matplotlib", "sklearn", "pyarrow")
+
+
+def imported_by(code: str) -> set[str]:
+    """The heavy packages that a fresh interpreter has imported after running ``code``."""
+    ending = f"\nimport sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + ending], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def command(*arguments: str) -> str:
+    """Code that runs a command line and stays alive."""
+    return (
+        f"import sys; sys.argv = ['normbench', *{list(arguments)!r}]\n"
+        "from normbench.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
+    )
+
+
+def test_the_check_sees_an_import() -> None:
+    assert imported_by("import pyarrow") == {"pyarrow"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import normbench; normbench.__version__",
+        "import normbench.plan.expand, normbench.plan.seeds",
+        "from normbench.protocol.load import load_protocol; load_protocol('quick')",
+        command("--help"),
+        command("--version"),
+        command("run", "--help"),
+        command("plan", "--help"),
+        command("schema"),
+    ],
+    ids=["package", "plan", "protocol", "help", "version", "run-help", "plan-help", "schema"],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    assert imported_by(code) == set()
+
+
+def test_results_are_loaded_on_demand() -> None:
+    code = "import normbench; assert 'load' in normbench.__all__; normbench.load"
+    assert "pandas" in imported_by(code)
+    assert "torch" not in imported_by(code)
+
+
+def test_an_unknown_attribute_of_the_package_is_an_error() -> None:
+    import normbench
+
+    with pytest.raises(AttributeError, match="laod"):
+        normbench.laod  # noqa: B018
+
+
+def test_help_is_quick() -> None:
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "normbench", "--help"], capture_output=True, text=True
+        )
+        taken.append(time.perf_counter() - started)
+        assert done.returncode == 0
+        assert "run" in done.stdout
+        if taken[-1] < 0.5:
+            return
+    pytest.fail(f"normbench --help took {min(taken):.2f} s at best")
