@@ -21,6 +21,7 @@ SMALL = {
     "sweep-band-10": 100,
     "sweep-band-20": 40,
     "family-20": 150,
+    "family-null-20": 100,
 }
 
 

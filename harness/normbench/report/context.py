@@ -211,6 +211,8 @@ def context(results: Results, analysis: Analysis) -> dict[str, Any]:
     return {
         "study": study,
         "sections": sections,
+        "claims": [ClaimLine.of(row) for row in analysis["claims"].to_dict("records")],
+        "learning_rates": _rates(analysis["learning_rates"]),
         "completeness": whole,
         "incomplete": partial,
         "provenance": invocations[-1] if invocations else {},
@@ -218,6 +220,49 @@ def context(results: Results, analysis: Analysis) -> dict[str, Any]:
         "undefined": _undefined(results),
         "norm_name": norm_name,
     }
+
+
+@dataclass(frozen=True)
+class ClaimLine:
+    """A claim and its verdict, as a reader needs it."""
+
+    name: str
+    verdict: str
+    marks: list[str]
+    text: str
+    sentence: str
+    chapter: str
+    note: str
+
+    @classmethod
+    def of(cls, row: dict[Any, Any]) -> ClaimLine:
+        """From a row of the table ``claims``."""
+        marks = [mark for mark in ("fragile", "exploratory") if row[mark]]
+        note = str(row["warnings"])
+        if row["seeds_to_decide"] == row["seeds_to_decide"]:
+            needed = f"about {row['seeds_to_decide']:.0f} seeds would decide an effect of this size"
+            note = "; ".join(filter(None, [needed, note]))
+        return cls(
+            str(row["hypothesis"]), str(row["verdict"]), marks, str(row["text"]),
+            str(row["sentence"]), str(row["chapter"]), note,
+        )  # fmt: skip
+
+
+def _rates(table: pd.DataFrame) -> Table | None:
+    if table.empty:
+        return None
+    rows = [
+        [
+            str(r["experiment"]), str(r["norm"]), str(r["batch_size"]), f"{r['learning_rate']:g}",
+            f"{r['stable_low']:g} to {r['stable_high']:g}", f"{r['stable_octaves']:.1f}",
+            f"{r['edge_of_grid']} rate of the grid" if r["edge_of_grid"] else "",
+        ]
+        for _, r in table.iterrows()
+    ]  # fmt: skip
+    heading = ["experiment", "norm", "batch size", "learning rate", "stable range", "octaves",
+               "warning"]  # fmt: skip
+    return Table(heading, rows, [False, False, True, True, True, True, False],
+                 "Learning rates, chosen on seeds of their own")  # fmt: skip
 
 
 def _undefined(results: Results) -> list[str]:
