@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -88,11 +89,11 @@ class Watcher:
     """An observer that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.total, self.done = -1, -1
+        self.total, self.done, self.workers = -1, -1, -1
         self.rows: list[dict[str, Any]] = []
 
     def started(self, total: int, done: int, workers: int) -> None:
-        self.total, self.done = total, done
+        self.total, self.done, self.workers = total, done, workers
 
     def finished(self, rows: list[dict[str, Any]]) -> None:
         self.rows += rows
@@ -176,6 +177,7 @@ def made_up_rows(run: RunSpec, status: str, values: Sequence[float]) -> dict[str
     key = {"run_hash": run.run_hash}
     runs = {
         "experiment": run.experiment, "cell_hash": run.cell_hash, "seed": run.seed,
+        "phase": run.phase,
         "planned": True, **axis_values(run.cell), **key, "status": status,
         "error": None if ran else "made up", "steps": steps * (len(values) - 1),
         "classes": 10, "device": "cpu", "seconds": 1.0, "parameters": 5, "buffers": 0,
@@ -248,10 +250,8 @@ def start(
 
 def kill_group(process: subprocess.Popen[str]) -> None:
     """Kill -9 a process and all that it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.communicate(timeout=30)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -66,15 +66,15 @@ def test_an_unknown_attribute_of_the_package_is_an_error() -> None:
 
 
 def test_help_is_quick() -> None:
+    """Seconds of processor time: on an idle machine those of the clock, on a busy one fewer."""
     taken = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-m", "normbench", "--help"], capture_output=True, text=True
         )
-        taken.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0
         assert "run" in done.stdout
-        if taken[-1] < 0.5:
-            return
-    pytest.fail(f"normbench --help took {min(taken):.2f} s at best")
+    assert min(taken) < 0.5

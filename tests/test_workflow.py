@@ -221,8 +221,8 @@ def test_leftovers_of_a_killed_write_are_removed(whole, tmp_path):
 
 def test_a_changed_cell_alone_is_computed_again_and_the_old_one_kept(tmp_path):
     sweep(TINY, tmp_path)
-    before = {h: s for h, s in zip(*(load(tmp_path).runs[c] for c in ("run_hash", "seconds")),
-                                   strict=True)}  # fmt: skip
+    first = load(tmp_path).runs
+    before = dict(zip(first["run_hash"], first["seconds"], strict=True))
     changed = TINY.replace("batch_size = [8, 16]", "batch_size = [8, 4]")
     seen = Watcher()
     summary = sweep(changed, tmp_path, observer=seen)
@@ -305,7 +305,7 @@ def test_a_folder_of_another_protocol_is_refused_untouched(whole, tmp_path):
     sweep(TINY, tmp_path, only=["norm=batch"])
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     other = TINY.replace('name = "tiny"', 'name = "other"')
-    with pytest.raises(ResultsError, match="protocol 'tiny', not of 'other'.*--results"):
+    with pytest.raises(ResultsError, match=r"protocol 'tiny', not of 'other'.*--results"):
         sweep(other, tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
 
@@ -335,6 +335,6 @@ def test_a_second_sweep_of_a_folder_is_refused_while_one_runs(tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path, below):
     file = tmp_path / "file"
     file.write_text("in the way", encoding="utf-8")
-    with pytest.raises(UsageError, match="cannot write to the results folder.*--results"):
+    with pytest.raises(UsageError, match=r"cannot write to the results folder.*--results"):
         sweep(TINY, file / below)
     assert file.read_text(encoding="utf-8") == "in the way"

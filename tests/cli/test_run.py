@@ -45,7 +45,8 @@ def test_options_are_obeyed_and_recorded(cli, tiny, tmp_path):
     folder = tmp_path / "elsewhere"
     said = cli(
         "run", tiny, "--workers", "0", "--results", folder, "--seeds", "1",
-        "--set", "epochs=2", "--set", "experiment.one.product.batch_size=[4]", "--only", "norm=layer",
+        "--set", "epochs=2", "--set", "experiment.one.product.batch_size=[4]",
+        "--only", "norm=layer",
     )  # fmt: skip
     assert said.status == 0
     assert status_counts(folder) == {"finished": 1, "missing": 1}
@@ -148,7 +149,8 @@ BAD = {
     "unknown names": (
         TINY.replace("epochs = 1", "epocs = 1").replace('"batch", "layer"', '"batch", "layr"')
         .replace('name = "mlp"', 'name = "mlq"'),
-        ["epocs", "did you mean 'epochs'", "layr", "did you mean 'layer'", "mlq", "did you mean 'mlp'"],
+        ["epocs", "did you mean 'epochs'", "layr", "did you mean 'layer'", "mlq",
+         "did you mean 'mlp'"],
     ),
     "absurd values": (
         TINY.replace("seeds = 2", "seeds = 1000000000000").replace("0.1", "-0.1")

@@ -161,15 +161,19 @@ def test_the_mlp_computes_what_it_says() -> None:
 
 def test_the_position_is_before_or_after_the_activation() -> None:
     order = {p: list(built(position=p).parts) for p in ("pre", "post")}
-    relu = {p: [n for n in names if n.startswith("relu")][0] for p, names in order.items()}
+    relu = {p: next(n for n in names if n.startswith("relu")) for p, names in order.items()}
     assert order["pre"].index("fc1_norm") < order["pre"].index(relu["pre"])
     assert order["post"].index("fc1_norm") > order["post"].index(relu["post"])
 
 
 @pytest.mark.parametrize(
     ("sites", "found"),
-    [("all", ["fc1", "fc2", "fc3"]), ("first-two", ["fc1", "fc2"]), (["fc3", "fc1"], ["fc1", "fc3"])],
-)  # fmt: skip
+    [
+        ("all", ["fc1", "fc2", "fc3"]),
+        ("first-two", ["fc1", "fc2"]),
+        (["fc3", "fc1"], ["fc1", "fc3"]),
+    ],
+)
 def test_the_norm_stands_at_the_sites_asked_for(sites: Any, found: list[str]) -> None:
     net = built(model={"name": "mlp", "width": 16, "depth": 3}, sites=sites)
     assert [n.removesuffix("_norm") for n in net.parts if n.endswith("_norm")] == found
@@ -223,12 +227,12 @@ def test_defined_shapes_are_built_on_the_meta_device_without_memory(axes: Any) -
 
 
 def test_groups_that_do_not_fit_are_a_fault_with_its_place() -> None:
-    with pytest.raises(UsageError, match="at site fc1: .*3 groups do not divide 16 channels"):
+    with pytest.raises(UsageError, match=r"at site fc1: .*3 groups do not divide 16 channels"):
         built(None, "meta", norm={"name": "group", "groups": 3})
 
 
 def test_a_model_that_cannot_take_the_input_is_named() -> None:
-    with pytest.raises(UsageError, match="the layer .* cannot take a batch of shape"):
+    with pytest.raises(UsageError, match=r"the layer .* cannot take a batch of shape"):
         build(network(cell(model=CNN), (1, 2, 2), 10), "meta")
 
 

@@ -300,7 +300,7 @@ def test_a_protocol_of_a_newer_version_is_refused(tmp_path):
     content = json.loads(path.read_text(encoding="utf-8"))
     content |= {"schema_version": SCHEMA_VERSION + 1, "study": {"unknown": "layout"}}
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ResultsError, match="newer normbench.*upgrade"):
+    with pytest.raises(ResultsError, match=r"newer normbench.*upgrade"):
         store.read_study()
 
 

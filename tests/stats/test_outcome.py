@@ -42,6 +42,12 @@ def test_aulc_leaves_the_evaluation_before_training_out():
     np.testing.assert_allclose(early.values[:2], [0.45, 0.75])
 
 
+def test_divergence_after_a_bad_start_is_not_counted_as_clipped():
+    endpoint = endpoint_values("aulc", [1, 2], [[0.99, NAN]], goal="min", failure_score=0.9)
+    assert endpoint.values[0] == 0.9
+    assert endpoint.n_clipped == 0
+
+
 def test_time_takes_the_budget_after_divergence():
     endpoint = endpoint_values("time", X, CURVES, goal="min", threshold=0.45, budget=4, window=1)
     np.testing.assert_allclose(endpoint.values, [1.5, 4, 4])
