@@ -7,27 +7,30 @@ command ``normbench`` runs protocols and writes reports.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from normbench.results.load import Results, load
     from normbench.workflow import analyse
 
 __all__ = ["Results", "__version__", "analyse", "load"]
 
-try:
-    __version__ = version("normbench")
-except PackageNotFoundError:  # running from a source tree that was never installed
-    __version__ = "0+unknown"
-
 
 def __getattr__(name: str) -> Any:
-    # pandas and pyarrow take most of a second to import: only who loads results pays for it
+    # pandas and pyarrow take most of a second to import, and package metadata a tenth of one:
+    # only who uses them pays
     if name in ("Results", "load"):
         from normbench.results import load as module
 
         return getattr(module, name)
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("normbench")
+        except PackageNotFoundError:  # a source tree that was never installed
+            return "0+unknown"
     if name == "analyse":
         from normbench.workflow import analyse
 

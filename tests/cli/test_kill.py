@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from normbench.results.store import Store
-from tests.support import children, differences, kill_group, start, status_counts, wait_until
+from tests.processes import children, kill_group, start, wait_until
+from tests.support import differences, status_counts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups and /proc")
 

@@ -13,7 +13,7 @@ import pytest
 
 from normbench.executors.inline import InlineExecutor
 from normbench.executors.local import LocalExecutor
-from tests.support import children, wait_until
+from tests.processes import children, wait_until
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 

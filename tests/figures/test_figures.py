@@ -69,7 +69,7 @@ def test_a_figure_names_its_axes_its_sizes_and_all_norms(kind):
 
 
 @pytest.mark.parametrize("kind", DRAW)
-@pytest.mark.parametrize("sizes", [(8,), (1, 2, 4, 8), (2, 4, 8, 16, 32, 64, 128)])
+@pytest.mark.parametrize("sizes", [(8,), (1, 2, 4, 8, 16, 32, 64)])
 @pytest.mark.parametrize("norms", [("layer",), NORMS])
 def test_a_figure_can_be_drawn_for_any_number_of_norms_and_sizes(kind, sizes, norms):
     text = words(to_svg(DRAW[kind](norms=norms, sizes=sizes), "x"))

@@ -140,22 +140,6 @@ def test_a_folder_named_like_a_partition_gains_no_column(tmp_path):
     assert set(store.read("runs")["seed"].to_pylist()) == {0, 1}
 
 
-def test_many_runs_are_merged_in_reasonable_time(tmp_path):
-    # merging must not be quadratic: 6,000 runs took minutes where it was
-    import time
-
-    many = TINY.replace("seeds = 2", "seeds = 1500")
-    planned = plan_of(many)
-    store = Store(tmp_path / "r")
-    rows = [made_up_rows(run, *curve(run)) for run in planned.runs]
-    group = {t: [row for one in rows for row in one[t]] for t in TABLES}
-    store.write_group("000000", group)
-    started = time.perf_counter()
-    store.consolidate(planned.rows)
-    assert time.perf_counter() - started < 10
-    assert store.read("runs").num_rows == 6000
-
-
 # -- crashes -----------------------------------------------------------------------------------
 
 

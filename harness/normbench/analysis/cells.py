@@ -83,12 +83,18 @@ def setting_axes(series: Series) -> list[str]:
     return [axis for axis in series.varies if axis not in ("norm", "batch_size")]
 
 
+def _text(value: object) -> str:
+    # pandas makes whole numbers fractional where another experiment leaves the axis out
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
+
+
 def settings(runs: pd.DataFrame, series: Series) -> pd.Series:
     """For each run, the values of the other varying axes as text; empty if there are none."""
     axes = setting_axes(series)
     if not axes:
         return pd.Series("", index=runs.index)
-    parts = [axis + "=" + runs[axis].astype(str) for axis in axes]
+    parts = [axis + "=" + runs[axis].map(_text) for axis in axes]
     text = parts[0]
     for part in parts[1:]:
         text = text + ", " + part

@@ -18,7 +18,7 @@ from normbench.analysis.noise import noise_table
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
 from normbench.errors import ResultsError
-from normbench.results.files import atomic_write
+from normbench.results.files import atomic_write, make_folder
 from normbench.results.load import Results
 from normbench.results.schema import STATUSES
 from normbench.stats.divergence import clopper_pearson
@@ -36,7 +36,7 @@ class Analysis:
 
     def save(self, folder: Path) -> list[Path]:
         """Write every table as CSV and as parquet; returns the CSV files."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         written = []
         for name, table in self.tables.items():
             for ending, write in _writers(table).items():
@@ -122,7 +122,7 @@ def final_table(all_panels: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "seed", "error", "diverged"])
 
 
-def time_table(all_panels: list[Panel]) -> pd.DataFrame:
+def time_table(all_panels: list[Panel], alpha: float) -> pd.DataFrame:
     """Per cell and threshold: the restricted mean time and how many runs reached it."""
     columns = [*KEYS, "threshold", "restricted_mean", "budget", "reached", "runs", "fraction",
                "fraction_low", "fraction_high", "diverged"]  # fmt: skip
@@ -131,7 +131,7 @@ def time_table(all_panels: list[Panel]) -> pd.DataFrame:
         for cell in panel.cells.values():
             for theta in panel.series.thresholds:
                 found = times(cell, theta, panel.series.window)
-                share = fraction_reached(found.reached)
+                share = fraction_reached(found.reached, alpha=alpha)
                 low, high = share.interval or (np.nan, np.nan)
                 row = {
                     "threshold": theta,
@@ -153,16 +153,23 @@ def analyse(results: Results) -> Analysis:
 
     The same results give byte-identical tables: nothing is drawn without a fixed seed and
     nothing depends on the machine. Raises :class:`~normbench.errors.ResultsError` where no run
-    has been computed yet.
+    has been computed yet, or where the evaluations of one are gone.
     """
     alpha = results.study.alpha
     status = results.runs["status"]
-    if not status.isin(["finished", "diverged"]).any():
+    computed = status.isin(["finished", "diverged"])
+    if not computed.any():
         raise ResultsError(
             f"{results.folder} has no computed run yet ({len(status)} planned); "
             "`normbench run` with its protocol computes them"
         )
     curves = Curves(results.epochs)
+    lost = sum(key not in curves for key in results.runs["run_hash"][computed])
+    if lost:
+        raise ResultsError(
+            f"the evaluations of {lost} computed run(s) are not in {results.folder}; "
+            "`normbench run` with its protocol computes them again"
+        )
     found = list(panels(results, curves))
     tuning = tuning_table(results, curves)
     return Analysis(
@@ -171,7 +178,7 @@ def analyse(results: Results) -> Analysis:
             "completeness": completeness(results),
             "curves": curve_table(found),
             "final": final_table(found),
-            "times": time_table(found),
+            "times": time_table(found, alpha),
             "comparisons": comparison_table(found, alpha),
             **small_batch_tables(found, alpha),
             "divergence": divergence_table(found, alpha),

@@ -16,7 +16,7 @@ class Arrays:
 
     ``inputs`` has shape (items, channels, height, width), as uint8 in 0…255 or as float32 in
     [0, 1]; ``labels`` has shape (items,), int64, from 0 to ``classes`` − 1. ``key`` names the
-    content (data set, version, parameters): splits and hashes are derived from it.
+    content (data set, version, parameters): the split is derived from it.
     """
 
     key: str

@@ -126,6 +126,8 @@ def build(net: Network, device: str = "cpu") -> Net:
             raise type(error)(f"{place}{error}") from None
         if isinstance(shadow, nn.Identity):
             continue
+        if name in parts:
+            raise ValueError(f"two layers of the model are named {name!r}; names must differ")
         parts[name] = shadow if device == "meta" else _part(layer, shape, net, device)
     return Net(parts).train()
 

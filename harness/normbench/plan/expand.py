@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from normbench.catalog import nearest
@@ -66,7 +67,8 @@ def select(runs: Sequence[RunSpec], only: Iterable[str]) -> list[RunSpec]:
             raise UsageError(
                 f"--only takes axis=value, such as norm=batch,layer; received {condition!r}; {hint}"
             )
-        wanted = {value.strip() for value in text.split(",")}
+        # commas inside parentheses belong to a component's parameters
+        wanted = {value.strip() for value in re.split(r",(?![^(]*\))", text)}
 
         def texts(run: RunSpec, axis: str = axis) -> set[str]:
             if axis in ("experiment", "seed"):
@@ -74,7 +76,7 @@ def select(runs: Sequence[RunSpec], only: Iterable[str]) -> list[RunSpec]:
             return _axis_text(run, axis)
 
         present = sorted(set().union(*(texts(run) for run in runs))) if runs else []
-        for value in wanted - set(present):
+        for value in sorted(wanted - set(present)):
             raise UsageError(
                 f"--only {condition}: no run has {axis} = {value!r}; "
                 f"the protocol has {', '.join(present[:30])}"

@@ -52,9 +52,8 @@ class RunSpec:
 def cell_hash(cell: Cell) -> str:
     """The content hash of a resolved cell.
 
-    The learning rate enters as it was declared and as it is after scaling, and everything else
-    by its resolved value, so that a changed default or a changed reference batch is a changed
-    cell.
+    Every axis enters by its resolved value, so that a changed default is a changed cell. A new
+    version of a data set must change one of its parameters, or :data:`NUMERICS_VERSION`.
     """
     return digest({"numerics": NUMERICS_VERSION, "cell": cell.model_dump(mode="json")})
 

@@ -160,18 +160,28 @@ def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
     if kind == "string_pattern_mismatch":
         rule = "must be lower-case letters, digits, - and _, at most 64, starting with a letter"
         return Fault(where, shown(value), rule + " or digit")
+    if kind == "tuple_type" and where in ("experiment", "claim", "family"):
+        rule = f"{where} must be a list of tables"
+        return Fault(where, shown(value), rule, f"write [[{where}]] instead of [{where}]")
     if kind in _TYPE_RULES:
         return Fault(where, shown(value), _TYPE_RULES[kind])
     return Fault(where, shown(value), str(error["msg"]).removeprefix("Value error, "))
 
 
+def located_faults(error: ValidationError, document: Any) -> list[tuple[Fault, list[str | int]]]:
+    """Each fault with its path, without those that only echo another."""
+    found = []
+    for item in error.errors():
+        fault = _fault(item, document)
+        if fault is not None:
+            found.append((fault, locate(document, item["loc"])[0]))
+    return found
+
+
 def faults_of(error: ValidationError, document: Any) -> list[Fault]:
     """All faults of a document, one per place; alternatives of one place are joined by 'or'."""
     by_path: dict[str, Fault] = {}
-    for item in error.errors():
-        fault = _fault(item, document)
-        if fault is None:
-            continue
+    for fault, _ in located_faults(error, document):
         earlier = by_path.get(fault.path)
         if earlier is not None and earlier.rule != fault.rule:
             rule = f"{earlier.rule}, or {fault.rule}"

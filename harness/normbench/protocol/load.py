@@ -15,6 +15,7 @@ from normbench.catalog import nearest
 from normbench.errors import Fault, ProtocolError, UsageError
 from normbench.protocol.faults import faults_of, shown
 from normbench.protocol.file import ProtocolFile
+from normbench.protocol.further import further_faults
 from normbench.protocol.schema import AXES, Endpoint
 from normbench.protocol.study import Study, resolve
 
@@ -53,7 +54,7 @@ def find(source: str | Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ProtocolError(
             str(path), [Fault("(syntax)", "", f"this is not valid TOML: {error}", "")]
@@ -135,6 +136,10 @@ def apply_override(document: dict[str, Any], assignment: str) -> None:
             target = target.setdefault(step, default)
     if not isinstance(target, dict):
         raise UsageError(f"--set {assignment}: {'.'.join(steps[:-1])} is not a table")
+    if steps[0] == "experiment" and len(steps) == 3 and steps[-1] in AXES:
+        for combined in ("product", "zip"):
+            if isinstance(target.get(combined), dict):
+                target[combined].pop(steps[-1], None)
     target[steps[-1]] = value
 
 
@@ -150,7 +155,9 @@ def parse(document: dict[str, Any], source: str, name: str) -> Study:
     try:
         file = ProtocolFile.model_validate(document)
     except ValidationError as error:
-        raise ProtocolError(source, faults_of(error, document)) from None
+        found = [*faults_of(error, document), *further_faults(error, document, name)]
+        first = {fault.path: fault for fault in reversed(found)}
+        raise ProtocolError(source, list(first.values())[::-1]) from None
     study, faults = resolve(file, name, document.get("claim", []))
     if study is None:
         raise ProtocolError(source, faults)

@@ -67,7 +67,9 @@ def _score(model: nn.Module, part: Part, chunk: int, items: int) -> Score:
         correct.append((logits.argmax(1) == y).cpu())
         done += keep
     hits = torch.cat(correct).numpy()
-    return Score(float(loss) / items, float(hits.mean()), hits)
+    # where the loss is no number, neither is a choice among the classes
+    accuracy = float(hits.mean()) if math.isfinite(float(loss)) else math.nan
+    return Score(float(loss) / items, accuracy, hits)
 
 
 def score(model: nn.Module, part: Part) -> Score:

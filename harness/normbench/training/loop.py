@@ -95,7 +95,7 @@ class _Interval:
     """What the training batches since the last evaluation gave.
 
     Losses and logits are kept as they come and summed up now and then: a step pays for no
-    metric, and the sums do not depend on when that happens (each is exact in float64).
+    metric, and is summed up in float64.
     """
 
     losses: list[Tensor] = field(default_factory=list)
