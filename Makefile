@@ -27,7 +27,7 @@ test-slow: $(INSTALLED_DEV) ## Run the slow tests: whole sweeps, the built wheel
 	$(BIN)/python -m pytest -m slow --ignore=tests/stats $(ARGS)
 
 calibrate: $(INSTALLED_DEV) ## Simulate every statistical guarantee in full and write docs/calibration.md
-	$(BIN)/python -m tests.stats.calibration
+	$(BIN)/python -W error tests/stats/calibration.py docs/calibration.md
 
 lint: $(INSTALLED_DEV) ## Check style, types and layers
 	$(BIN)/ruff check .

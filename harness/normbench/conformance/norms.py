@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from normbench.catalog import BATCH_INDEPENDENT, NORMS
 from normbench.conformance.formulas import FORMULAS
 from normbench.errors import UndefinedError
-from normbench.norms.factory import build_norm
+from normbench.norms.factory import build_norm, changes_weights, wrap_layer
 
 #: A vector and an image, with channels that two groups and eight divide.
 SHAPES: tuple[tuple[int, ...], ...] = ((16,), (16, 5, 4))
@@ -40,12 +40,34 @@ def _inputs(shape: tuple[int, ...], seed: int = 1) -> Tensor:
     return x * wide + 2.0 * wide
 
 
+def _fixed_layer(shape: tuple[int, ...]) -> nn.Module:
+    """A linear layer or a convolution that keeps ``shape``, with weights that draw nothing."""
+    if len(shape) == 1:
+        layer = nn.utils.skip_init(nn.Linear, shape[0], shape[0])  # type: ignore[no-untyped-call]
+    else:
+        layer = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Conv2d, shape[0], shape[0], 3, padding=1
+        )
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            values = torch.linspace(-1.0, 1.0, parameter.numel()) ** 3 + 0.1
+            parameter.copy_(values.reshape(parameter.shape))
+    return cast(nn.Module, layer)
+
+
+def make(name: str, shape: tuple[int, ...], batch_size: int = _BATCH) -> nn.Module:
+    """A norm at its defaults for samples of ``shape``; one that changes weights wraps a layer."""
+    if changes_weights(name):
+        return wrap_layer(name, default_params(name), _fixed_layer(shape))
+    return build_norm(name, default_params(name), shape, batch_size)
+
+
 def _built(name: str) -> Iterator[tuple[tuple[int, ...], nn.Module]]:
     """The norm at every shape at which it is defined."""
     defined = 0
     for shape in SHAPES:
         try:
-            module = build_norm(name, default_params(name), shape, _BATCH)
+            module = make(name, shape)
         except UndefinedError:
             continue
         defined += 1
@@ -71,7 +93,7 @@ def check_gradients(name: str) -> None:
     for shape, module in _built(name):
         small = (_BATCH, *shape[:1], *(2 for _ in shape[1:]))
         if tuple(small[1:]) != shape:
-            module = build_norm(name, default_params(name), small[1:], _BATCH).double()
+            module = make(name, small[1:]).double()
         x = _inputs(small[1:]).requires_grad_()
         module.train()
 
@@ -132,8 +154,11 @@ def check_meta(name: str) -> None:
     """A norm can be built on the meta device, where plans look for undefined shapes."""
     for shape in SHAPES:
         try:
-            with torch.device("meta"):
-                module = build_norm(name, default_params(name), shape, _BATCH)
+            if changes_weights(name):
+                module = make(name, shape).to("meta")
+            else:
+                with torch.device("meta"):
+                    module = make(name, shape)
         except UndefinedError:
             continue
         y = module.train()(torch.empty((_BATCH, *shape), device="meta"))

@@ -12,7 +12,8 @@ from torch.nn.utils import skip_init
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
 from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Site
-from normbench.norms.factory import build_norm
+from normbench.norms.factory import build_norm, changes_weights, wrap_layer
+from normbench.norms.weight import WeightNormed
 from normbench.plan.seeds import stream_key
 
 
@@ -113,9 +114,10 @@ def build(net: Network, device: str = "cpu") -> Net:
     sites and :class:`UsageError` where parameters or shapes do not fit.
     """
     parts: dict[str, nn.Module] = {}
+    wraps = changes_weights(net.norm.name)
     probe = torch.empty((net.norm.batch_size, *net.shape), device="meta")
     for i, layer in enumerate(net.layers):
-        if isinstance(layer, Site) and not net.norm_at(layer):
+        if isinstance(layer, Site) and (not net.norm_at(layer) or wraps):
             continue
         name, shape = _name(i, layer), tuple(probe.shape[1:])
         try:
@@ -128,7 +130,10 @@ def build(net: Network, device: str = "cpu") -> Net:
             continue
         if name in parts:
             raise ValueError(f"two layers of the model are named {name!r}; names must differ")
-        parts[name] = shadow if device == "meta" else _part(layer, shape, net, device)
+        part = shadow if device == "meta" else _part(layer, shape, net, device)
+        if wraps and name in net.sites:
+            part = wrap_layer(net.norm.name, net.norm.params, part)
+        parts[name] = part
     return Net(parts).train()
 
 
@@ -144,10 +149,11 @@ def initialise(model: Net, seed: int, init: Literal["torch", "he"]) -> None:
     for name, module in model.parts.items():
         if isinstance(module, StreamDropout):
             module.seed(seed, torch.device("cpu"))
-        if not isinstance(module, nn.Conv2d | nn.Linear):
+        if not isinstance(module, nn.Conv2d | nn.Linear | WeightNormed):
             continue
+        stored = module.v if isinstance(module, WeightNormed) else module.weight
         generator = torch.Generator().manual_seed(stream_key(seed, "init", name))
-        weight = torch.empty(module.weight.shape)
+        weight = torch.empty(stored.shape)
         fan_in = weight[0].numel()
         if init == "he":
             weight.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
@@ -156,6 +162,8 @@ def initialise(model: Net, seed: int, init: Literal["torch", "he"]) -> None:
             bound = 1.0 / math.sqrt(fan_in)
             weight.uniform_(-bound, bound, generator=generator)
             bias = torch.empty(weight.shape[0]).uniform_(-bound, bound, generator=generator)
-        module.weight.copy_(weight)
+        stored.copy_(weight)
+        if isinstance(module, WeightNormed):
+            module.reset_scale()
         if module.bias is not None:
             module.bias.copy_(bias)

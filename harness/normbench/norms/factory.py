@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from normbench.catalog import BATCH_STATISTICS, NORMS
+from normbench.catalog import BATCH_STATISTICS, NORMS, WEIGHTS
 
 
 def build_norm(
@@ -23,3 +23,13 @@ def build_norm(
     entry = NORMS[name]
     extra = {"batch_size": batch_size} if BATCH_STATISTICS in entry.traits else {}
     return cast(nn.Module, entry.load()(shape, **params, **extra))
+
+
+def changes_weights(name: str) -> bool:
+    """Whether the norm wraps the layers with weights instead of standing behind them."""
+    return WEIGHTS in NORMS[name].traits
+
+
+def wrap_layer(name: str, params: Mapping[str, Any], layer: nn.Module) -> nn.Module:
+    """A layer with weights as a norm of the kind :func:`changes_weights` makes it."""
+    return cast(nn.Module, NORMS[name].load()(layer, **params))

@@ -68,7 +68,7 @@ def paired(
     Raises:
         StatisticsError: shapes differ, values not finite, unknown goal, alpha outside (0, 1).
 
-    Source: STATISTICS, section 2; Hartigan (1969), Pagano and Tritchler (1983).
+    Source: Hartigan (1969), Pagano and Tritchler (1983).
     """
     first, second = vector(a, "a"), vector(b, "b")
     same_shape(first, second, "a and b")

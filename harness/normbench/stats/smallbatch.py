@@ -73,7 +73,7 @@ def inverse_batch_contrast(
     Raises:
         StatisticsError: shapes or sizes that do not fit, or values not finite.
 
-    Source: STATISTICS, section 4; Barr et al. (2013) on random slopes.
+    Source: Barr et al. (2013) on random slopes.
     """
     sizes = _batch_sizes(batch_sizes)
     d = _differences(questioned, reference, sizes, goal)

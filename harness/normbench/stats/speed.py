@@ -89,7 +89,7 @@ def crossing_time(
     Raises:
         StatisticsError: shapes that do not fit, x not increasing, a threshold not finite.
 
-    Source: STATISTICS, section 3; Dahl et al. (2023) for "never" = ∞.
+    Source: Dahl et al. (2023) for "never" = ∞.
     """
     if not np.isfinite(threshold):
         raise fault("the threshold must be finite", threshold, "declare one, or pool one")

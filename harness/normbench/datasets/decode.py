@@ -1,0 +1,106 @@
+"""One photo: read, turned upright, as RGB, resized and cropped as torchvision does it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+#: Pictures longer than this many times their width are resized in the middle alone.
+LONGEST = 16
+
+
+class UnreadableError(Exception):
+    """A file whose content is no image that can be used, with the reason."""
+
+
+def read_photo(path: Path, resolution: int) -> NDArray[np.uint8]:
+    """The photo as uint8 of shape (3, resolution, resolution), channels red, green, blue.
+
+    Raises :class:`UnreadableError` where the content is not that of an image (empty, truncated,
+    another kind of file), and :class:`UsageError` where the operating system does not give the
+    content: that is not the photo's fault, and leaving it out would change the data set.
+    """
+    from PIL import Image
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror or error}); likely fix: allow reading it, "
+            "or remove it from the folder"
+        ) from error
+    if not content:
+        raise UnreadableError("empty file")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return crop(upright_rgb(image), resolution)
+    except UnreadableError:
+        raise
+    except MemoryError:
+        raise
+    # Pillow's readers raise almost any exception on damaged content
+    except Exception as error:
+        reason = str(error).split("<_io")[0].strip()  # without the memory address
+        raise UnreadableError(f"{type(error).__name__}: {reason}") from error
+
+
+def upright_rgb(image: Image) -> Image:
+    """The image turned as its EXIF says, as 8-bit RGB.
+
+    Grey levels of 16 bits (modes ``I``, ``I;16``) are scaled to 8 bits, not clipped as Pillow
+    would; transparency is dropped, as torchvision's loader does. Of several frames the first is
+    taken. Raises :class:`UnreadableError` for grey levels beyond 16 bits and for
+    floating-point pixels, whose range nobody tells.
+    """
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise UnreadableError("floating-point pixels have no known range")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values: NDArray[Any] = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise UnreadableError("grey levels beyond 16 bits have no known range")
+        grey = np.rint(values.astype(np.float64) / 257.0).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def crop(image: Image, resolution: int) -> NDArray[np.uint8]:
+    """torchvision's ``Resize(255)`` and ``CenterCrop(224)``, scaled to ``resolution``.
+
+    The shorter side becomes round(resolution · 255 / 224) by bilinear interpolation with
+    antialiasing, and the middle is cut out: equal to torchvision's to the last bit. Only of
+    pictures longer than ``LONGEST`` times their width are the middle's pixels computed alone
+    (within two grey levels of the same), so that a strip of one pixel cannot fill the memory.
+    """
+    from PIL import Image
+
+    width, height = image.size
+    side = round(resolution * 255 / 224)
+    if width <= height:
+        wide, tall = side, int(side * height / width)
+    else:
+        wide, tall = int(side * width / height), side
+    left, top = round((wide - resolution) / 2.0), round((tall - resolution) / 2.0)
+    right, bottom = left + resolution, top + resolution
+    bilinear = Image.Resampling.BILINEAR
+    if max(wide, tall) <= LONGEST * side:
+        small = image.resize((wide, tall), bilinear).crop((left, top, right, bottom))
+    else:
+        across, down = width / wide, height / tall
+        box = left * across, top * down, right * across, bottom * down
+        small = image.resize((resolution, resolution), bilinear, box=box)
+    return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
