@@ -236,7 +236,7 @@ MODELS = Catalog(
         ),
         "alexnet": Entry(
             "normbench.models.alexnet:layers",
-            "AlexNet (Krizhevsky 2014, arXiv:1404.5997) for images of 32, 64 or 128 and more pixels",
+            "AlexNet (Krizhevsky 2014, arXiv:1404.5997), for 32, 64 or at least 128 pixels",
             params={
                 "width": Param(1.0, "factor on all channels", above=0.0, at_most=8.0),
                 "dropout": Param(

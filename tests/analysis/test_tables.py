@@ -234,7 +234,12 @@ def test_without_the_reference_nothing_is_compared_and_it_is_said(tmp_path):
         return None if gone else steady(run)
 
     found = tables(tmp_path, curve)
-    assert set(found["comparisons"]["batch_size"]) == {32}
+    table = found["comparisons"]
+    lost = table[table["batch_size"] == 8]
+    assert len(lost) > 0
+    assert (lost["refusal"] == "layer has no runs at this batch size").all()
+    assert lost["p"].isna().all()
+    assert (table[table["batch_size"] == 32]["refusal"] == "").all()
     assert "no runs" in row(found["degradation"], norm="batch")["refusal"]
     assert row(found["completeness"], norm="layer", batch_size=8)["missing"] == 6
 

@@ -7,10 +7,12 @@ import json
 import logging
 import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from normbench.datasets import cache as module
 from normbench.datasets.cache import DamagedError, load_or_make, log_beside, read
@@ -230,19 +232,25 @@ def test_of_several_processes_one_makes_the_file(cache):
     assert not [p for p in cache.iterdir() if p.suffix == ".tmp"]
 
 
-def test_waiting_for_another_process_is_said(cache, caplog):
-    import threading
-
-    from filelock import FileLock
-
+def test_waiting_for_another_process_is_said(monkeypatch):
+    said = []
     path = load_or_make("a", 1, SHAPE, Maker()).path
     path.unlink()
-    lock = FileLock(path.with_name(f"{path.name}.lock"), thread_local=False)
-    lock.acquire()
-    threading.Timer(0.2, lock.release).start()
-    with caplog.at_level(logging.INFO):
-        load_or_make("a", 1, SHAPE, Maker())
-    assert "waiting for another process" in caplog.text
+    held, asked = threading.Event(), threading.Event()
+
+    def hold():
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            held.set()
+            asked.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(60)
+    monkeypatch.setattr(module.log, "info", lambda *words: (said.append(words[0]), asked.set()))
+    load_or_make("a", 1, SHAPE, Maker())
+    other.join()
+    assert len(said) == 1
+    assert "waiting for another process" in said[0]
 
 
 def test_the_cache_lies_where_it_is_asked_for(tmp_path, monkeypatch):

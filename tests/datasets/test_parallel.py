@@ -32,11 +32,12 @@ def test_an_error_comes_up_and_stops_the_rest():
             raise KeyError(i)
         return i
 
-    seen = []
+    values = in_order(work, range(10_000), 2)
+    assert [next(values) for _ in range(3)] == [(0, 0), (1, 1), (2, 2)]
     with pytest.raises(KeyError):
-        for item, _ in in_order(work, range(10_000), 2):
-            seen.append(item)
-    assert seen == [0, 1, 2]
+        next(values)
+    with pytest.raises(StopIteration):
+        next(values)
     assert len(started) < 100
 
 

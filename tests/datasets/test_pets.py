@@ -102,24 +102,22 @@ def test_there_is_one_version():
     assert (version.at_least, version.at_most) == (1, 1)
 
 
-@pytest.mark.parametrize("resolution", [32, 50, 64, 128, 256])
-def test_every_resolution_shows_the_same_scene(resolution):
-    for item in (0, 5):
-        fine = draw(1, item, 256).astype(float)
-        image = draw(1, item, resolution).astype(float)
-        assert image.shape == (3, resolution, resolution)
-        coarse = fine.reshape(3, 8, 32, 8, 32).mean(axis=(2, 4))
-        edges = np.linspace(0, resolution, 9).round().astype(int)
-        blocks = np.stack(
-            [
-                np.stack(
-                    [image[:, a:b, c:d].mean(axis=(1, 2)) for c, d in zip(edges, edges[1:])], -1
-                )
-                for a, b in zip(edges, edges[1:])
-            ],
-            -2,
-        )
-        assert np.abs(blocks - coarse).mean() < 6
+@pytest.mark.parametrize("resolution", [32, 64, 128])
+@pytest.mark.parametrize("item", [0, 5])
+def test_every_resolution_shows_the_same_scene(item, resolution):
+    def coarse(side):
+        blocks = draw(1, item, side).reshape(3, 8, side // 8, 8, side // 8)
+        return blocks.mean(axis=(2, 4))
+
+    assert np.abs(coarse(resolution) - coarse(256)).mean() < 6
+    assert np.abs(coarse(resolution) - coarse(256)[:, ::-1]).mean() > 12  # the check sees another
+
+
+@pytest.mark.parametrize("resolution", [32, 33, 50, 101, 256])
+def test_any_resolution_can_be_drawn(resolution):
+    image = draw(1, 2, resolution)
+    assert image.shape == (3, resolution, resolution)
+    assert image.std() > 5
 
 
 # -- nothing trivial tells cats from dogs -------------------------------------------------------
@@ -143,7 +141,7 @@ def linear_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
 
 def test_the_check_sees_a_leak(drawn):
     images, labels = drawn
-    leaking = images.mean(axis=(2, 3)) + 20.0 * labels[:, None]
+    leaking = images.mean(axis=(2, 3)) + 40.0 * labels[:, None]
     assert linear_accuracy(leaking, labels) > 0.62
 
 
@@ -166,14 +164,11 @@ def test_the_nearest_mean_picture_does_not_tell(drawn):
 
 def test_the_order_does_not_tell(drawn):
     labels = drawn[1]
-    position = np.arange(N)
     assert labels.sum() == N // 2
-    for features in (position, position % 2, np.roll(labels, 2)):
-        assert (
-            0.40
-            < (features.astype(float) > features.mean()).astype(int).__eq__(labels).mean()
-            < 0.60
-        )
+    position = np.arange(N)
+    # half of the items, the odd ones, every fourth pair, what was two before
+    for guess in (position < N // 2, position % 2, position // 8 % 2, np.roll(labels, 2)):
+        assert 0.40 < (guess == labels).mean() < 0.60
 
 
 def test_both_species_differ_in_shape():

@@ -12,7 +12,6 @@ import pytest
 
 from normbench.catalog import DATASETS
 from normbench.datasets import photos as module
-from normbench.datasets.cache import log_beside
 from normbench.datasets.decode import read_photo
 from normbench.datasets.photos import DOGS_VS_CATS, IMAGE_FOLDER
 from normbench.errors import DataMissingError, UsageError
@@ -69,7 +68,7 @@ def test_fewer_items_are_a_stratified_part(tmp_path):
     assert whole.key != part.key
     again = load(tmp_path / "p", items=8, resolution=64)
     positions = [
-        [i for i, one in enumerate(all_.inputs) if one.tobytes() == x.tobytes()][0]
+        [one.tobytes() for one in all_.inputs].index(x.tobytes())
         for all_, some in ((whole, part), (load(tmp_path / "p", resolution=64), again))
         for x in some.inputs
     ]
@@ -149,7 +148,7 @@ def test_bad_files_are_skipped_counted_listed_and_named(tmp_path, caplog):
     lines = dict(line.split("\t") for line in log.read_text(encoding="utf-8").splitlines())
     assert lines["Cat/666.jpg"] == "empty file"
     assert "cannot identify" in lines["Dog/11702.jpg"]
-    assert "truncated" in lines["Dog/50.jpg"]
+    assert "truncated" in lines["Dog/50.jpg"].lower()
     assert len(lines) == 4
 
 
@@ -278,7 +277,6 @@ def test_all_real_photos_are_found(photos):
     # photos, not noise or constants
     assert 60 < found.inputs.mean() < 190
     assert found.inputs.std(axis=(1, 2, 3)).min() > 0
-    assert log_beside
 
 
 @pytest.mark.parametrize("name", ["dogs-vs-cats", "image-folder", "pets"])

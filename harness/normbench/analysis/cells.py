@@ -79,8 +79,20 @@ class Panel:
 
 
 def setting_axes(series: Series) -> list[str]:
-    """The axes other than norm and batch size that vary in an experiment."""
-    return [axis for axis in series.varies if axis not in ("norm", "batch_size")]
+    """The axes other than norm and batch size that vary in an experiment.
+
+    An axis that follows from those two (a learning rate zipped with the norm, say) is part of
+    the configuration and not a setting: it must not keep norms from being compared.
+    """
+    axes = []
+    for axis in series.varies:
+        values: dict[tuple[str, int], set[str]] = {}
+        for cell in series.cells:
+            key = (cell.norm.label, cell.batch_size)
+            values.setdefault(key, set()).add(repr(getattr(cell, axis)))
+        if axis not in ("norm", "batch_size") and any(len(v) > 1 for v in values.values()):
+            axes.append(axis)
+    return axes
 
 
 def _text(value: object) -> str:

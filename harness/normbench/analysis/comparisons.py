@@ -72,9 +72,13 @@ def comparison_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
         base = panel.series.reference
         for (norm, batch), cell in panel.cells.items():
             reference = panel.cells.get((base, batch))
-            if norm == base or reference is None:
+            if norm == base:
                 continue
             key = key_columns(cell) | {"reference": base}
+            if reference is None:
+                row = refused_row(f"{base} has no runs at this batch size", "")
+                rows.append(key | {"endpoint": "final", "threshold": np.nan} | row)
+                continue
             row = _final(cell, reference, panel, alpha)
             rows.append(key | {"endpoint": "final", "threshold": np.nan} | row)
             for theta in panel.series.thresholds:

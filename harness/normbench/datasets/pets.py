@@ -4,7 +4,20 @@ Item i of a version is the same whatever else is asked for: its own random strea
 version and number, decide it, and the resolution only how finely the scene is sampled. Items
 2k and 2k + 1 are a cat and a dog in an order drawn by lot.
 
-Version 1 is frozen.
+Version 1 is frozen, and a test holds its digest. Its difficulty was set before any norm was
+compared, on a quarter-width AlexNet **without** norm (64 pixels, 1,500 training and 500
+validation items, inputs normalized per channel, SGD at learning rate 0.01 with momentum 0.9,
+batch size 16, dropout 0.5). Validation accuracy in % after each of 25 epochs:
+
+- torch's initial weights, seed 1: 49 51 51 51 49 49 49 49 50 58 66 70 66 76 85 85 87 86 86 87
+  90 91 87 87 91
+- torch's initial weights, seed 2: 49 51 51 51 51 51 49 51 62 55 65 58 62 68 79 82 83 85 86 87
+  87 91 92 88 92
+- He's initial weights, seed 0: 51 49 51 51 49 51 49 51 56 51 57 62 61 62 57 68 65 75 77 57 74
+  81 84 83 84
+
+On 2,000 items mean colour and contrast, the nearest mean picture and a linear classifier of the
+pixels stay between 46 and 53 %.
 """
 
 from __future__ import annotations

@@ -44,5 +44,4 @@ def error_by_batch_size(final: pd.DataFrame, label: str) -> Figure:
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        figure.tight_layout()
     return figure

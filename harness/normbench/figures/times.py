@@ -50,5 +50,4 @@ def time_to_threshold(times: pd.DataFrame) -> Figure:
         axis.set_xlabel("batch size")
         axis.set_ylabel("epochs to threshold\n(restricted mean)")
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=None)
-        figure.tight_layout()
     return figure

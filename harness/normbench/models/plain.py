@@ -126,7 +126,7 @@ def build(net: Network, device: str = "cpu") -> Net:
         except (UndefinedError, UsageError) as error:
             place = f"at site {layer.name}: " if isinstance(layer, Site) else ""
             raise type(error)(f"{place}{error}") from None
-        if isinstance(shadow, nn.Identity):
+        if type(shadow) is nn.Identity:
             continue
         if name in parts:
             raise ValueError(f"two layers of the model are named {name!r}; names must differ")

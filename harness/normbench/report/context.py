@@ -90,7 +90,11 @@ def _interval(row: pd.Series, metric: str | None) -> str:
     return f"{low} to {high}"
 
 
-def _comparison_rows(part: pd.DataFrame, metric: str) -> Table:
+def _level(alpha: float) -> str:
+    return f"{100 * (1 - alpha):g} % interval"
+
+
+def _comparison_rows(part: pd.DataFrame, metric: str, alpha: float) -> Table:
     rows = []
     for _, r in part.iterrows():
         final = r["endpoint"] == "final"
@@ -104,12 +108,12 @@ def _comparison_rows(part: pd.DataFrame, metric: str) -> Table:
         note = r["refusal"] or r["warnings"]
         rows.append([str(r["batch_size"]), str(r["norm"]), what, effect, _interval(r, unit), p,
                      str(r["n"]), str(note)])  # fmt: skip
-    heading = ["batch size", "norm", "endpoint", "better by", "95 % interval", "p", "seeds", "note"]
+    heading = ["batch size", "norm", "endpoint", "better by", _level(alpha), "p", "seeds", "note"]
     numeric = [True, False, False, True, True, True, True, False]
     return Table(heading, rows, numeric, "Differences to the reference norm, seed by seed")
 
 
-def _time_rows(part: pd.DataFrame) -> Table:
+def _time_rows(part: pd.DataFrame, alpha: float) -> Table:
     rows = [
         [
             str(r["batch_size"]), str(r["norm"]), f"{r['threshold']:g}",
@@ -119,14 +123,14 @@ def _time_rows(part: pd.DataFrame) -> Table:
         ]
         for _, r in part.iterrows()
     ]  # fmt: skip
-    heading = ["batch size", "norm", "threshold", "reached", "95 % interval", "mean epochs",
+    heading = ["batch size", "norm", "threshold", "reached", _level(alpha), "mean epochs",
                "diverged"]  # fmt: skip
     return Table(heading, rows, [True, False, True, True, True, True, True],
                  "Time to threshold, restricted to the budget")  # fmt: skip
 
 
-def _degradation_rows(part: pd.DataFrame, metric: str) -> Table:
-    rows = []
+def _degradation_rows(part: pd.DataFrame, metric: str, alpha: float) -> Table:
+    rows, what = [], "error" if metric == "accuracy" else "loss"
     for _, r in part.iterrows():
         effect = "" if r["refusal"] else amount(r["estimate"], metric, signed=True)
         ends = r["difference_in_differences"]
@@ -135,10 +139,10 @@ def _degradation_rows(part: pd.DataFrame, metric: str) -> Table:
         rows.append([str(r["norm"]), str(r["reference"]), f"{r['largest']} → {r['smallest']}",
                      effect, _interval(r, metric), p, str(r["n"]), plain,
                      str(r["refusal"] or r["warnings"])])  # fmt: skip
-    heading = ["norm", "reference", "batch size", "extra loss", "95 % interval", "p", "seeds",
+    heading = ["norm", "reference", "batch size", "extra loss", _level(alpha), "p", "seeds",
                "ends only", "note"]  # fmt: skip
     return Table(heading, rows, [False, False, False, True, True, True, True, True, False],
-                 "Extra loss of accuracy as the batch shrinks")  # fmt: skip
+                 f"Extra {what} as the batch shrinks")  # fmt: skip
 
 
 def _settings(analysis: Analysis, series: Series) -> Iterator[str]:
@@ -178,9 +182,9 @@ def section(series: Series, setting: str, analysis: Analysis, alpha: float, inde
             )
         )
     if series.thresholds:
-        found.time_rows = _time_rows(times)
+        found.time_rows = _time_rows(times, alpha)
     if not comparisons.empty:
-        found.comparisons = _comparison_rows(comparisons, series.metric)
+        found.comparisons = _comparison_rows(comparisons, series.metric, alpha)
     if len(final["batch_size"].unique()) > 1:
         name = "error" if series.metric == "accuracy" else "loss"
         found.small_batch = _figure(
@@ -191,7 +195,7 @@ def section(series: Series, setting: str, analysis: Analysis, alpha: float, inde
             "run against the batch size. Small marks are runs, large ones the means over seeds.",
         )
         if not degradation.empty:
-            found.degradation = _degradation_rows(degradation, series.metric)
+            found.degradation = _degradation_rows(degradation, series.metric, alpha)
     return found
 
 
@@ -217,6 +221,7 @@ def context(results: Results, analysis: Analysis) -> dict[str, Any]:
         "incomplete": partial,
         "provenance": invocations[-1] if invocations else {},
         "invocations": len(invocations),
+        "overrides": list(dict.fromkeys(o for i in invocations for o in i.get("overrides", []))),
         "undefined": _undefined(results),
         "norm_name": norm_name,
     }

@@ -114,7 +114,7 @@ class Store:
             if not path.exists():
                 continue
             try:
-                found = pq.read_table(path)
+                found = pq.read_table(path, page_checksum_verification=True)
                 self._check_version(_schema_version(found), path)
                 found = found.cast(arrow_schema(table))
             except FileNotFoundError:
@@ -147,7 +147,7 @@ class Store:
         for table in ORDER:
             content = to_table(table, rows[table])
             path = self.parts / f"{group}.{table}.parquet"
-            atomic_write(path, lambda p, t=content: pq.write_table(t, p))  # type: ignore[misc]
+            atomic_write(path, lambda p, t=content: pq.write_table(t, p, write_page_checksum=True))  # type: ignore[misc]
 
     def consolidate(self, planned: list[dict[str, Any]]) -> None:
         """Merge all parts into the tables, with a row for every planned run.
@@ -185,7 +185,10 @@ class Store:
             part.unlink(missing_ok=True)  # a damaged one was set aside
 
     def _write(self, table: str, content: pa.Table) -> None:
-        atomic_write(self.path(table), lambda p: pq.write_table(content, p, compression="zstd"))
+        atomic_write(
+            self.path(table),
+            lambda p: pq.write_table(content, p, compression="zstd", write_page_checksum=True),
+        )
 
     def clean(self) -> None:
         """Remove temporary files that a killed process left behind."""
