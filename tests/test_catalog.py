@@ -39,6 +39,7 @@ def test_every_target_resolves_and_takes_its_parameters(catalog: Catalog, name: 
     taken = inspect.signature(target).parameters
     keywords = {n for n, p in taken.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     told = {"batch_size"} if BATCH_STATISTICS in entry.traits else set()
+    told |= {"decayed"} if catalog is OPTIMIZERS else set()
     assert keywords == set(entry.params) | told
 
 

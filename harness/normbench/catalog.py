@@ -247,6 +247,14 @@ MODELS = Catalog(
     },
 )
 
+_DECAY_NORMS = Param(False, "weight decay on biases and norm parameters too")
+_ADAM = {
+    "beta1": Param(0.9, "decay of the first moment", at_least=0.0, at_most=0.9999),
+    "beta2": Param(0.999, "decay of the second moment", at_least=0.0, at_most=0.999999),
+    "eps": Param(1e-8, "added to the root of the second moment", above=0.0, at_most=1.0),
+    "decay_norms": _DECAY_NORMS,
+}
+
 OPTIMIZERS = Catalog(
     "optimizer",
     {
@@ -255,8 +263,20 @@ OPTIMIZERS = Catalog(
             "stochastic gradient descent",
             params={
                 "momentum": Param(0.9, "momentum", at_least=0.0, at_most=0.9999),
-                "weight_decay": Param(0.0, "L2 penalty on all parameters", at_least=0.0),
+                "nesterov": Param(False, "Nesterov's momentum"),
+                "weight_decay": Param(0.0, "L2 penalty", at_least=0.0),
+                "decay_norms": _DECAY_NORMS,
             },
+        ),
+        "adam": Entry(
+            "normbench.training.optimizers:adam",
+            "Adam (Kingma & Ba 2015, arXiv:1412.6980)",
+            params=_ADAM | {"weight_decay": Param(0.0, "L2 penalty", at_least=0.0)},
+        ),
+        "adamw": Entry(
+            "normbench.training.optimizers:adamw",
+            "Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101)",
+            params=_ADAM | {"weight_decay": Param(0.01, "decoupled decay", at_least=0.0)},
         ),
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from normbench.datasets.inputs import as_unit_floats, input_constants
+from normbench.datasets.inputs import as_unit_floats, input_constants, unit_factors
 from normbench.errors import UsageError
 
 RNG = np.random.default_rng(0)
@@ -60,3 +60,33 @@ def test_bytes_become_unit_floats() -> None:
     assert as_unit_floats(bytes_).tolist() == [[0.0, np.float32(0.2), 1.0]]
     assert as_unit_floats(IMAGES) is IMAGES
     assert as_unit_floats(IMAGES.astype(float)).dtype == np.float32
+
+
+def test_imagenet_constants_are_torchvisions_and_follow_the_units() -> None:
+    from torchvision.models import AlexNet_Weights
+
+    transform = AlexNet_Weights.DEFAULT.transforms()
+    photos = np.random.default_rng(0).random((4, 3, 5, 5)).astype(np.float32)
+    shift, scale = input_constants(photos, "imagenet")
+    np.testing.assert_allclose(shift, transform.mean, rtol=1e-6)
+    np.testing.assert_allclose(scale, transform.std, rtol=1e-6)
+    factors = unit_factors("byte", 3)
+    wide_shift, wide_scale = input_constants(photos * 255, "imagenet", factors)
+    np.testing.assert_allclose(
+        (photos * 255 - wide_shift.reshape(1, 3, 1, 1)) / wide_scale.reshape(1, 3, 1, 1),
+        (photos - shift.reshape(1, 3, 1, 1)) / scale.reshape(1, 3, 1, 1),
+        atol=1e-4,
+    )
+
+
+def test_imagenet_constants_need_three_channels() -> None:
+    with pytest.raises(UsageError, match="three colour channels; the data have 1"):
+        input_constants(np.zeros((2, 1, 4, 4), dtype=np.float32), "imagenet")
+
+
+def test_units() -> None:
+    assert unit_factors("unit", 3).tolist() == [1, 1, 1]
+    assert unit_factors("byte", 3).tolist() == [255, 255, 255]
+    assert unit_factors("uneven", 5).tolist() == [1, 10, 100, 1, 10]
+    with pytest.raises(UsageError, match="unknown input units 'grams'"):
+        unit_factors("grams", 3)

@@ -26,7 +26,12 @@ CNN = {"name": "small-cnn", "width": 4}
     [
         {"norm": "none"}, {"norm": "batch"}, {"norm": "layer", "position": "post"},
         {"norm": "batch", "model": CNN, "batch_size": 7},
-        {"norm": "group", "optimizer": {"name": "sgd", "momentum": 0, "weight_decay": 0.1}},
+        {
+            "norm": "group",
+            "optimizer": {
+                "name": "sgd", "momentum": 0, "weight_decay": 0.1, "decay_norms": True,
+            },
+        },
         {"norm": "none", "lr_scaling": "sqrt", "lr_reference_batch": 2, "init": "he"},
     ],
     ids=str,

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from normbench.catalog import OPTIMIZERS
-from normbench.training.optimizers import sgd
+from normbench.training.optimizers import adam, adamw, decay_mask, sgd
 
 
 def network() -> nn.Module:
@@ -87,3 +87,61 @@ def test_the_catalogue_builds_it() -> None:
     w = torch.ones(1)
     OPTIMIZERS["sgd"].load()([w], 1.0, momentum=0.0, weight_decay=0.0).step([torch.ones(1)])
     assert w.item() == 0.0
+
+
+def trained(optimizer: Any, model: nn.Module, steps: int = 30) -> None:
+    """Train with one of ours (a function of gradients) or one of torch's."""
+    generator = torch.Generator().manual_seed(1)
+    parameters = list(model.parameters())
+    for _ in range(steps):
+        x = torch.rand(8, 1, 8, 8, generator=generator, dtype=torch.float64)
+        y = torch.randint(10, (8,), generator=generator)
+        loss = functional.cross_entropy(model(x), y)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        else:
+            optimizer.step(torch.autograd.grad(loss, parameters))
+
+
+BETAS = {"beta1": 0.8, "beta2": 0.99, "eps": 1e-6}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("all_parameters", [True, False])
+@pytest.mark.parametrize("kind", ["nesterov", "adam", "adamw"])
+def test_the_others_are_torchs_with_its_parameter_groups(
+    kind: str, all_parameters: bool, decay: float
+) -> None:
+    mine, theirs = network().double(), network().double()
+    mask = decay_mask(mine)
+    assert mask == [True, False, False, False, True, False]
+    extra = {"decay_norms": all_parameters, "decayed": mask, "weight_decay": decay}
+    parameters = list(theirs.parameters())
+    some = [p for p, on in zip(parameters, mask, strict=True) if on or all_parameters]
+    rest = [p for p in parameters if not any(p is q for q in some)]
+    groups: Any = [{"params": some, "weight_decay": decay}]
+    groups += [{"params": rest, "weight_decay": 0.0}] if rest else []
+    if kind == "nesterov":
+        ours = sgd(list(mine.parameters()), 0.05, momentum=0.9, nesterov=True, **extra)
+        wanted: Any = torch.optim.SGD(groups, 0.05, momentum=0.9, nesterov=True)
+    else:
+        function = {"adam": adam, "adamw": adamw}[kind]
+        ours = function(list(mine.parameters()), 0.01, **BETAS, **extra)
+        family = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind]
+        wanted = family(groups, 0.01, betas=(0.8, 0.99), eps=1e-6)
+    trained(ours, mine)
+    trained(wanted, theirs)
+    for (name, p), q in zip(mine.named_parameters(), theirs.named_parameters(), strict=True):
+        if name != "0.bias":  # dead before batch norm: Adam walks on its rounding
+            torch.testing.assert_close(p, q[1], rtol=1e-9, atol=1e-10, msg=name)
+
+
+def test_decay_spares_norms_biases_and_the_scale_of_weight_norm() -> None:
+    from normbench.norms.weight import WeightNormed
+
+    model = nn.Sequential(WeightNormed(nn.Linear(3, 2)), nn.LayerNorm((2, 2)), nn.Linear(2, 2))
+    names = [name for name, _ in model.named_parameters()]
+    marked = [name for name, on in zip(names, decay_mask(model), strict=True) if on]
+    assert marked == ["0.v", "2.weight"]

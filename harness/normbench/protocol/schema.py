@@ -25,7 +25,8 @@ MAX_SEED = 2**62
 MAX_ITEMS = 10**9
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-InputNorm = Literal["raw", "centred", "per-channel", "global"]
+InputNorm = Literal["raw", "centred", "per-channel", "global", "imagenet"]
+InputUnits = Literal["unit", "byte", "uneven"]
 Position = Literal["pre", "post"]
 Init = Literal["torch", "he"]
 LrScaling = Literal["none", "linear", "sqrt"]
@@ -111,6 +112,9 @@ class Cell(BaseModel):
     init: Init = Field(default="torch", description="initial weights: torch's default, or He's")
     input_norm: InputNorm = Field(
         default="per-channel", description="how inputs are scaled, by the training split alone"
+    )
+    input_units: InputUnits = Field(
+        default="unit", description="inputs in [0, 1], in [0, 255], or unevenly scaled channels"
     )
     optimizer: Annotated[Choice, OneOf(OPTIMIZERS)] = Field(
         default="sgd", validate_default=True, description="the optimizer and its parameters"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from normbench.catalog import DATASETS
 from normbench.datasets.base import Arrays
-from normbench.datasets.inputs import as_unit_floats, input_constants
+from normbench.datasets.inputs import as_unit_floats, input_constants, unit_factors
 from normbench.datasets.split import Split, stratified_split
 from normbench.errors import DataMissingError, UsageError
 from normbench.plan.seeds import stream_key
@@ -98,11 +98,13 @@ def split_of(cell: Cell) -> Split:
 
 def _prepare(cell: Cell, device: str) -> Prepared:
     arrays, split = arrays_of(cell), split_of(cell)
-    shift, scale = input_constants(as_unit_floats(arrays.inputs[split.train]), cell.input_norm)
     shape = (1, -1, *([1] * (len(arrays.shape) - 1)))
+    factors = unit_factors(cell.input_units, arrays.shape[0])
+    train = as_unit_floats(arrays.inputs[split.train]) * factors.reshape(shape)
+    shift, scale = input_constants(train, cell.input_norm, factors)
 
     def part(index: NDArray[np.int64]) -> Part:
-        values = as_unit_floats(arrays.inputs[index])
+        values = as_unit_floats(arrays.inputs[index]) * factors.reshape(shape)
         scaled = (values - shift.reshape(shape)) / scale.reshape(shape)
         labels = torch.from_numpy(arrays.labels[index])
         return Part(torch.from_numpy(scaled).to(device), labels.to(device))
@@ -118,6 +120,7 @@ def prepare(cell: Cell, device: str = "cpu") -> Prepared:
     """The data of a cell on ``device``; cells that differ in other axes share them."""
     axes = {
         "dataset", "split_seed", "validation_fraction", "test_fraction", "train_size", "input_norm",
+        "input_units",
     }  # fmt: skip
     data_only = cell.model_dump_json(include=axes)
     found = _cache.get((data_only, device))

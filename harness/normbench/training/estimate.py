@@ -14,6 +14,7 @@ from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import choose_convolutions, schedule_of
+from normbench.training.optimizers import decay_mask
 
 
 def seconds_of_run(run: RunSpec, device: str = "cpu", steps: int = 6, warm_up: int = 3) -> float:
@@ -27,7 +28,10 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", steps: int = 6, warm_up: i
     initialise(model, run.seed, cell.init)
     parameters = list(model.parameters())
     optimizer = OPTIMIZERS[cell.optimizer.name].load()(
-        parameters, cell.scaled_learning_rate(), **cell.optimizer.params
+        parameters,
+        cell.scaled_learning_rate(),
+        decayed=decay_mask(model),
+        **cell.optimizer.params,
     )
     schedule = schedule_of(run, len(data.train))
     choose_convolutions(cell.batch_size, data.shape)

@@ -25,6 +25,7 @@ from normbench.training.evaluate import (
     batch_norms,
     evaluate,
 )
+from normbench.training.optimizers import decay_mask
 
 
 @dataclass
@@ -182,7 +183,10 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     initialise(model, run.seed, cell.init)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = OPTIMIZERS[cell.optimizer.name].load()(
-        parameters, cell.scaled_learning_rate(), **cell.optimizer.params
+        parameters,
+        cell.scaled_learning_rate(),
+        decayed=decay_mask(model),
+        **cell.optimizer.params,
     )
     schedule = schedule_of(run, len(data.train))
     choose_convolutions(cell.batch_size, data.shape)
