@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,7 +243,7 @@ def test_a_model_that_cannot_take_the_input_is_named() -> None:
 def dropping(seed: int) -> Net:
     one = network(cell(norm="none"), *DIGITS)
     layers = (Flatten(), Dropout("drop", 0.25), Linear("classifier", 10))
-    model = build(type(one)(layers, one.shape, one.norm, frozenset(), "pre"))
+    model = build(replace(one, layers=layers, sites=frozenset()))
     initialise(model, seed, "torch")
     return model
 

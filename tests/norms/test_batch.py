@@ -150,3 +150,29 @@ def test_training_uses_the_batch_whatever_the_mode_says() -> None:
     x = batches((5,), 1)[0]
     assert torch.equal(norm(x), plain(x))
     assert torch.equal(norm.running_var, plain.running_var)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (12, 5, 3, 2)])
+@pytest.mark.parametrize("ghost", [2, 3, 6])
+def test_ghost_batches_are_small_batches_with_shared_parameters(
+    shape: tuple[int, ...], ghost: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    module = BatchNorm(5, eps=1e-5, momentum=0.1, affine=True).double()
+    module.ghost = ghost
+    parts = [nn.BatchNorm1d(5).double() if len(shape) == 2 else nn.BatchNorm2d(5).double()
+             for _ in range(12 // ghost)]  # fmt: skip
+    expected = torch.cat([p(c) for p, c in zip(parts, x.split(ghost), strict=True)])
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
+    for name in ("running_mean", "running_var"):
+        mean = torch.stack([getattr(p, name) for p in parts]).mean(0)
+        torch.testing.assert_close(getattr(module, name), mean, rtol=0, atol=1e-12)
+
+
+def test_a_ghost_batch_of_the_whole_batch_is_batch_norm() -> None:
+    x = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    plain, ghost = (BatchNorm(4, eps=1e-5, momentum=0.1, affine=True) for _ in range(2))
+    ghost.ghost = 8
+    assert torch.equal(plain(x), ghost(x))
+    assert torch.equal(plain.running_var, ghost.running_var)

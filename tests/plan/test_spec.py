@@ -28,6 +28,8 @@ CHANGES: dict[str, Any] = {
     "position": "post",
     "init": "he",
     "input_norm": "raw",
+    "input_units": "byte",
+    "norm_batch_size": 4,
     "optimizer": {"name": "sgd", "momentum": 0.8},
     "lr_scaling": "linear",
     "lr_reference_batch": 16,

@@ -122,7 +122,13 @@ def test_all_parameters_are_explicit_in_the_resolved_form() -> None:
     cell = study(experiment(norm={"name": "group", "groups": 4})).experiments[0].cells[0]
     assert cell.norm.model_dump() == {"name": "group", "groups": 4, "eps": 1e-5, "affine": True}
     assert cell.norm.label == "group(groups=4)"
-    assert cell.optimizer.model_dump() == {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0}
+    assert cell.optimizer.model_dump() == {
+        "name": "sgd",
+        "momentum": 0.9,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "decay_norms": False,
+    }
     assert set(cell.model_dump()) == set(AXES)
 
 

@@ -363,3 +363,14 @@ def test_the_norm_of_several_tensors() -> None:
     tensors = [torch.tensor([3.0]), torch.tensor([[0.0, 4.0], [0.0, 12.0]])]
     assert loop.global_norm(tensors) == 13.0
     assert loop.global_norm([]) == 0.0
+
+
+def test_ghost_batches_are_an_axis_of_their_own(trained: Any) -> None:
+    whole = trained(norm="batch", batch_size=8)
+    same = trained(norm="batch", batch_size=8, norm_batch_size=8)
+    ghost = trained(norm="batch", batch_size=8, norm_batch_size=2)
+    assert same.epochs[-1]["val_loss"] == whole.epochs[-1]["val_loss"]
+    assert ghost.epochs[-1]["val_loss"] != whole.epochs[-1]["val_loss"]
+    assert ghost.steps == whole.steps
+    with pytest.raises(UsageError, match="must divide batch_size"):
+        trained(norm="batch", batch_size=8, norm_batch_size=3)

@@ -27,6 +27,7 @@ class Network:
 
     layers: tuple[Layer, ...]
     shape: tuple[int, ...]
+    batch_size: int
     norm: NormSpec
     sites: frozenset[str]
     position: str
@@ -52,12 +53,18 @@ def select_sites(wanted: str | Sequence[str], names: Sequence[str]) -> frozenset
 
 def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
     """The network of a cell for inputs of ``shape`` (C, H, W) in ``classes`` classes."""
+    if cell.batch_size % cell.statistics_batch:
+        raise UsageError(
+            "norm_batch_size must divide batch_size, so that all ghost batches are whole; "
+            f"received {cell.statistics_batch} and {cell.batch_size}"
+        )
     entry = MODELS[cell.model.name]
     layers = cast(list[Layer], entry.load()(shape, classes, **cell.model.params))
     return Network(
         layers=tuple(layers),
         shape=shape,
-        norm=NormSpec(cell.norm.name, cell.norm.params, cell.batch_size),
+        batch_size=cell.batch_size,
+        norm=NormSpec(cell.norm.name, cell.norm.params, cell.statistics_batch),
         sites=select_sites(cell.sites, site_names(layers)),
         position=cell.position,
     )

@@ -12,6 +12,7 @@ from torch.nn.utils import skip_init
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
 from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Site
+from normbench.norms.batch import BatchNorm
 from normbench.norms.factory import build_norm, changes_weights, wrap_layer
 from normbench.norms.weight import WeightNormed
 from normbench.plan.seeds import stream_key
@@ -69,7 +70,10 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
             return _uninitialised(nn.Linear, shape[0], layer.features, device=device)
         case Site():
             with torch.device(device):
-                return build_norm(net.norm.name, net.norm.params, shape, net.norm.batch_size)
+                norm = build_norm(net.norm.name, net.norm.params, shape, net.norm.batch_size)
+            if isinstance(norm, BatchNorm) and net.norm.batch_size < net.batch_size:
+                norm.ghost = net.norm.batch_size
+            return norm
         case ReLU():
             return nn.ReLU()
         case MaxPool():
@@ -115,7 +119,7 @@ def build(net: Network, device: str = "cpu") -> Net:
     """
     parts: dict[str, nn.Module] = {}
     wraps = changes_weights(net.norm.name)
-    probe = torch.empty((net.norm.batch_size, *net.shape), device="meta")
+    probe = torch.empty((net.batch_size, *net.shape), device="meta")
     for i, layer in enumerate(net.layers):
         if isinstance(layer, Site) and (not net.norm_at(layer) or wraps):
             continue

@@ -27,6 +27,10 @@ class BatchNorm(nn.Module):
     which :meth:`use_collected` makes population statistics (Wu & Johnson 2021,
     arXiv:2105.07576). Many small batches go through as one call, each normalized on its own.
 
+    With ``ghost`` > 0, training takes statistics from each ``ghost`` consecutive samples instead
+    of the whole batch, with shared γ and β (Hoffer, Hubara & Soudry 2017, arXiv:1705.08741); the
+    running statistics then move once a step, by the mean over the ghost batches.
+
     Raises ``ValueError`` for one value per channel in training. arXiv:1502.03167.
     """
 
@@ -41,11 +45,14 @@ class BatchNorm(nn.Module):
         self.running_var: Tensor
         self.mode: Mode = "running"
         self.evaluation_batch = 0
+        self.ghost = 0
         self._moments: list[tuple[Tensor, Tensor]] = []
         self._batches = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` of shape (N, C) or (N, C, H, W)."""
+        if self.training and 0 < self.ghost < x.shape[0]:
+            return self._ghost_batches(x)
         if self.training or self.mode == "running":
             return functional.batch_norm(
                 x,
@@ -59,8 +66,13 @@ class BatchNorm(nn.Module):
             )
         return self._per_batch(x)
 
-    def _per_batch(self, x: Tensor) -> Tensor:
-        batch = self.evaluation_batch
+    def _folded(
+        self, x: Tensor, batch: int, mean: Tensor | None, variance: Tensor | None
+    ) -> Tensor:
+        """Normalize each ``batch`` consecutive samples on their own, in one native call.
+
+        ``mean`` and ``variance`` of shape (batches·C,) receive each batch's own, if given.
+        """
         if batch < 1 or x.shape[0] % batch:
             raise ValueError(
                 f"batch statistics need whole batches of {batch} samples; received {x.shape[0]}"
@@ -68,12 +80,8 @@ class BatchNorm(nn.Module):
         # (k·b, C, …) → (b, k·C, positions): the native layer then normalizes k batches at once
         batches = x.shape[0] // batch
         folded = x.reshape(batches, batch, self.channels, -1).transpose(0, 1)
-        folded = folded.reshape(batch, batches * self.channels, -1)
-        mean = variance = None
-        if self.mode == "collect":
-            mean, variance = x.new_zeros(folded.shape[1]), x.new_ones(folded.shape[1])
         y = functional.batch_norm(
-            folded,
+            folded.reshape(batch, batches * self.channels, -1),
             mean,
             variance,
             self.weight.repeat(batches) if self.weight is not None else None,
@@ -82,11 +90,31 @@ class BatchNorm(nn.Module):
             momentum=1.0,  # the "running" statistics become those of the batch
             eps=self.eps,
         )
-        if mean is not None and variance is not None:
-            values = batch * folded.shape[2]
-            self._collect(mean, variance * ((values - 1) / values), batches)
         y = y.reshape(batch, batches, self.channels, -1).transpose(0, 1)
         return y.reshape(x.shape)
+
+    def _ghost_batches(self, x: Tensor) -> Tensor:
+        """Training with ghost batches: the running statistics move by the mean over them."""
+        batches = x.shape[0] // self.ghost
+        mean = x.new_zeros(batches * self.channels)
+        variance = x.new_ones(batches * self.channels)
+        y = self._folded(x, self.ghost, mean, variance)
+        with torch.no_grad():
+            for running, seen in ((self.running_mean, mean), (self.running_var, variance)):
+                running.lerp_(seen.reshape(batches, self.channels).mean(0), self.momentum)
+        return y
+
+    def _per_batch(self, x: Tensor) -> Tensor:
+        batch = self.evaluation_batch
+        if self.mode != "collect":
+            return self._folded(x, batch, None, None)
+        batches = x.shape[0] // max(1, batch)
+        mean = x.new_zeros(batches * self.channels)
+        variance = x.new_ones(batches * self.channels)
+        y = self._folded(x, batch, mean, variance)
+        values = batch * (x[0].numel() // self.channels)
+        self._collect(mean, variance * ((values - 1) / values), batches)
+        return y
 
     def _collect(self, mean: Tensor, variance: Tensor, batches: int) -> None:
         """Add the moments of ``batches`` batches; both have shape (batches·C,)."""

@@ -100,6 +100,13 @@ class Cell(BaseModel):
     model: Annotated[Choice, OneOf(MODELS)] = Field(description="the network")
     norm: Annotated[Choice, OneOf(NORMS)] = Field(description="the normalization under study")
     batch_size: int = Field(ge=1, le=1_000_000, description="samples per training step")
+    norm_batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="samples from which batch norm takes its statistics in training (ghost "
+        "batches); default: the whole batch",
+    )
     learning_rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
         description="at the reference batch size; absent where it is tuned"
     )
@@ -144,6 +151,11 @@ class Cell(BaseModel):
         le=MAX_ITEMS,
         description="training samples for recomputed statistics",
     )
+
+    @property
+    def statistics_batch(self) -> int:
+        """The samples from which batch norm takes its statistics."""
+        return self.batch_size if self.norm_batch_size is None else self.norm_batch_size
 
     def scaled_learning_rate(self) -> float:
         """The learning rate at this batch size, after scaling from the reference batch.

@@ -33,6 +33,7 @@ _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 _AXIS_TYPES: dict[str, pa.DataType] = {
     "batch_size": _INT,
+    "norm_batch_size": _INT,
     "learning_rate": _FLOAT,
     "epochs": _INT,
     "lr_reference_batch": _INT,
@@ -44,7 +45,12 @@ _AXIS_TYPES: dict[str, pa.DataType] = {
     "statistics_samples": _INT,
 }
 _CHOICES = ("dataset", "model", "norm", "optimizer")
-_UNITS = {"batch_size": "samples", "epochs": "epochs", "train_size": "samples"}
+_UNITS = {
+    "batch_size": "samples",
+    "norm_batch_size": "samples",
+    "epochs": "epochs",
+    "train_size": "samples",
+}
 
 
 def _axis_columns() -> list[Column]:

@@ -46,7 +46,7 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", steps: int = 6, warm_up: i
             optimizer.step(torch.autograd.grad(loss, parameters))
         per_step = (time.perf_counter() - started) / steps
         started = time.perf_counter()
-        evaluate(model, data, cell.batch_size, cell.statistics_samples)
+        evaluate(model, data, cell.statistics_batch, cell.statistics_samples)
         per_evaluation = time.perf_counter() - started
     finally:
         torch.set_num_threads(threads)

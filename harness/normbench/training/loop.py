@@ -248,7 +248,7 @@ def _evaluate_into(
     trained = all(math.isfinite(v) for k, v in row.items() if k in ("train_loss", "weight_norm"))
     evaluation = None
     if trained:
-        evaluation = evaluate(model, data, run.cell.batch_size, run.cell.statistics_samples)
+        evaluation = evaluate(model, data, run.cell.statistics_batch, run.cell.statistics_samples)
         row |= _score_columns(evaluation)
     else:
         row |= _no_scores(model)
