@@ -90,3 +90,32 @@ def test_a_damaged_result_is_told(cli, tiny):
 )
 def test_durations_are_said_as_people_do(seconds, text):
     assert duration(seconds) == text
+
+
+def test_claims_on_undefined_cells_are_void_at_planning(cli, tmp_path):
+    text = """
+[protocol]
+name = "void"
+seeds = 6
+[defaults]
+dataset = { name = "digits", items = 100 }
+model = { name = "mlp", width = 8 }
+learning_rate = 0.1
+epochs = 1
+[[experiment]]
+name = "one"
+[experiment.product]
+norm = ["batch", "layer"]
+batch_size = [1, 8]
+[[claim]]
+id = "c"
+kind = "superiority"
+a = "layer"
+b = "batch"
+endpoint = { failure_score = 0.9 }
+"""
+    (tmp_path / "void.toml").write_text(text)
+    done = cli("plan", "void.toml", "--json", "--no-estimate")
+    content = json.loads(done.out)
+    assert [v.split(":")[0] for v in content["void_claims"]] == ["c@1"]
+    assert "void claim c@1: at site fc1" in " ".join(cli("plan", "void.toml").out.split())

@@ -18,7 +18,7 @@ from normbench.protocol.claims import Evaluation, Hypothesis, ResolvedClaim
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.stats.outcome import endpoint_values
-from normbench.stats.planning import seeds_needed
+from normbench.stats.planning import minimum_detectable_effect, seeds_needed
 from normbench.stats.refusals import complete_blocks
 from normbench.stats.smallbatch import inverse_batch_weights
 from normbench.stats.verdict import Claim, Verdict, judge_family
@@ -28,7 +28,8 @@ COLUMNS = [
     "endpoint", "metric", "threshold", "margin", "verdict", "fragile", "exploratory", "expect",
     "as_expected", "chapter", "text", "sentence", "reason", "estimate", "low", "high", "level",
     "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a", "diverged_b",
-    "clipped", "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
+    "clipped", "minimum_detectable",
+    "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
 ]  # fmt: skip
 
 
@@ -264,6 +265,15 @@ def _seeds_to_decide(one: _Ready, verdict: Verdict, alpha: float, m: int) -> flo
     return float(needed) if needed < 1e6 else np.nan
 
 
+def _minimum_detectable(verdict: Verdict, alpha: float, m: int) -> float:
+    """The difference that this many seeds find with 80 % power, at the spread seen."""
+    result = verdict.result
+    sd = result.details.get("sd")
+    if not isinstance(sd, float) or not sd > 0 or result.n < 3:
+        return np.nan
+    return minimum_detectable_effect(result.n, sd, alpha=alpha, claims=m).estimate
+
+
 def _row(
     one: _Ready, verdict: Verdict | None, block: _Block, reason: str, method: str,
     alpha: float, m: int,
@@ -300,6 +310,7 @@ def _row(
         "tuned": "tuned per cell" if one.series.tune else "same learning rate for all",
         "warnings": "; ".join(block.notes),
         "seeds_to_decide": np.nan,
+        "minimum_detectable": np.nan,
     }
     if verdict is not None:
         result = verdict.result
@@ -322,6 +333,7 @@ def _row(
             "assumptions": "; ".join(result.assumptions),
             "estimand": result.estimand,
             "seeds_to_decide": _seeds_to_decide(one, verdict, alpha, m),
+            "minimum_detectable": _minimum_detectable(verdict, alpha, m),
         }
     row["as_expected"] = "" if not claim.expect else str(row["verdict"] == claim.expect).lower()
     row["sentence"] = claim_sentence(

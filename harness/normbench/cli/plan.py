@@ -87,6 +87,8 @@ def _print(summary: PlanSummary) -> None:
             markup=False,
             highlight=False,
         )
+    for text in summary.void_claims:
+        console.print(f"void claim {text}", highlight=False, markup=False)
     for text in summary.missing_data:
         console.print(f"missing data: {text}", markup=False, highlight=False)
     if summary.estimated_seconds is not None:

@@ -119,6 +119,7 @@ class PlanSummary:
     by_status: dict[str, int]
     to_run: int
     undefined_cells: list[dict[str, Any]]
+    void_claims: list[str]
     missing_data: list[str]
     estimated_seconds: float | None
     workers: int
@@ -169,10 +170,24 @@ def summarise_plan(
         by_status=dict(Counter(status[run.run_hash] for run in planned.runs)),
         to_run=len(pending),
         undefined_cells=undefined,
+        void_claims=_void_claims(planned),
         missing_data=planned.missing_data,
         estimated_seconds=seconds,
         workers=workers,
     )
+
+
+def _void_claims(planned: Planned) -> list[str]:
+    """Hypotheses that rest on an undefined cell: they will get no verdict, and why."""
+    found = []
+    for claim in planned.study.claims:
+        cells = planned.study.experiment(claim.experiment).cells
+        for hypothesis in claim.hypotheses:
+            keys = [cell_key(cells[i]) for i in (*hypothesis.a, *hypothesis.b)]
+            reason = next((planned.reasons[k] for k in keys if k in planned.reasons), None)
+            if reason is not None:
+                found.append(f"{hypothesis.name}: {reason}")
+    return found
 
 
 def _estimate(pending: list[RunSpec], device: str, most_cells: int = 80) -> float:
