@@ -13,7 +13,7 @@ from normbench.errors import UsageError
 from tests.datasets.conftest import picture, save
 
 
-def plain(path, colour, resolution=32):
+def check_plain(path, colour, resolution=32):
     """All pixels of the decoded photo are near this colour."""
     found = read_photo(path, resolution)
     assert found.shape == (3, resolution, resolution)
@@ -60,7 +60,7 @@ def test_photos_are_resized_and_cropped_as_by_torchvision(photos, resolution):
 
 def test_channels_are_red_green_blue(tmp_path):
     Image.new("RGB", (50, 40), (200, 100, 30)).save(tmp_path / "a.png")
-    plain(tmp_path / "a.png", (200, 100, 30))
+    check_plain(tmp_path / "a.png", (200, 100, 30))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_channels_are_red_green_blue(tmp_path):
 )
 def test_every_mode_becomes_rgb(tmp_path, mode, colour, name, expected):
     Image.new(mode, (50, 40), colour).save(tmp_path / name)
-    plain(tmp_path / name, expected)
+    check_plain(tmp_path / name, expected)
 
 
 @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"])
@@ -93,12 +93,12 @@ def test_palettes_become_rgb(tmp_path, transparency):
     image.save(tmp_path / "a.png", **options)
     with Image.open(tmp_path / "a.png") as saved:
         assert saved.mode == "P"
-    plain(tmp_path / "a.png", (200, 100, 30))
+    check_plain(tmp_path / "a.png", (200, 100, 30))
 
 
 def test_one_pixel_fills_the_picture(tmp_path):
     Image.new("RGB", (1, 1), (9, 8, 7)).save(tmp_path / "a.png")
-    plain(tmp_path / "a.png", (9, 8, 7), 224)
+    check_plain(tmp_path / "a.png", (9, 8, 7), 224)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -122,7 +122,7 @@ def test_a_photo_is_turned_upright(tmp_path, orientation):
 def test_of_several_frames_the_first_is_taken(tmp_path):
     frames = [Image.new("RGB", (40, 40), c) for c in ((200, 100, 30), (0, 0, 0))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    plain(tmp_path / "a.gif", (200, 100, 30))
+    check_plain(tmp_path / "a.gif", (200, 100, 30))
 
 
 def jpeg() -> bytes:
@@ -161,7 +161,7 @@ def test_pixels_of_unknown_range_are_refused(tmp_path, mode, value):
 def test_a_panorama_costs_no_more_than_a_square(tmp_path):
     # resized whole, its longer side would have 1.3 million pixels
     Image.new("L", (10_000, 2), 77).save(tmp_path / "a.png")
-    plain(tmp_path / "a.png", (77, 77, 77), 224)
+    check_plain(tmp_path / "a.png", (77, 77, 77), 224)
 
 
 def test_a_file_that_the_system_refuses_stops_everything(tmp_path, monkeypatch):

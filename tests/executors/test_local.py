@@ -139,6 +139,7 @@ def test_closing_early_stops_the_workers(tmp_path):
     wait_until((tmp_path / "pid").exists, "the long task")
     results.close()
     wait_until(lambda: set(children(os.getpid())) <= before | _trackers(), "the workers' end", 20)
+    assert set(children(os.getpid())) <= before | _trackers()
 
 
 def _trackers() -> set[int]:

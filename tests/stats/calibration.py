@@ -2,7 +2,8 @@
 
 Every simulation draws from a fixed seed, calls the public functions, and returns rates that
 stand beside a published figure. ``python tests/stats/calibration.py OUT.md`` runs all of
-them at full size on two processes and writes the table; the tests run smaller ones.
+them at full size on two processes and writes the table; the tests run smaller ones. They
+stand in one module, long as it is, so that the list of what is promised is read in one place.
 """
 
 from __future__ import annotations
