@@ -3,8 +3,8 @@
 An entry names its code as ``"module:attribute"`` and is imported when it is first used, so
 that listing and validating need neither torch nor scikit-learn. A new component is one file
 and one line here; another package adds its own through the entry-point groups
-``normbench.norms``, ``normbench.datasets``, ``normbench.models`` and ``normbench.optimizers``,
-each pointing to an :class:`Entry`.
+``normbench.norms``, ``normbench.datasets``, ``normbench.models``, ``normbench.optimizers`` and
+``normbench.schedules``, each pointing to an :class:`Entry`.
 """
 
 from __future__ import annotations
@@ -277,6 +277,39 @@ OPTIMIZERS = Catalog(
             "normbench.training.optimizers:adamw",
             "Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101)",
             params=_ADAM | {"weight_decay": Param(0.01, "decoupled decay", at_least=0.0)},
+        ),
+    },
+)
+
+_WARMUP = Param(0.0, "share of the run in which the rate rises linearly", at_least=0.0, at_most=0.9)
+_FINAL = Param(0.0, "factor at the end of the run", at_least=0.0, at_most=1.0)
+
+SCHEDULES = Catalog(
+    "schedule",
+    {
+        "constant": Entry(
+            "normbench.training.schedules:constant",
+            "the same learning rate at every step",
+            params={"warmup": _WARMUP},
+        ),
+        "cosine": Entry(
+            "normbench.training.schedules:cosine",
+            "half a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983)",
+            params={"warmup": _WARMUP, "final": _FINAL},
+        ),
+        "linear": Entry(
+            "normbench.training.schedules:linear",
+            "a straight line down",
+            params={"warmup": _WARMUP, "final": _FINAL},
+        ),
+        "step": Entry(
+            "normbench.training.schedules:stepwise",
+            "multiplied by a factor at equal intervals",
+            params={
+                "warmup": _WARMUP,
+                "drops": Param(2, "how often it drops", at_least=1, at_most=100),
+                "factor": Param(0.1, "multiplied at each drop", above=0.0, at_most=1.0),
+            },
         ),
     },
 )

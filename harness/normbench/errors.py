@@ -37,6 +37,10 @@ class NewerResultsError(ResultsError):
     """A newer normbench wrote these results: they are whole, and nothing here may touch them."""
 
 
+class UnreadableResultsError(ResultsError):
+    """The system withholds a stored file: it may be whole, and nothing here may replace it."""
+
+
 class UndefinedError(NormbenchError):
     """A configuration has no meaning at this shape: recorded as ``undefined``, never raised far."""
 

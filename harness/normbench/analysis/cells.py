@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,6 +97,20 @@ def setting_axes(series: Series) -> list[str]:
     return axes
 
 
+def budget_in_epochs(axes: Mapping[Any, Any], steps_per_epoch: int | None) -> float:
+    """The epochs that a run with these axes lasts; ``steps_per_epoch`` as its runs had it.
+
+    Without it (no run took a step) a budget in steps or samples counts as one epoch.
+    """
+    if pd.notna(axes["epochs"]):
+        return float(axes["epochs"])
+    if steps_per_epoch is None:
+        return 1.0
+    if pd.notna(axes["budget_steps"]):
+        return float(axes["budget_steps"]) / steps_per_epoch
+    return math.ceil(float(axes["budget_samples"]) / float(axes["batch_size"])) / steps_per_epoch
+
+
 def _text(value: object) -> str:
     # pandas makes whole numbers fractional where another experiment leaves the axis out
     whole = isinstance(value, float) and value.is_integer()
@@ -125,13 +141,16 @@ def _cell(
         return None
     x, values = curves.metric(list(computed["run_hash"]), _METRICS[series.metric])
     first = runs.iloc[0]
+    per_epoch = curves.steps_per_epoch(list(computed["run_hash"]))
     executions = computed["execution_hash"].astype(str)
     return CellCurves(
         experiment=series.name,
         setting=setting,
         norm=str(first["norm"]),
         batch_size=int(first["batch_size"]),
-        budget=float(first["epochs"]),
+        budget=budget_in_epochs(
+            first.to_dict(), curves.steps_per_epoch(list(computed["run_hash"]))
+        ),
         seeds=tuple(int(s) for s in computed["seed"]),
         x=x,
         curves=values,

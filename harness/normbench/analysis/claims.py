@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.cells import budget_in_epochs
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.phrases import claim_sentence
 from normbench.analysis.pooled import threshold_key
@@ -112,10 +113,11 @@ class _Reader:
         threshold = self.threshold(claim)
         if end.kind == "time" and threshold is None:
             return found
+        per_epoch = self.curves.steps_per_epoch(list(done["run_hash"]))
         result = endpoint_values(
             end.kind, x, curve, goal=end.better, window=end.window,
             failure_score=end.failure_score, threshold=threshold,
-            budget=end.budget or float(resolved.epochs),
+            budget=end.budget or budget_in_epochs(resolved.model_dump(), per_epoch),
             diverged=(done["status"] == "diverged").to_numpy(dtype=np.bool_),
         )  # fmt: skip
         seeds = [int(s) for s in done["seed"]]

@@ -49,6 +49,15 @@ class Curves:
             row[: stop - start] = source[start:stop]
         return x, values
 
+    def steps_per_epoch(self, runs: Sequence[str]) -> int | None:
+        """The training steps of an epoch of these runs, or None if none of them took a step."""
+        for run in runs:
+            stop = self._place[run][1] - 1
+            epoch = float(self.column("epoch")[stop])
+            if epoch > 0:
+                return round(float(self.column("step")[stop]) / epoch)
+        return None
+
     def metric(
         self, runs: Sequence[str], metric: ClaimMetric, evaluation: Evaluation = "running"
     ) -> tuple[Floats, Floats]:

@@ -160,7 +160,7 @@ def analyse(results: Results) -> Analysis:
     computed = status.isin(["finished", "diverged"])
     if not computed.any():
         raise ResultsError(
-            f"{results.folder} has no computed run yet ({len(status)} planned); "
+            f"{results.folder} has no computed run yet ({len(status) or 'not even'} planned); "
             "`normbench run` with its protocol computes them"
         )
     curves = Curves(results.epochs)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from types import FrameType
+
+#: What a user can mend when the operating system says it: no permission, no room, no such name.
+_MENDABLE = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO,
+        errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+    }
+)  # fmt: skip
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
@@ -13,19 +22,44 @@ def _terminate(_signum: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run ``normbench``; errors that a user can mend end it with a message, not a traceback."""
-    from normbench.cli.app import app
-    from normbench.errors import NormbenchError
-
     # A terminated sweep ends as an interrupted one: workers stopped, tables merged.
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        _call()
+    except KeyboardInterrupt:
+        _say_interrupted()
+        sys.exit(130)
+    except SystemExit as ended:
+        # Typer turns an interrupt into a bare exit with 130
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> None:
+    print("interrupted; what was finished before is kept", file=sys.stderr)
+
+
+def _call() -> None:
+    from normbench.errors import NormbenchError
+
+    try:
+        from normbench.cli.app import app
+
         app()
     except NormbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        print(
+            f"error: the system says: {error.strerror}{where}. What was finished before is kept; "
+            "allow access, make room or name another place, then run the same command again",
+            file=sys.stderr,
+        )
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ def status(
 ) -> None:
     """Show how the planned runs of RESULTS stand."""
     from normbench.errors import ResultsError
+    from normbench.plan.expand import expand
     from normbench.results.load import load
     from normbench.results.schema import STATUSES
 
@@ -29,7 +31,11 @@ def status(
         )
     content = []
     for folder in folders:
-        runs = load(folder).runs
+        found = load(folder)
+        runs = found.runs
+        if runs.empty:  # stopped after the protocol was stored and before its plan was
+            planned = Counter(run.experiment for run in expand(found.study))
+            content += [(folder.name, name, "missing", n) for name, n in planned.items()]
         grouped = runs.groupby(["experiment", "status"], sort=False).size().reset_index()
         for experiment, state, count in grouped.itertuples(index=False):
             content.append((folder.name, str(experiment), str(state), int(count)))

@@ -19,7 +19,10 @@ def stratified_subset(labels: NDArray[np.int64], key: str, items: int) -> Indice
     Decided by the data set alone, so that every protocol that asks for as many gets the same.
     """
     if items > len(labels):
-        raise UsageError(f"{key} has {len(labels)} items; received items = {items}")
+        raise UsageError(
+            f"items must not exceed the {len(labels)} items of {key.split('/')[0]}; received "
+            f"items = {items}; likely fix: leave items out, which takes all of them"
+        )
     rng = np.random.default_rng(stream_key(0, "subset", key))
     classes, counts = np.unique(labels, return_counts=True)
     chosen = [

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from normbench.catalog import MODELS, nearest
 from normbench.errors import UsageError
-from normbench.models.layers import Layer, Site, site_names
+from normbench.models.layers import Layer, Linear, Site, site_names
 from normbench.protocol.schema import Cell
 
 
@@ -37,12 +37,21 @@ class Network:
         return site.position == self.position and site.name in self.sites
 
 
-def select_sites(wanted: str | Sequence[str], names: Sequence[str]) -> frozenset[str]:
-    """The sites that ``all``, ``first-two`` or a list of names means for a model's ``names``."""
+def select_sites(wanted: str | Sequence[str], layers: Sequence[Layer]) -> frozenset[str]:
+    """The sites of a model that ``all``, ``first-two``, ``fc`` or a list of names means."""
+    names = site_names(layers)
     if wanted == "all":
         return frozenset(names)
     if wanted == "first-two":
         return frozenset(names[:2])
+    if wanted == "fc":
+        linear = [x.name for x in layers if isinstance(x, Linear) and x.name in names]
+        if not linear:
+            raise UsageError(
+                "sites = fc is for models with hidden linear layers; "
+                f"this one has the sites {', '.join(names)}"
+            )
+        return frozenset(linear)
     for name in wanted:
         if name not in names:
             close = nearest(name, names)
@@ -65,6 +74,6 @@ def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
         shape=shape,
         batch_size=cell.batch_size,
         norm=NormSpec(cell.norm.name, cell.norm.params, cell.statistics_batch),
-        sites=select_sites(cell.sites, site_names(layers)),
+        sites=select_sites(cell.sites, layers),
         position=cell.position,
     )

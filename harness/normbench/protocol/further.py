@@ -12,9 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from normbench.catalog import nearest
 from normbench.errors import Fault
 from normbench.protocol.faults import located_faults
 from normbench.protocol.file import ProtocolFile
+from normbench.protocol.schema import AXES
 from normbench.protocol.study import resolve
 
 Path = list[str | int]
@@ -48,6 +50,8 @@ def further_faults(error: ValidationError, document: dict[str, Any], name: str) 
     for path in sorted(paths, key=lambda p: [(len(p), str(x).zfill(9)) for x in p], reverse=True):
         _leave_out(rest, path)
     gone = {part for path in paths for part in path if isinstance(part, str)}
+    # what a misspelled key meant is not missing
+    gone |= {meant for key in gone if (meant := nearest(key, AXES)) is not None}
     try:
         file = ProtocolFile.model_validate(rest)
     except ValidationError:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS
+from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, SCHEDULES
 from normbench.protocol.choice import Choice, OneOf
 
 MAX_SEEDS = 10_000
@@ -31,6 +31,7 @@ Position = Literal["pre", "post"]
 Init = Literal["torch", "he"]
 LrScaling = Literal["none", "linear", "sqrt"]
 Metric = Literal["accuracy", "loss"]
+NamedSites = Literal["all", "first-two", "fc"]
 
 
 def strict() -> ConfigDict:
@@ -110,11 +111,25 @@ class Cell(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
         description="at the reference batch size; absent where it is tuned"
     )
-    epochs: int = Field(ge=1, le=100_000, description="budget: passes over the training split")
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        description="budget: passes over the training split"
+    )
+    budget_steps: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        default=None, description="budget in training steps, in place of epochs"
+    )
+    budget_samples: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
+        default=None,
+        description="budget in training samples, in place of epochs; a last part of a batch counts "
+        "as a whole one",
+    )
     sites: Annotated[
-        Literal["all", "first-two"] | Annotated[tuple[str, ...], Field(min_length=1)],
-        BeforeValidator(as_tuple, json_schema_input_type=Literal["all", "first-two"] | list[str]),
-    ] = Field(default="all", description="where the norm stands: all, first-two, or site names")
+        NamedSites | Annotated[tuple[str, ...], Field(min_length=1)],
+        BeforeValidator(as_tuple, json_schema_input_type=NamedSites | list[str]),
+    ] = Field(
+        default="all",
+        description="where the norm stands: all, first-two, fc (the hidden linear layers), or "
+        "site names",
+    )
     position: Position = Field(default="pre", description="before or after the activation function")
     init: Init = Field(default="torch", description="initial weights: torch's default, or He's")
     input_norm: InputNorm = Field(
@@ -126,6 +141,11 @@ class Cell(BaseModel):
     optimizer: Annotated[Choice, OneOf(OPTIMIZERS)] = Field(
         default="sgd", validate_default=True, description="the optimizer and its parameters"
     )
+    lr_schedule: Annotated[Choice, OneOf(SCHEDULES)] = Field(
+        default="constant",
+        validate_default=True,
+        description="how the learning rate changes within a run",
+    )
     lr_scaling: LrScaling = Field(
         default="none", description="how the learning rate grows with the batch size"
     )
@@ -136,6 +156,11 @@ class Cell(BaseModel):
         description="the batch size at which learning_rate holds as it is",
     )
     evaluations_per_epoch: int = Field(default=1, ge=1, le=1000)
+    evaluations: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None,
+        description="evaluations in the whole run, evenly spaced, in place of "
+        "evaluations_per_epoch; default for budgets in steps or samples: 10",
+    )
     train_size: int | None = Field(
         default=None,
         ge=1,
@@ -157,6 +182,16 @@ class Cell(BaseModel):
         """The samples from which batch norm takes its statistics."""
         return self.batch_size if self.norm_batch_size is None else self.norm_batch_size
 
+    def budget_in_steps(self, steps_per_epoch: int) -> int:
+        """The training steps of a run with this many steps per epoch."""
+        if self.budget_steps is not None:
+            return self.budget_steps
+        if self.budget_samples is not None:
+            return -(-self.budget_samples // self.batch_size)
+        if self.epochs is None:
+            raise ValueError("the cell has no budget")
+        return self.epochs * steps_per_epoch
+
     def scaled_learning_rate(self) -> float:
         """The learning rate at this batch size, after scaling from the reference batch.
 
@@ -170,6 +205,8 @@ class Cell(BaseModel):
 
 
 AXES: tuple[str, ...] = tuple(Cell.model_fields)
+#: Of these a cell has exactly one.
+BUDGETS: tuple[str, ...] = ("epochs", "budget_steps", "budget_samples")
 REQUIRED_AXES: tuple[str, ...] = tuple(n for n, f in Cell.model_fields.items() if f.is_required())
 
 

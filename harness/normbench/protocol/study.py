@@ -16,6 +16,7 @@ from normbench.protocol.file import ProtocolFile
 from normbench.protocol.resolve_claims import resolve_claims
 from normbench.protocol.schema import (
     AXES,
+    BUDGETS,
     MAX_RUNS,
     REQUIRED_AXES,
     Cell,
@@ -107,6 +108,8 @@ def _axis_faults(experiment: Experiment, defaults: dict[str, Any], at: list[Any]
                         "remove it here, or remove the table tune",
                     )
                 )
+        elif axis == "epochs":
+            continue  # one of several budgets: see below
         elif not found and axis in REQUIRED_AXES and axis not in defaults:
             faults.append(
                 Fault(
@@ -116,6 +119,14 @@ def _axis_faults(experiment: Experiment, defaults: dict[str, Any], at: list[Any]
                     f"set {axis} here, in product or zip, or in [defaults]",
                 )
             )
+    budgets = [a for a in BUDGETS if any(a in table for table in places.values())]
+    if len(budgets) > 1:
+        rule = f"a run has one budget; this experiment sets {' and '.join(budgets)}"
+        faults.append(Fault(toml_path([*at, budgets[-1]]), "", rule, "keep one of them"))
+    if not budgets and not set(BUDGETS) & set(defaults):
+        rule = "this axis has no default and is not set"
+        hint = "set epochs (or budget_steps, or budget_samples) here or in [defaults]"
+        faults.append(Fault(toml_path([*at, "epochs"]), "", rule, hint))
     lengths = {axis: len(values) for axis, values in zipped.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{axis} has {n}" for axis, n in lengths.items())
@@ -182,11 +193,14 @@ def _resolve_series(
     if faults or not expand:
         return None, faults
     fixed = defaults | _given(experiment)
+    own = {*_given(experiment), *_given(experiment.product), *_given(experiment.zip)}
+    if own & set(BUDGETS):  # an experiment's budget takes the place of the defaults'
+        fixed = {axis: v for axis, v in fixed.items() if axis not in BUDGETS or axis in own}
     if experiment.tune is not None:
         fixed["learning_rate"] = None
     cells = []
     for combination in _combinations(experiment):
-        values = {a: _plain(v) for a, v in (fixed | combination).items()}
+        values = {"epochs": None} | {a: _plain(v) for a, v in (fixed | combination).items()}
         cells.append(Cell.model_validate(values))
     seen: set[str] = set()
     for cell in cells:
@@ -228,6 +242,10 @@ def resolve(
     ``raw_claims`` are the claims' tables as they stand in the file.
     """
     faults: list[Fault] = []
+    budgets = [axis for axis in BUDGETS if axis in _given(file.defaults)]
+    if len(budgets) > 1:
+        rule = f"a run has one budget; the defaults set {' and '.join(budgets)}"
+        faults.append(Fault(f"defaults.{budgets[-1]}", "", rule, "keep one of them"))
     series = []
     counts = [_run_count(experiment, file.protocol) for experiment in file.experiment]
     seen: set[str] = set()

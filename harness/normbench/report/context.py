@@ -203,6 +203,13 @@ def _window(window: int) -> str:
     return "the last evaluation" if window == 1 else f"mean of the last {window} evaluations"
 
 
+#: What the page says of an invocation whose record does not hold it.
+_UNKNOWN: dict[str, Any] = {
+    "command": (), "versions": {}, "git_commit": None, "git_changed": None,
+    **dict.fromkeys(("started", "cpu", "cores", "platform", "device", "workers", "python"), "?"),
+}  # fmt: skip
+
+
 def context(results: Results, analysis: Analysis) -> dict[str, Any]:
     """All that the template needs."""
     study = results.study
@@ -219,7 +226,7 @@ def context(results: Results, analysis: Analysis) -> dict[str, Any]:
         "learning_rates": _rates(analysis["learning_rates"]),
         "completeness": whole,
         "incomplete": partial,
-        "provenance": invocations[-1] if invocations else {},
+        "provenance": _UNKNOWN | invocations[-1] if invocations else {},
         "invocations": len(invocations),
         "overrides": list(dict.fromkeys(o for i in invocations for o in i.get("overrides", []))),
         "undefined": _undefined(results),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from normbench.errors import ResultsError
+from normbench.errors import NewerResultsError, ResultsError
 from normbench.plan.decisions import Decisions
 from normbench.plan.spec import digest
 from normbench.protocol.study import Study
@@ -16,26 +17,63 @@ from normbench.results.provenance import now
 DECISIONS_VERSION = 1
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(
+    path: Path, check: Callable[[dict[str, Any]], None], without: str
+) -> dict[str, Any] | None:
+    """The content of a file, or None where there is none.
+
+    ``check`` raises where something is missing in it; ``without`` says what moving it away means.
+    """
     if not path.exists():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = int(content["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if version <= DECISIONS_VERSION:
+            check(content)
+    except OSError as error:
         raise ResultsError(
-            f"{path} is damaged ({error}); restore it from a copy, or move it away: then what it "
-            "held is decided anew from the present results"
+            f"{path} cannot be read ({error.strerror or error}); allow reading it"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultsError(
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
+            f"move it away: {without}"
         ) from None
     if version > DECISIONS_VERSION:
-        raise ResultsError(f"{path} was written by a newer normbench; upgrade to read it")
+        raise NewerResultsError(
+            f"{path} was written by a newer normbench (version {version}; this one reads up to "
+            f"{DECISIONS_VERSION}); upgrade normbench to read it"
+        )
     result: dict[str, Any] = content
     return result
 
 
+def _check_decisions(content: dict[str, Any]) -> None:
+    for kind, value in (("rates", "learning_rate"), ("thresholds", "threshold")):
+        for choice in content[kind].values():
+            float(choice[value])
+
+
+def _check_registration(content: dict[str, Any]) -> None:
+    content["claims"].keys()
+
+
+def _registration(folder: Path) -> dict[str, Any] | None:
+    return _read(
+        folder / "registration.json",
+        _check_registration,
+        "then all claims count as exploratory until `normbench run` registers them anew",
+    )
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """All decisions with what they rest on; empty if none was taken."""
-    record = _read(folder / "decisions.json")
+    record = _read(
+        folder / "decisions.json",
+        _check_decisions,
+        "then what it held is decided anew from the present results",
+    )
     return record or {"version": DECISIONS_VERSION, "rates": {}, "thresholds": {}}
 
 
@@ -78,19 +116,19 @@ def claim_hashes(study: Study) -> dict[str, str]:
 
 def register_claims(folder: Path, study: Study) -> None:
     """Store the claims before the first run; later calls change nothing."""
-    path = folder / "registration.json"
-    if _read(path) is not None:
+    if _registration(folder) is not None:
         return
     content = {
         "version": DECISIONS_VERSION,
         "registered": now(),
         "claims": claim_hashes(study),
     }
-    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    write_text(folder / "registration.json", text)
 
 
 def exploratory_claims(folder: Path, study: Study) -> set[str]:
     """The claims that differ from what was registered before the first run."""
-    content = _read(folder / "registration.json") or {"claims": {}}
+    content = _registration(folder) or {"claims": {}}
     registered = content["claims"]
     return {claim for claim, key in claim_hashes(study).items() if registered.get(claim) != key}

@@ -36,9 +36,11 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
             os.close(descriptor)
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except (Exception, KeyboardInterrupt) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         reason = error.strerror or str(error)
         raise WorkError(
             f"cannot write {path}: {reason}. What was finished before is kept; make room or "

@@ -96,4 +96,8 @@ def read_environments(folder: Path) -> dict[str, str]:
     """
     records = read_object(folder / "execution.json") or {}
     shared = ("device", "cpu", "versions")
-    return {key: digest([record.get(k) for k in shared]) for key, record in records.items()}
+    return {
+        key: digest([record.get(k) for k in shared])
+        for key, record in records.items()
+        if isinstance(record, dict)  # anything else is damage
+    }

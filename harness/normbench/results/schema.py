@@ -36,6 +36,9 @@ _AXIS_TYPES: dict[str, pa.DataType] = {
     "norm_batch_size": _INT,
     "learning_rate": _FLOAT,
     "epochs": _INT,
+    "budget_steps": _INT,
+    "budget_samples": _INT,
+    "evaluations": _INT,
     "lr_reference_batch": _INT,
     "evaluations_per_epoch": _INT,
     "train_size": _INT,
@@ -44,11 +47,13 @@ _AXIS_TYPES: dict[str, pa.DataType] = {
     "test_fraction": _FLOAT,
     "statistics_samples": _INT,
 }
-_CHOICES = ("dataset", "model", "norm", "optimizer")
+_CHOICES = ("dataset", "model", "norm", "optimizer", "lr_schedule")
 _UNITS = {
     "batch_size": "samples",
     "norm_batch_size": "samples",
     "epochs": "epochs",
+    "budget_steps": "steps",
+    "budget_samples": "samples",
     "train_size": "samples",
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from normbench.errors import NewerResultsError, ResultsError
+from normbench.errors import NewerResultsError, ResultsError, UnreadableResultsError
 from normbench.protocol.study import Study
 from normbench.results.files import atomic_write, make_folder, write_text
 from normbench.results.schema import SCHEMA_VERSION, arrow_schema, to_table
@@ -57,8 +58,9 @@ class Store:
     def read_study(self) -> Study:
         """The resolved protocol of these results.
 
-        Raises :class:`ResultsError` if there is none or if it is damaged, and its kind
-        :class:`NewerResultsError` if a newer normbench wrote it.
+        Raises :class:`ResultsError` if there is none or if it is damaged, and its kinds
+        :class:`NewerResultsError` if a newer normbench wrote it and
+        :class:`UnreadableResultsError` if the system does not let it be read.
         """
         path = self.folder / "protocol.json"
         if not path.exists():
@@ -70,6 +72,8 @@ class Store:
             content = json.loads(path.read_text(encoding="utf-8"))
             self._check_version(int(content["schema_version"]), path)
             return Study.model_validate(content["study"])
+        except OSError as error:
+            raise _unreadable(path, error) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsError(
                 f"{path} is damaged, or names what is not installed here ({_first_line(error)}); "
@@ -106,7 +110,7 @@ class Store:
 
         A damaged file raises :class:`ResultsError`; with ``mend`` (for the one process that may
         write) it is set aside under the ending ``.damaged`` instead, and its runs count as
-        missing.
+        missing. A file that the system withholds is never set aside: it may be whole.
         """
         tables = []
         files = [self.path(table), *sorted(self.parts.glob(f"*.{table}.parquet"))]
@@ -116,10 +120,12 @@ class Store:
             try:
                 found = pq.read_table(path, page_checksum_verification=True)
                 self._check_version(_schema_version(found), path)
-                found = found.cast(arrow_schema(table))
+                found = _whole_schema(found, arrow_schema(table))
             except FileNotFoundError:
                 raise
             except (pa.ArrowException, OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise _unreadable(path, error) from None
                 if not mend:
                     raise ResultsError(
                         f"{path} is damaged ({_first_line(error)}); `normbench run` with "
@@ -205,6 +211,23 @@ _RESULT = frozenset(
         "eval_seconds", "peak_memory", "device", "classes", "parameters", "buffers",
     }
 )  # fmt: skip
+
+
+def _whole_schema(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table in today's schema: columns that an older version did not write are empty."""
+    for field in schema:
+        if field.name not in found.column_names:
+            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
+    if set(found.column_names) == set(schema.names):
+        found = found.select(schema.names)
+    return found.cast(schema)
+
+
+def _unreadable(path: Path, error: OSError) -> UnreadableResultsError:
+    return UnreadableResultsError(
+        f"{path} cannot be read ({os.strerror(error.errno or 0)}); it is left as it is: allow "
+        "reading it, or move it away"
+    )
 
 
 def _first_line(error: Exception) -> str:

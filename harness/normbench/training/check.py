@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from normbench.datasets.inputs import as_unit_floats, input_constants
+import numpy as np
+
+from normbench.datasets.inputs import Moments, input_constants
 from normbench.errors import UndefinedError
 from normbench.models.describe import network
 from normbench.models.plain import build
@@ -19,7 +21,8 @@ def check_cell(cell: Cell) -> str | None:
     arrays = arrays_of(cell)
     check_batch_size(cell, len(split_of(cell).train))
     if cell.input_norm == "imagenet":
-        input_constants(as_unit_floats(arrays.inputs[:1]), cell.input_norm)
+        nothing = np.zeros(arrays.shape[0])
+        input_constants(Moments(nothing, nothing), cell.input_norm)
     try:
         build(network(cell, arrays.shape, arrays.classes), "meta")
     except UndefinedError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from normbench.catalog import DATASETS
 from normbench.datasets.base import Arrays
-from normbench.datasets.inputs import as_unit_floats, input_constants, unit_factors
+from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
 from normbench.datasets.split import Split, stratified_split
 from normbench.errors import DataMissingError, UsageError
 from normbench.plan.seeds import stream_key
@@ -21,36 +23,86 @@ from normbench.protocol.schema import Cell
 
 #: Items of the training split on which ``train_eval_*`` is measured.
 TRAIN_EVAL_ITEMS = 1024
+#: Data sets of more bytes as float32 stay as they are stored, shared by all workers, and are
+#: scaled batch by batch.
+SCALED_BYTES = 1 << 28
 #: Items that go through the model at once in evaluation.
 EVALUATION_CHUNK = 256
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """How stored inputs become the model's: ((x / 255 if uint8) · factor − shift) / scale.
+
+    Each constant has one value per channel. The same operations in the same order whether all
+    items are scaled at once or a batch at a time, so that both give the same bits.
+    """
+
+    factor: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, stored: Tensor) -> Tensor:
+        """Scale inputs of shape (items, C, …)."""
+        x = stored.float()
+        if stored.dtype == torch.uint8:
+            x = x.div_(255.0)
+        elif x is stored:
+            x = x.clone()
+        shape = (1, -1, *([1] * (x.dim() - 2)))
+        x.mul_(self.factor.reshape(shape)).sub_(self.shift.reshape(shape))
+        return x.div_(self.scale.reshape(shape))
+
+
+@dataclass(frozen=True)
 class Part:
-    """Inputs of shape (items, C, H, W) and labels of shape (items,), on one device."""
+    """Inputs of items (each of shape (C, H, W)) and labels of shape (items,), on one device.
+
+    Either ``x`` holds the items as the model takes them, or ``scaling`` and ``rows`` are set: then
+    ``x`` is the whole data set as it is stored, ``rows`` the places of this part's items in it,
+    and each batch is scaled when it is asked for.
+    """
 
     x: Tensor
     y: Tensor
+    rows: Tensor | None = None
+    scaling: Scaling | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input: (C, H, W)."""
+        return tuple(self.x.shape[1:])
+
+    def inputs(self, index: Tensor | slice) -> Tensor:
+        """The inputs at these places of the part, as the model takes them."""
+        if self.rows is None or self.scaling is None:
+            return self.x[index]
+        return self.scaling(self.x[self.rows[index]])
+
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The items in order, ``size`` at a time; the last chunk may be short."""
         for start in range(0, len(self), size):
-            yield self.x[start : start + size], self.y[start : start + size]
+            chunk = slice(start, start + size)
+            yield self.inputs(chunk), self.y[chunk]
 
     def first(self, count: int) -> Part:
         """The first ``count`` items, or all if there are fewer."""
-        return Part(self.x[:count], self.y[:count])
+        return self._at(slice(0, count))
 
     def whole_batches(self, batch_size: int) -> Part:
         """The items, filled up from the start to a whole number of batches."""
         short = -len(self) % batch_size
         if not short:
             return self
-        index = torch.arange(len(self) + short, device=self.y.device) % len(self)
-        return Part(self.x[index], self.y[index])
+        return self._at(torch.arange(len(self) + short, device=self.y.device) % len(self))
+
+    def _at(self, index: Tensor | slice) -> Part:
+        if self.rows is None:
+            return Part(self.x[index], self.y[index])
+        return Part(self.x, self.y[index], self.rows[index], self.scaling)
 
 
 @dataclass(frozen=True)
@@ -65,7 +117,7 @@ class Prepared:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input: (C, H, W)."""
-        return tuple(self.train.x.shape[1:])
+        return self.train.shape
 
 
 @lru_cache(maxsize=4)
@@ -98,18 +150,28 @@ def split_of(cell: Cell) -> Split:
 
 def _prepare(cell: Cell, device: str) -> Prepared:
     arrays, split = arrays_of(cell), split_of(cell)
-    shape = (1, -1, *([1] * (len(arrays.shape) - 1)))
     factors = unit_factors(cell.input_units, arrays.shape[0])
-    train = as_unit_floats(arrays.inputs[split.train]) * factors.reshape(shape)
-    shift, scale = input_constants(train, cell.input_norm, factors)
+    moments = channel_moments(arrays.inputs, split.train)
+    shift, scale = input_constants(moments, cell.input_norm, factors)
+    scaling = Scaling(*(torch.from_numpy(c).to(device) for c in (factors, shift, scale)))
+    stored = _shared(arrays.inputs).to(device)
+    keep = arrays.inputs.size * 4 > SCALED_BYTES
 
     def part(index: NDArray[np.int64]) -> Part:
-        values = as_unit_floats(arrays.inputs[index]) * factors.reshape(shape)
-        scaled = (values - shift.reshape(shape)) / scale.reshape(shape)
-        labels = torch.from_numpy(arrays.labels[index])
-        return Part(torch.from_numpy(scaled).to(device), labels.to(device))
+        labels = torch.from_numpy(arrays.labels[index]).to(device)
+        rows = torch.from_numpy(index).to(device)
+        if keep:
+            return Part(stored, labels, rows, scaling)
+        return Part(scaling(stored[rows]), labels)
 
     return Prepared(part(split.train), part(split.validation), part(split.test), arrays.classes)
+
+
+def _shared(inputs: NDArray[Any]) -> Tensor:
+    """Inputs as a tensor that shares their memory, which may be a read-only file's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(inputs)
 
 
 _CACHE_SIZE = 4

@@ -35,7 +35,7 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", steps: int = 6, warm_up: i
     )
     schedule = schedule_of(run, len(data.train))
     choose_convolutions(cell.batch_size, data.shape)
-    x, y = data.train.x[: cell.batch_size], data.train.y[: cell.batch_size]
+    x, y = data.train.inputs(slice(0, cell.batch_size)), data.train.y[: cell.batch_size]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -51,4 +51,4 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", steps: int = 6, warm_up: i
     finally:
         torch.set_num_threads(threads)
     evaluations = 1 + len(schedule.evaluation_steps())
-    return per_step * schedule.steps_per_epoch * schedule.epochs + per_evaluation * evaluations
+    return per_step * schedule.steps + per_evaluation * evaluations

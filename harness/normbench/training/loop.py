@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from normbench.catalog import OPTIMIZERS
+from normbench.catalog import OPTIMIZERS, SCHEDULES
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.plan.spec import RunSpec
+from normbench.protocol.schema import Cell
 from normbench.training.data import Prepared, check_batch_size, epoch_order
 from normbench.training.evaluate import (
     Evaluation,
@@ -26,6 +27,9 @@ from normbench.training.evaluate import (
     evaluate,
 )
 from normbench.training.optimizers import decay_mask
+
+#: Evaluations of a run whose budget is in steps or samples, unless the protocol says otherwise.
+DEFAULT_EVALUATIONS = 10
 
 
 @dataclass
@@ -50,27 +54,42 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a run is evaluated: after which training steps."""
+    """How long a run is, in steps, and after how many of them it is evaluated."""
 
     steps_per_epoch: int
-    epochs: int
-    evaluations_per_epoch: int
+    steps: int
+    evaluations: int
 
     def evaluation_steps(self) -> list[int]:
         """The steps after which the run is evaluated, without step 0; the last is the run's end."""
-        total = self.epochs * self.evaluations_per_epoch
-        steps = [
-            round(i * self.steps_per_epoch / self.evaluations_per_epoch)
-            for i in range(1, total + 1)
-        ]
-        return sorted({s for s in steps if s > 0})
+        steps = {round(i * self.steps / self.evaluations) for i in range(1, self.evaluations + 1)}
+        return sorted(steps - {0})
 
 
 def schedule_of(run: RunSpec, n_train: int) -> Schedule:
     """The schedule of a run on ``n_train`` training items; a short last batch is left out."""
     cell = run.cell
     check_batch_size(cell, n_train)
-    return Schedule(n_train // cell.batch_size, cell.epochs, cell.evaluations_per_epoch)
+    per_epoch = n_train // cell.batch_size
+    evaluations = cell.evaluations
+    if evaluations is None:
+        evaluations = DEFAULT_EVALUATIONS
+        if cell.epochs is not None:
+            evaluations = cell.epochs * cell.evaluations_per_epoch
+    return Schedule(per_epoch, cell.budget_in_steps(per_epoch), evaluations)
+
+
+class LearningRates:
+    """The learning rate of each step of a run: scaled to the batch size, times the schedule's."""
+
+    def __init__(self, cell: Cell, steps: int) -> None:
+        self.base, self.steps = cell.scaled_learning_rate(), steps
+        self.factor = SCHEDULES[cell.lr_schedule.name].load()
+        self.params = cell.lr_schedule.params
+
+    def at(self, step: int) -> float:
+        """The rate of the step after ``step`` steps were taken."""
+        return self.base * float(self.factor(step, self.steps, **self.params))
 
 
 def global_norm(tensors: list[Tensor]) -> float:
@@ -127,7 +146,12 @@ class _Interval:
 
 
 def _row(
-    interval: _Interval | None, run: RunSpec, step: int, per_epoch: int, weight_norm: float
+    interval: _Interval | None,
+    run: RunSpec,
+    step: int,
+    per_epoch: int,
+    weight_norm: float,
+    learning_rate: float,
 ) -> dict[str, Any]:
     """The columns of an evaluation row that come from training."""
     batch = run.cell.batch_size
@@ -135,7 +159,7 @@ def _row(
         "epoch": step / per_epoch,
         "step": step,
         "samples": step * batch,
-        "learning_rate": run.cell.scaled_learning_rate(),
+        "learning_rate": learning_rate,
         "weight_norm": weight_norm,
     }
     if interval is not None:
@@ -196,38 +220,44 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
         buffers=sum(b.numel() for b in model.buffers()),
     )
     stops = set(schedule.evaluation_steps())
-    last = max(stops)
-    if not _evaluate_into(outcome, model, run, data, None, schedule, parameters):
+    rates = LearningRates(cell, schedule.steps)
+    first = rates.at(0)
+    if not _evaluate_into(outcome, model, run, data, None, schedule, parameters, first):
         return outcome
     interval = _Interval()
+    order = torch.empty(0)
     started = time.perf_counter()
-    for epoch in range(schedule.epochs):
-        order = epoch_order(run.seed, epoch, len(data.train)).to(device)
-        for i in range(schedule.steps_per_epoch):
-            index = order[i * cell.batch_size : (i + 1) * cell.batch_size]
-            y = data.train.y[index]
-            logits = model(data.train.x[index])
-            loss = functional.cross_entropy(logits, y)
-            gradients = torch.autograd.grad(loss, parameters)
-            outcome.steps += 1
-            is_stop = outcome.steps in stops
-            before = [p.detach().clone() for p in parameters] if is_stop else []
-            optimizer.step(gradients)
-            interval.add(loss, logits, y)
-            if not is_stop:
-                continue
-            interval.grad_norm = global_norm(list(gradients))
-            interval.update_norm = global_norm(
-                [p.detach() - b for p, b in zip(parameters, before, strict=True)]
-            )
-            outcome.samples = outcome.steps * cell.batch_size
-            spent = time.perf_counter() - started
-            outcome.train_seconds += spent
-            ok = _evaluate_into(outcome, model, run, data, interval, schedule, parameters, spent)
-            if not ok or outcome.steps == last:
-                return outcome
-            interval = _Interval()
-            started = time.perf_counter()
+    for step in range(schedule.steps):
+        epoch, i = divmod(step, schedule.steps_per_epoch)
+        if i == 0:
+            order = epoch_order(run.seed, epoch, len(data.train)).to(device)
+        index = order[i * cell.batch_size : (i + 1) * cell.batch_size]
+        y = data.train.y[index]
+        logits = model(data.train.inputs(index))
+        loss = functional.cross_entropy(logits, y)
+        gradients = torch.autograd.grad(loss, parameters)
+        outcome.steps += 1
+        is_stop = outcome.steps in stops
+        before = [p.detach().clone() for p in parameters] if is_stop else []
+        optimizer.learning_rate = rates.at(step)
+        optimizer.step(gradients)
+        interval.add(loss, logits, y)
+        if not is_stop:
+            continue
+        interval.grad_norm = global_norm(list(gradients))
+        interval.update_norm = global_norm(
+            [p.detach() - b for p, b in zip(parameters, before, strict=True)]
+        )
+        outcome.samples = outcome.steps * cell.batch_size
+        spent = time.perf_counter() - started
+        outcome.train_seconds += spent
+        ok = _evaluate_into(
+            outcome, model, run, data, interval, schedule, parameters, rates.at(step), spent
+        )
+        if not ok:
+            return outcome
+        interval = _Interval()
+        started = time.perf_counter()
     return outcome
 
 
@@ -239,12 +269,13 @@ def _evaluate_into(
     interval: _Interval | None,
     schedule: Schedule,
     parameters: list[nn.Parameter],
+    learning_rate: float,
     train_seconds: float = 0.0,
 ) -> bool:
     """Add an evaluation row to the outcome; False if the run has diverged."""
     started = time.perf_counter()
     weight_norm = global_norm([p.detach() for p in parameters])
-    row = _row(interval, run, outcome.steps, schedule.steps_per_epoch, weight_norm)
+    row = _row(interval, run, outcome.steps, schedule.steps_per_epoch, weight_norm, learning_rate)
     trained = all(math.isfinite(v) for k, v in row.items() if k in ("train_loss", "weight_norm"))
     evaluation = None
     if trained:

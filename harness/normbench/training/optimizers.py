@@ -20,6 +20,8 @@ from torch.optim.sgd import sgd as torch_sgd
 class Optimizer(Protocol):
     """Changes parameters in place, given their gradients in the same order."""
 
+    learning_rate: float
+
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Take one step."""
         ...

@@ -7,11 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from normbench.errors import DataMissingError, Fault, ProtocolError, UsageError
+from normbench.errors import (
+    DataMissingError,
+    Fault,
+    NewerResultsError,
+    ProtocolError,
+    ResultsError,
+    UnreadableResultsError,
+    UsageError,
+)
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
 from normbench.protocol.study import Study
+from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.schema import planned_rows
 from normbench.results.store import Store
 
@@ -92,6 +101,28 @@ def _one_per_cell(runs: Iterable[RunSpec]) -> list[RunSpec]:
 # -- state ------------------------------------------------------------------------------------
 
 
+def check_folder(store: Store, study: Study) -> None:
+    """Refuse a folder whose results are another protocol's, newer, or withheld by the system.
+
+    Nothing is written. A damaged ``protocol.json`` passes: running the protocol writes it anew.
+    """
+    if not store.exists:
+        return
+    read_decisions(store.folder)
+    exploratory_claims(store.folder, study)
+    try:
+        stored = store.read_study()
+    except (NewerResultsError, UnreadableResultsError):
+        raise
+    except ResultsError:
+        return
+    if stored.name != study.name:
+        raise ResultsError(
+            f"{store.folder} holds the results of the protocol {stored.name!r}, not of "
+            f"{study.name!r}; give this protocol a folder of its own with --results"
+        )
+
+
 def statuses(store: Store, planned: Planned) -> dict[str, str]:
     """The status of each planned run by its hash, from what is stored."""
     stored = store.read("runs") if store.exists else None
@@ -135,6 +166,7 @@ def summarise_plan(
     estimate: bool = True,
 ) -> PlanSummary:
     """Count what would run, and estimate how long it takes from a few timed steps."""
+    check_folder(store, planned.study)
     status = statuses(store, planned)
     chosen = select(planned.runs, only)
     pending = pending_runs(chosen, status)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from normbench.errors import DataMissingError, NewerResultsError, ResultsError, UsageError
+from normbench.errors import DataMissingError, UsageError
 from normbench.executors.base import Executor
 from normbench.plan.expand import select
 from normbench.plan.spec import RunSpec, digest
@@ -24,7 +24,7 @@ from normbench.results.files import read_object, write_text
 from normbench.results.schema import axis_values
 from normbench.results.store import DONE, Store
 from normbench.workflow.decide import decide_rates
-from normbench.workflow.plan import Planned, pending_runs, replan, statuses
+from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
 
 #: Seeds of a cell that one worker trains before they are committed together.
 GROUP_SEEDS = 4
@@ -65,7 +65,7 @@ def _groups(pending: list[RunSpec], device: str, execution: str) -> list[Any]:
         by_cell.setdefault(run.cell_hash, []).append(run)
     chunks: list[tuple[int, float, tuple[RunSpec, ...]]] = []
     for runs in by_cell.values():
-        steps = runs[0].cell.epochs / runs[0].cell.batch_size
+        steps = runs[0].cell.budget_in_steps(10_000 // runs[0].cell.batch_size)
         for i in range(0, len(runs), GROUP_SEEDS):
             chunks.append((i, -steps, tuple(runs[i : i + GROUP_SEEDS])))
     chunks.sort(key=lambda chunk: chunk[:2])
@@ -131,23 +131,6 @@ def _record_execution(folder: Path, record: dict[str, Any]) -> str:
     return key
 
 
-def _check_folder(store: Store, study: Study) -> None:
-    """Refuse a folder that holds another protocol's results."""
-    if not store.exists:
-        return
-    try:
-        stored = store.read_study()
-    except NewerResultsError:
-        raise
-    except ResultsError:
-        return  # a damaged protocol.json is written anew
-    if stored.name != study.name:
-        raise ResultsError(
-            f"{store.folder} holds the results of the protocol {stored.name!r}, not of "
-            f"{study.name!r}; give this protocol a folder of its own with --results"
-        )
-
-
 def run_study(
     planned: Planned,
     source: str,
@@ -172,7 +155,7 @@ def run_study(
     if planned.missing_data:
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
-    _check_folder(store, planned.study)
+    check_folder(store, planned.study)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     with _locked(folder):
         store.clean()
