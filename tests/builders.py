@@ -24,6 +24,8 @@ SMALL: dict[str, Any] = {
 def experiment(name: str = "one", **settings: Any) -> dict[str, Any]:
     """A table ``[[experiment]]``: the small axes unless set, or set in ``product`` or ``zip``."""
     combined = {**settings.get("product", {}), **settings.get("zip", {})}
+    if {"budget_steps", "budget_samples"} & (settings.keys() | combined.keys()):
+        combined["epochs"] = None
     small = {axis: value for axis, value in SMALL.items() if axis not in combined}
     return {"name": name, **small, **settings}
 

@@ -13,7 +13,7 @@ from torch import nn
 from normbench.catalog import NORMS
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import network, select_sites
-from normbench.models.layers import Dropout, Flatten, Linear, site_names
+from normbench.models.layers import Conv, Dropout, Flatten, Linear, activated, site_names
 from normbench.models.plain import Net, StreamDropout, build, initialise
 from tests.builders import cell
 
@@ -183,7 +183,15 @@ def test_the_norm_stands_at_the_sites_asked_for(sites: Any, found: list[str]) ->
 def test_an_unknown_site_is_named() -> None:
     with pytest.raises(UsageError, match=r"no site 'fc9'; did you mean 'fc\d'\? \(sites: fc1, fc2"):
         built(sites=["fc1", "fc9"])
-    assert select_sites("all", ["a"]) == select_sites("first-two", ["a"]) == {"a"}
+    one = activated(Linear("a", 3))
+    assert select_sites("all", one) == select_sites("first-two", one) == {"a"}
+
+
+def test_the_hidden_linear_layers_are_sites_together() -> None:
+    alexnet = [*activated(Conv("conv1", 4, 3)), *activated(Linear("fc1", 9)), Linear("top", 2)]
+    assert select_sites("fc", alexnet) == {"fc1"}
+    with pytest.raises(UsageError, match="hidden linear layers; this one has the sites conv1"):
+        select_sites("fc", activated(Conv("conv1", 4, 3)))
 
 
 def test_site_names_are_listed_once_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from normbench.training import data as module
 from normbench.training.check import check_cell
 from normbench.training.data import (
     Part,
+    _prepare,
     arrays_of,
     check_batch_size,
     epoch_order,
@@ -148,6 +150,37 @@ def test_whole_batches_are_filled_up_from_the_start(items: int, size: int) -> No
 def test_the_first_items() -> None:
     assert part_of(5).first(3).y.tolist() == [0, 1, 2]
     assert part_of(5).first(9).y.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("axes", [
+    {"input_norm": "raw"},
+    {"input_norm": "per-channel", "input_units": "uneven"},
+    {"input_norm": "imagenet", "input_units": "byte"},
+])  # fmt: skip
+def test_photos_scaled_batch_by_batch_are_those_scaled_at_once(
+    axes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
+    one = cell(
+        dataset={"name": "pets", "items": 60, "resolution": 32},
+        model={"name": "alexnet", "width": 0.125},
+        **axes,
+    )
+    whole = _prepare(one, "cpu")
+    monkeypatch.setattr("normbench.training.data.SCALED_BYTES", 0)
+    stored = _prepare(one, "cpu")
+    assert stored.train.x.dtype == torch.uint8
+    assert stored.shape == whole.shape == (3, 32, 32)
+    index = torch.tensor([5, 0, 5, 11])
+    for name in ("train", "validation", "test"):
+        a, b = getattr(whole, name), getattr(stored, name)
+        assert torch.equal(a.inputs(index), b.inputs(index))
+        assert torch.equal(a.y, b.y)
+        for one_part, other in ((a.first(7), b.first(7)), (a.whole_batches(9), b.whole_batches(9))):
+            assert len(one_part) == len(other)
+            for (x, y), (u, v) in zip(one_part.chunks(4), other.chunks(4), strict=True):
+                assert torch.equal(x, u)
+                assert torch.equal(y, v)
 
 
 # -- what cannot be trained --------------------------------------------------------------------

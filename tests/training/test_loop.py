@@ -15,7 +15,7 @@ from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.training import loop
 from normbench.training.data import epoch_order, prepare
-from normbench.training.loop import Schedule, choose_convolutions, train
+from normbench.training.loop import Schedule, choose_convolutions, schedule_of, train
 from tests.builders import cell, run_of
 
 CNN = {"name": "small-cnn", "width": 4}
@@ -231,13 +231,50 @@ def test_without_evaluation_training_is_bit_identical(
     ],
 )
 def test_evaluation_steps(per_epoch: int, epochs: int, evaluations: int, steps: list[int]) -> None:
-    assert Schedule(per_epoch, epochs, evaluations).evaluation_steps() == steps
+    total = per_epoch * epochs
+    assert Schedule(per_epoch, total, epochs * evaluations).evaluation_steps() == steps
+
+
+@pytest.mark.parametrize(
+    ("axes", "steps", "stops"),
+    [
+        ({"budget_steps": 20}, 20, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
+        ({"budget_steps": 3}, 3, [1, 2, 3]),
+        ({"budget_samples": 40, "evaluations": 2}, 5, [2, 5]),
+        ({"budget_samples": 41, "evaluations": 1}, 6, [6]),
+        ({"epochs": 2, "evaluations": 1}, 14, [14]),
+    ],
+)
+def test_budgets_in_steps_and_samples(axes: dict[str, Any], steps: int, stops: list[int]) -> None:
+    schedule = schedule_of(run_of(batch_size=8, **axes), 60)
+    assert (schedule.steps, schedule.evaluation_steps()) == (steps, stops)
+
+
+def test_a_run_ends_with_its_budget_in_the_middle_of_an_epoch(trained: Any) -> None:
+    found = trained(norm="layer", budget_steps=10, evaluations=2)
+    assert found.steps == 10
+    assert found.samples == 80
+    assert [row["step"] for row in found.epochs] == [0, 5, 10]
+    assert [row["epoch"] for row in found.epochs] == [0, 5 / 7, 10 / 7]
+    whole = trained(norm="layer", epochs=2, evaluations=14)
+    assert found.epochs[-1]["val_loss"] == whole.epochs[10]["val_loss"]
+
+
+def test_the_schedule_sets_the_rate_of_every_step(trained: Any) -> None:
+    schedule = {"name": "linear", "warmup": 0.5}
+    found = trained(norm="layer", budget_steps=8, evaluations=8, lr_schedule=schedule)
+    rates = [row["learning_rate"] for row in found.epochs[1:]]
+    assert rates == pytest.approx(
+        [0.05 * f for f in (1 / 4, 2 / 4, 3 / 4, 1, 1, 3 / 4, 2 / 4, 1 / 4)]
+    )
+    steps = [row["update_norm"] / row["grad_norm"] for row in found.epochs[1:2]]
+    assert steps == pytest.approx(rates[:1], rel=1e-4)  # the first step has no momentum yet
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 7, 50])
 def test_rows_lie_at_the_scheduled_steps(trained: Any, evaluations: int) -> None:
     found = trained(norm="layer", epochs=2, evaluations_per_epoch=evaluations)
-    wanted = [0, *Schedule(7, 2, evaluations).evaluation_steps()]
+    wanted = [0, *Schedule(7, 14, 2 * evaluations).evaluation_steps()]
     assert [row["step"] for row in found.epochs] == wanted
     assert wanted[-1] == found.steps == 14
     assert {7, 14} <= set(wanted)

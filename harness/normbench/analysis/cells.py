@@ -148,9 +148,7 @@ def _cell(
         setting=setting,
         norm=str(first["norm"]),
         batch_size=int(first["batch_size"]),
-        budget=budget_in_epochs(
-            first.to_dict(), curves.steps_per_epoch(list(computed["run_hash"]))
-        ),
+        budget=budget_in_epochs(first.to_dict(), per_epoch),
         seeds=tuple(int(s) for s in computed["seed"]),
         x=x,
         curves=values,
