@@ -165,5 +165,5 @@ def test_a_subset_is_stratified_sorted_and_repeatable(
 
 
 def test_a_subset_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(UsageError, match="has 4 items; received items = 5"):
+    with pytest.raises(UsageError, match="must not exceed the 4 items of toy; received items = 5"):
         stratified_subset(np.array([0, 0, 1, 1]), "toy", 5)

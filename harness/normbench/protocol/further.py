@@ -41,7 +41,8 @@ def _leave_out(document: Any, path: Sequence[str | int]) -> None:
 
 def further_faults(error: ValidationError, document: dict[str, Any], name: str) -> list[Fault]:
     """The faults that remain when what ``error`` names is left out of ``document``."""
-    paths: list[Path] = [path for _, path in located_faults(error, document)]
+    located = located_faults(error, document)
+    paths: list[Path] = [path for _, path in located]
     whole = [p for p in paths if not p or (len(p) < 3 and p[0] in ("experiment", "claim"))]
     if whole:
         return []  # an experiment or a claim as a whole is faulty: the others' places would move
@@ -50,8 +51,9 @@ def further_faults(error: ValidationError, document: dict[str, Any], name: str) 
     for path in sorted(paths, key=lambda p: [(len(p), str(x).zfill(9)) for x in p], reverse=True):
         _leave_out(rest, path)
     gone = {part for path in paths for part in path if isinstance(part, str)}
-    # what a misspelled key meant is not missing
-    gone |= {meant for key in gone if (meant := nearest(key, AXES)) is not None}
+    for fault, path in located:
+        if fault.rule.startswith("unknown key"):
+            gone.add(nearest(str(path[-1]), AXES) or "")  # what was meant is not missing
     try:
         file = ProtocolFile.model_validate(rest)
     except ValidationError:
