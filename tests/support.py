@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from normbench.executors.inline import InlineExecutor
+from normbench.plan.execution import ExecutionPlan
 from normbench.plan.spec import RunSpec
 from normbench.protocol.load import parse
 from normbench.protocol.study import Study
 from normbench.results.schema import MEASURED_COLUMNS, TABLES, axis_values
 from normbench.results.store import Store
 from normbench.workflow import Planned, Summary, prepare_plan, run_study
+from normbench.workflow.grouping import EngineMode
 
 TINY = """\
 [protocol]
@@ -100,8 +102,10 @@ def sweep(
     observer: Watcher | None = None,
     executor: Any = None,
     only: Sequence[str] = (),
+    engine: EngineMode = "plain",
+    follow: ExecutionPlan | None = None,
 ) -> Summary:
-    """Run a protocol in this process."""
+    """Run a protocol in this process, by the plain loop unless ``engine`` says otherwise."""
     from normbench.training.group import set_up_worker
 
     set_up_worker()
@@ -114,6 +118,8 @@ def sweep(
         device="cpu",
         workers=0,
         only=only,
+        engine=engine,
+        follow=follow,
     )
 
 

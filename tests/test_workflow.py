@@ -65,7 +65,8 @@ def test_the_comparison_of_folders_notices_one_bit(whole, tmp_path):
 
 def test_only_wall_clock_and_memory_count_as_measured():
     assert {
-        "seconds", "train_seconds", "eval_seconds", "peak_memory", "execution_hash"
+        "seconds", "train_seconds", "eval_seconds", "peak_memory", "execution_hash", "engine",
+        "group_size",
     } == MEASURED_COLUMNS  # fmt: skip
 
 
@@ -143,8 +144,10 @@ def test_provenance_holds_every_invocation_with_its_restrictions(tmp_path):
 
 def test_the_execution_hash_names_a_record(whole):
     known = json.loads((whole / "execution.json").read_text(encoding="utf-8"))
-    assert set(load(whole).runs["execution_hash"]) == set(known)
-    assert known.popitem()[1]["device"] == "cpu"
+    assert set(load(whole).runs["execution_hash"]) == set(known["groups"])
+    for group in known["groups"].values():
+        assert group["engine"] == {"name": "plain", "variant": "", "threads": 1}
+        assert known["environments"][group["environment"]]["device"] == "cpu"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"invocations": 3}', '{"other": 1}', "{"])

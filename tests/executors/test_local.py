@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -62,7 +64,15 @@ def leave_mark() -> None:
 
 @pytest.fixture(params=["inline", "local"])
 def executor(request):
-    return InlineExecutor() if request.param == "inline" else LocalExecutor(1)
+    with InlineExecutor() if request.param == "inline" else LocalExecutor(1) as made:
+        yield made
+
+
+@pytest.fixture
+def local():
+    """Makes executors, and ends their workers when the test is over."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args: stack.enter_context(LocalExecutor(*args))
 
 
 def test_every_task_comes_back_once_with_its_value(executor):
@@ -100,22 +110,22 @@ def test_an_interrupt_passes_through_inline():
     ("number", "words"),
     [(signal.SIGKILL, "signal 9, perhaps out of memory"), (signal.SIGSEGV, "signal 11")],
 )
-def test_a_worker_that_dies_fails_its_own_task_alone(number, words):
-    found = {d.task: d for d in LocalExecutor(1).map(partial(die_of, int(number)), range(6))}
+def test_a_worker_that_dies_fails_its_own_task_alone(local, number, words):
+    found = {d.task: d for d in local(1).map(partial(die_of, int(number)), range(6))}
     assert len(found) == 6
     assert found.pop(3).error == f"the worker process died ({words})"
     assert all(d.value == t and d.error is None for t, d in found.items())
 
 
-def test_a_worker_that_exits_fails_its_own_task_alone():
-    found = {d.task: d for d in LocalExecutor(1).map(partial(leave_with, 7), range(6))}
+def test_a_worker_that_exits_fails_its_own_task_alone(local):
+    found = {d.task: d for d in local(1).map(partial(leave_with, 7), range(6))}
     assert found.pop(3).error == "the worker process died (exit status 7)"
     assert all(d.value == t and d.error is None for t, d in found.items())
 
 
 @linux
-def test_a_worker_killed_from_outside_is_replaced(tmp_path):
-    results = LocalExecutor(1).map(partial(hang_until_killed, tmp_path), range(4))
+def test_a_worker_killed_from_outside_is_replaced(local, tmp_path):
+    results = local(1).map(partial(hang_until_killed, tmp_path), range(4))
     assert next(results).task == 0
     pid = int(wait_until((tmp_path / "pid").exists, "the task") and wait_until(
         (tmp_path / "pid").read_text, "the task's process"))  # fmt: skip
@@ -125,16 +135,16 @@ def test_a_worker_killed_from_outside_is_replaced(tmp_path):
     assert {t: d.value for t, d in rest.items()} == {1: None, 2: 2, 3: 3}
 
 
-def test_a_value_that_cannot_be_sent_back_is_that_tasks_error():
-    found = {d.task: d for d in LocalExecutor(1).map(unpicklable, [0, 1, 2])}
+def test_a_value_that_cannot_be_sent_back_is_that_tasks_error(local):
+    found = {d.task: d for d in local(1).map(unpicklable, [0, 1, 2])}
     assert {t: d.value for t, d in found.items()} == {0: 0, 1: None, 2: 2}
     assert found[1].error
 
 
 @linux
-def test_closing_early_stops_the_workers(tmp_path):
+def test_closing_early_stops_the_workers(local, tmp_path):
     before = set(children(os.getpid()))
-    results = LocalExecutor(1).map(partial(hang_until_killed, tmp_path), range(4))
+    results = local(1).map(partial(hang_until_killed, tmp_path), range(4))
     next(results)
     wait_until((tmp_path / "pid").exists, "the long task")
     results.close()
@@ -150,14 +160,14 @@ def _trackers() -> set[int]:
     return {pid} if pid else set()
 
 
-def test_workers_are_set_up_and_told_their_threads():
-    found = [d.value for d in LocalExecutor(1, 3, leave_mark).map(settings, [0, 1])]
+def test_workers_are_set_up_and_told_their_threads(local):
+    found = [d.value for d in local(1, 3, leave_mark).map(settings, [0, 1])]
     assert [v[:2] for v in found] == [("3", "set up")] * 2
     assert len({v[2] for v in found} | {os.getpid()}) == 2
 
 
-def test_no_more_workers_start_than_there_are_tasks():
-    found = [d.value for d in LocalExecutor(50).map(settings, [0, 1])]
+def test_no_more_workers_start_than_there_are_tasks(local):
+    found = [d.value for d in local(50).map(settings, [0, 1])]
     assert len({v[2] for v in found}) <= 2
 
 
@@ -170,3 +180,41 @@ def test_executors_need_neither_torch_nor_training():
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def occupy(x: int) -> tuple[str, float, float]:
+    started = time.monotonic()
+    time.sleep(0.05)
+    return os.environ["CUDA_VISIBLE_DEVICES"], started, time.monotonic()
+
+
+def test_pretended_devices_are_each_used_and_none_twice_at_once():
+    devices = [{"CUDA_VISIBLE_DEVICES": name} for name in ("0", "2", "GPU-77")]
+    with LocalExecutor(3, 1, None, devices) as executor:
+        list(executor.map(square, range(3)))  # all three have started
+        found = [done.value for done in executor.map(occupy, range(24))]
+    by_device: dict[str, list[tuple[float, float]]] = {}
+    for device, started, ended in found:
+        by_device.setdefault(device, []).append((started, ended))
+    assert set(by_device) == {"0", "2", "GPU-77"}
+    for times in by_device.values():
+        times.sort()
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
+
+
+def test_a_device_whose_worker_died_keeps_its_device():
+    with LocalExecutor(1, 1, None, [{"CUDA_VISIBLE_DEVICES": "5"}]) as executor:
+        list(executor.map(partial(leave_with, 7), [3]))
+        assert [done.value[0] for done in executor.map(occupy, [0])] == ["5"]
+
+
+def test_workers_are_kept_from_one_map_to_the_next():
+    with LocalExecutor(1, 1, leave_mark) as executor:
+        (first,) = executor.map(settings, [0])
+        (second,) = executor.map(settings, [0])
+    assert first.value == second.value
+
+
+def test_there_is_one_set_of_variables_for_each_worker():
+    with pytest.raises(ValueError, match="1 sets of variables for 2 workers"):
+        LocalExecutor(2, 1, None, [{}])

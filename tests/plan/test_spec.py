@@ -29,6 +29,7 @@ CHANGES: dict[str, Any] = {
     "sites": ["fc1"],
     "position": "post",
     "init": "he",
+    "clip_norm": 1.0,
     "input_norm": "raw",
     "input_units": "byte",
     "norm_batch_size": 4,

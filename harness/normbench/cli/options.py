@@ -45,24 +45,12 @@ WorkersOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, mps, … auto takes an accelerator if any.")
 ]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option("--devices", metavar="0,2", help="Which accelerators to use [default: all]."),
+]
 
 
 def results_folder(study: Study, given: Path | None) -> Path:
     """The results folder of a study."""
     return given if given is not None else Path("results") / study.name
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` as the machine's accelerator or the CPU; others are checked to be there."""
-    from normbench.errors import UsageError
-    from normbench.training.group import default_device
-
-    found = default_device()
-    if device == "auto":
-        return found
-    if device != "cpu" and device.split(":")[0] != found:
-        raise UsageError(
-            f"--device {device} is not on this machine; it has cpu"
-            + (f" and {found}" if found != "cpu" else " alone")
-        )
-    return device

@@ -16,7 +16,6 @@ from normbench.cli.options import (
     SeedsOption,
     SetOption,
     WorkersOption,
-    resolve_device,
     results_folder,
 )
 
@@ -39,17 +38,18 @@ def plan(
 ) -> None:
     """Show what a PROTOCOL would run, without running it."""
     from normbench.protocol.load import load_protocol
+    from normbench.results.decisions import read_decisions
     from normbench.results.store import Store
 
     study = load_protocol(protocol, overrides or (), seeds)
     store = Store(results_folder(study, results))
-    from normbench.workflow import default_workers, prepare_plan, summarise_plan
+    from normbench.training.devices import accelerators, choose_device, default_workers
+    from normbench.workflow import prepare_plan, summarise_plan
 
-    device = resolve_device(device)
-    count = default_workers(device) if workers is None else max(1, workers)
-    summary = summarise_plan(
-        prepare_plan(study), store, only or (), count, device, estimate=estimate
-    )
+    device = choose_device(device)
+    count = default_workers(device, accelerators()) if workers is None else max(1, workers)
+    planned = prepare_plan(study, read_decisions(store.folder))
+    summary = summarise_plan(planned, store, only or (), count, device, estimate=estimate)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
     else:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from normbench.cli.options import (
     DeviceOption,
+    DevicesOption,
     OnlyOption,
     ProtocolArgument,
     ResultsOption,
     SeedsOption,
     SetOption,
     WorkersOption,
-    resolve_device,
     results_folder,
 )
 
@@ -28,6 +29,20 @@ def run(
     results: ResultsOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    devices: DevicesOption = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, max=1024, metavar="N", help="Threads of a worker.")
+    ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(help="auto measures; plain trains run by run; packed trains seeds together."),
+    ] = "auto",
+    execution: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The execution.json of other results, to get the same bits."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
@@ -39,31 +54,47 @@ def run(
     from normbench.cli.progress import LiveProgress
     from normbench.executors.inline import InlineExecutor
     from normbench.executors.local import LocalExecutor
-    from normbench.protocol.load import find, load_protocol
+    from normbench.protocol.load import load_text, read_protocol
 
-    path = find(protocol)
-    study = load_protocol(path, overrides or (), seeds)
+    path, text = read_protocol(protocol)
+    study = load_text(text, path, overrides or (), seeds)
     folder = results_folder(study, results)
     console = Console(quiet=quiet)
     console.print(study.title, style="bold", markup=False, highlight=False)
+    from normbench.results.execution import read_plan_file
+    from normbench.training.devices import (
+        choose_device,
+        choose_devices,
+        default_workers,
+        worker_variables,
+    )
     from normbench.training.group import set_up_worker
-    from normbench.workflow import default_workers, prepare_plan, run_study
+    from normbench.workflow import prepare_plan, run_study
+    from normbench.workflow.grouping import engine_mode
 
-    device = resolve_device(device)
+    mode = engine_mode(engine)
+    follow = None if execution is None else read_plan_file(execution)
+    device = choose_device(device)
+    names = choose_devices(device, devices)
     planned = prepare_plan(study)
-    count = default_workers(device) if workers is None else workers
+    count = default_workers(device, names, threads) if workers is None else workers
     if count:
-        executor: InlineExecutor | LocalExecutor = LocalExecutor(count, 1, set_up_worker)
+        variables = worker_variables(device, names, count)
+        executor: InlineExecutor | LocalExecutor = LocalExecutor(
+            count, threads, set_up_worker, variables
+        )
     else:
         set_up_worker()
         executor = InlineExecutor()
     progress = LiveProgress(console)
     given = list(overrides or ()) + ([f"seeds={seeds}"] if seeds is not None else [])
     try:
-        summary = run_study(
-            planned, path.read_text(encoding="utf-8"), folder, executor, progress,
-            device=device, workers=count, only=only or (), overrides=given,
-        )  # fmt: skip
+        with executor:
+            summary = run_study(
+                planned, text, folder, executor, progress,
+                device=device, workers=count, threads=threads, only=only or (), overrides=given,
+                engine=mode, follow=follow,
+            )  # fmt: skip
     finally:
         progress.close()
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))

@@ -10,6 +10,15 @@ from normbench.executors.base import Done, Task, Value, describe
 class InlineExecutor:
     """Runs tasks here: for debugging, for tests and where one process must suffice."""
 
+    def __enter__(self) -> InlineExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def map(
         self, function: Callable[[Task], Value], tasks: Sequence[Task]
     ) -> Iterator[Done[Task, Value]]:

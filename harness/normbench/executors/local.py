@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
@@ -14,57 +14,99 @@ from pebble import ProcessExpired, ProcessPool
 from normbench.executors.base import Done, Task, Value, describe
 
 
-def _start_worker(threads: int, initializer: Callable[[], None] | None) -> None:
+def _start_worker(
+    threads: int, variables: Mapping[str, str], initializer: Callable[[], None] | None
+) -> None:
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+    os.environ.update(variables)
     if initializer is not None:
         initializer()
 
 
 class LocalExecutor:
-    """A pool of ``workers`` fresh processes with ``threads`` threads each.
+    """``workers`` fresh processes with ``threads`` threads each, kept from one map to the next.
 
-    ``initializer`` runs once in each of them. A worker that dies (killed, out of memory) fails
-    its own task and is replaced.
+    ``initializer`` runs once in each of them, after the environment variables of its place in
+    ``variables`` are set (one mapping per worker; default: none): a worker that must see one
+    accelerator alone is told so before it imports anything that looks. A worker has one task at a
+    time, and gets the next in the given order when it is free. One that dies (killed, out of
+    memory) fails its own task and is replaced.
     """
 
     def __init__(
-        self, workers: int, threads: int = 1, initializer: Callable[[], None] | None = None
+        self,
+        workers: int,
+        threads: int = 1,
+        initializer: Callable[[], None] | None = None,
+        variables: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self.workers, self.threads, self.initializer = workers, threads, initializer
+        self.variables = variables or [{}] * workers
+        if len(self.variables) != workers:
+            raise ValueError(f"{len(self.variables)} sets of variables for {workers} workers")
+        self._pools: dict[int, ProcessPool] = {}
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._end(stop=False)
+
+    def _end(self, stop: bool) -> None:
+        pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            if stop:
+                pool.stop()  # type: ignore[no-untyped-call]
+            else:
+                pool.close()  # type: ignore[no-untyped-call]
+        for pool in pools:
+            pool.join()
+
+    def _pool(self, place: int) -> ProcessPool:
+        """The pool of one worker at a place, started when it is first used."""
+        if place not in self._pools:
+            self._pools[place] = ProcessPool(
+                max_workers=1,
+                initializer=_start_worker,
+                initargs=(self.threads, dict(self.variables[place]), self.initializer),
+                # fork would copy a process in which torch already runs threads
+                context=multiprocessing.get_context("spawn"),
+            )
+        return self._pools[place]
 
     def map(
         self, function: Callable[[Task], Value], tasks: Sequence[Task]
     ) -> Iterator[Done[Task, Value]]:
-        """Yield every task as it finishes."""
-        pool = ProcessPool(
-            max_workers=max(1, min(self.workers, len(tasks))),
-            initializer=_start_worker,
-            initargs=(self.threads, self.initializer),
-            # fork would copy a process in which torch already runs threads
-            context=multiprocessing.get_context("spawn"),
-        )
+        """Yield every task as it finishes; the first waiting task goes to the first free worker."""
+        waiting = list(reversed(tasks))
+        running: dict[Future[Any], tuple[Task, int]] = {}
         finished = False
+
+        def start(place: int) -> None:
+            if waiting:
+                task = waiting.pop()
+                running[self._pool(place).schedule(function, args=(task,))] = task, place
+
         try:
-            waiting = list(reversed(tasks))
-            running: dict[Future[Any], Task] = {}
-            while waiting or running:
-                # a short queue: an interrupt has little to cancel, and memory stays flat
-                while waiting and len(running) < 2 * self.workers:
-                    task = waiting.pop()
-                    running[pool.schedule(function, args=(task,))] = task
+            for place in range(min(self.workers, len(waiting))):
+                start(place)
+            while running:
                 done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield self._finished(future, running.pop(future))
+                    task, place = running.pop(future)
+                    start(place)  # before the caller deals with what is done
+                    yield self._finished(future, task)
             finished = True
         finally:
-            if finished:
-                pool.close()  # type: ignore[no-untyped-call]
-            else:
-                pool.stop()  # type: ignore[no-untyped-call]
-            pool.join()
+            if not finished:
+                self._end(stop=True)
 
     def _finished(self, future: Future[Any], task: Task) -> Done[Task, Any]:
         error = future.exception()

@@ -16,7 +16,7 @@ from normbench.errors import Fault, ProtocolError, UsageError
 from normbench.protocol.faults import faults_of, shown
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.further import further_faults
-from normbench.protocol.schema import AXES, Endpoint
+from normbench.protocol.schema import AXES, BUDGETS, Endpoint
 from normbench.protocol.study import Study, resolve
 
 
@@ -52,9 +52,27 @@ def find(source: str | Path) -> Path:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        rule = f"a protocol is UTF-8 text; byte {error.start} is not"
+        raise ProtocolError(
+            str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot read the protocol {path}: {error.strerror}") from None
+
+
+def read_protocol(source: str | Path) -> tuple[Path, str]:
+    """The file that ``source`` means, and its text: read once, since a pipe has no second time."""
+    path = find(source)
+    return path, _text(path)
+
+
+def _document(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProtocolError(
             str(path), [Fault("(syntax)", "", f"this is not valid TOML: {error}", "")]
@@ -62,16 +80,9 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError:
         rule = "this is not valid TOML: its values are nested too deeply"
         raise ProtocolError(str(path), [Fault("(syntax)", "", rule)]) from None
-    except UnicodeDecodeError as error:
-        rule = f"a protocol is UTF-8 text; byte {error.start} is not"
-        raise ProtocolError(
-            str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]
-        ) from None
     except ValueError as error:  # such as a number of 5,000 digits
         rule = f"this cannot be read as TOML: {str(error).split(';')[0]}"
         raise ProtocolError(str(path), [Fault("(syntax)", "", rule)]) from None
-    except OSError as error:
-        raise UsageError(f"cannot read the protocol {path}: {error.strerror}") from None
 
 
 def _value(text: str) -> Any:
@@ -93,11 +104,15 @@ def _set_everywhere(document: dict[str, Any], key: str, value: Any) -> None:
     settings = document.setdefault(table, {})
     if isinstance(settings, dict):  # anything else is a fault that validation names
         settings[key] = value
+    others = set(BUDGETS) if key in BUDGETS else {key}
+    if isinstance(settings, dict):
+        for other in others - {key}:
+            settings.pop(other, None)
     for experiment in _tables(document.get("experiment")):
-        experiment.pop(key, None)
-        for combined in ("product", "zip"):
-            if isinstance(experiment.get(combined), dict):
-                experiment[combined].pop(key, None)
+        tables = [experiment, experiment.get("product"), experiment.get("zip")]
+        for combined in (t for t in tables if isinstance(t, dict)):
+            for other in others:
+                combined.pop(other, None)
 
 
 def apply_override(document: dict[str, Any], assignment: str) -> None:
@@ -174,7 +189,14 @@ def load_protocol(
     0 … seeds − 1.
     """
     path = find(source)
-    document = _read(path)
+    return load_text(_text(path), path, overrides, seeds)
+
+
+def load_text(
+    text: str, path: Path, overrides: Sequence[str] = (), seeds: int | None = None
+) -> Study:
+    """See :func:`load_protocol`; ``text`` is what was read from ``path``, which is only named."""
+    document = _document(text, path)
     for assignment in overrides:
         apply_override(document, assignment)
     if seeds is not None:

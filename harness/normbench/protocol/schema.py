@@ -141,6 +141,9 @@ class Cell(BaseModel):
     optimizer: Annotated[Choice, OneOf(OPTIMIZERS)] = Field(
         default="sgd", validate_default=True, description="the optimizer and its parameters"
     )
+    clip_norm: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
+        default=None, description="longer gradients are scaled to this Euclidean norm"
+    )
     lr_schedule: Annotated[Choice, OneOf(SCHEDULES)] = Field(
         default="constant",
         validate_default=True,

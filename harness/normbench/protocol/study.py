@@ -147,11 +147,11 @@ def _threshold_faults(metric: str, thresholds: tuple[float, ...], at: list[Any])
     faults = []
     for theta in thresholds:
         if metric == "accuracy" and not 0 < theta <= 1:
-            rule = "a threshold of accuracy must lie above 0 and not above 1: no run reaches it"
-            hint = f"did you mean {theta / 100:g}?" if 1 < theta <= 100 else ""
+            rule = "a threshold of accuracy must lie above 0 and not above 1"
+            hint = f"did you mean {theta / 100:g}?" if 2 <= theta <= 100 else ""
             faults.append(Fault(toml_path([*at, "thresholds"]), shown(theta), rule, hint))
         if metric == "loss" and theta <= 0:
-            rule = "a threshold of loss must be above 0: no run reaches it"
+            rule = "a threshold of loss must be above 0"
             faults.append(Fault(toml_path([*at, "thresholds"]), shown(theta), rule))
     return faults
 

@@ -12,7 +12,8 @@ import pandas as pd
 from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
-from normbench.results.provenance import read_environments, read_provenance
+from normbench.results.execution import environment_of_group
+from normbench.results.provenance import read_provenance
 from normbench.results.store import Store, latest_results
 
 
@@ -54,7 +55,7 @@ class Results:
     @cached_property
     def environments(self) -> dict[str, str]:
         """For each execution hash, a hash of the machine and versions that it names."""
-        return read_environments(self.folder)
+        return environment_of_group(self.folder)
 
     @cached_property
     def all_runs(self) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from normbench.plan.spec import digest
 from normbench.results.files import read_object, write_text
 
 PACKAGES = ("normbench", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy",
@@ -87,17 +86,3 @@ def record_invocation(folder: Path, invocation: dict[str, Any]) -> None:
 def command_line() -> list[str]:
     """The command as it was given, with the program's name alone instead of its path."""
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
-def read_environments(folder: Path) -> dict[str, str]:
-    """For each execution hash, a hash of what runs must share to be paired.
-
-    That is the device, the processor and the versions; engine and threads may differ.
-    """
-    records = read_object(folder / "execution.json") or {}
-    shared = ("device", "cpu", "versions")
-    return {
-        key: digest([record.get(k) for k in shared])
-        for key, record in records.items()
-        if isinstance(record, dict)  # anything else is damage
-    }

@@ -39,6 +39,7 @@ _AXIS_TYPES: dict[str, pa.DataType] = {
     "budget_steps": _INT,
     "budget_samples": _INT,
     "evaluations": _INT,
+    "clip_norm": _FLOAT,
     "lr_reference_batch": _INT,
     "evaluations_per_epoch": _INT,
     "train_size": _INT,
@@ -82,10 +83,23 @@ RUNS: tuple[Column, ...] = (
     Column("scaled_learning_rate", _FLOAT, "learning rate at this batch size, after scaling"),
     Column("steps", _INT, "training steps taken", "steps"),
     Column("samples", _INT, "training samples seen", "samples"),
-    Column("seconds", _FLOAT, "wall-clock time of the run, training and evaluation", "s"),
-    Column("train_seconds", _FLOAT, "wall-clock time of its training", "s"),
-    Column("eval_seconds", _FLOAT, "wall-clock time of its evaluations", "s"),
-    Column("peak_memory", _FLOAT, "most memory that its process or device held", "MiB"),
+    Column("engine", _TEXT, "plain (run by run) or packed (a group as one computation)"),
+    Column("group_size", _INT, "runs of its group; packed ones share one computation", "runs"),
+    Column(
+        "seconds",
+        _FLOAT,
+        "wall-clock time, training and evaluation; packed: amortised, the "
+        "group's time divided by its runs",
+        "s",
+    ),
+    Column("train_seconds", _FLOAT, "the training's part of it", "s"),
+    Column("eval_seconds", _FLOAT, "the evaluations' part of it", "s"),
+    Column(
+        "peak_memory",
+        _FLOAT,
+        "most memory that its process or device held; packed: the group's",
+        "MiB",
+    ),
     Column("device", _TEXT, "where it was trained"),
     Column("classes", _INT, "classes of the data set; chance accuracy is one over it"),
     Column("parameters", _INT, "trained parameters", "numbers"),
@@ -134,7 +148,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 #: Columns that hold wall-clock time or memory: all others are the same on every repetition.
 MEASURED_COLUMNS = frozenset(
-    {"seconds", "train_seconds", "eval_seconds", "peak_memory", "execution_hash"}
+    [
+        "seconds",
+        "train_seconds",
+        "eval_seconds",
+        "peak_memory",
+        "execution_hash",
+        "engine",
+        "group_size",
+    ]
 )
 
 

@@ -207,8 +207,9 @@ _COMPUTED = (*DONE, "failed", "undefined")
 #: Columns of ``runs`` that a result fills in; all others come from the plan.
 _RESULT = frozenset(
     {
-        "status", "error", "execution_hash", "steps", "samples", "seconds", "train_seconds",
-        "eval_seconds", "peak_memory", "device", "classes", "parameters", "buffers",
+        "status", "error", "execution_hash", "engine", "group_size", "steps", "samples",
+        "seconds", "train_seconds", "eval_seconds", "peak_memory", "device", "classes",
+        "parameters", "buffers",
     }
 )  # fmt: skip
 

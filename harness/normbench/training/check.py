@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from normbench.datasets.inputs import Moments, input_constants
@@ -10,6 +12,12 @@ from normbench.models.describe import network
 from normbench.models.plain import build
 from normbench.protocol.schema import Cell
 from normbench.training.data import arrays_of, check_batch_size, split_of
+
+
+def content_of(cell: Cell) -> dict[str, str]:
+    """The data set with its parameters, as JSON, and the key of its content."""
+    name = json.dumps(cell.dataset.model_dump(mode="json"), sort_keys=True)
+    return {name: arrays_of(cell).key}
 
 
 def check_cell(cell: Cell) -> str | None:

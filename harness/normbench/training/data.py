@@ -76,6 +76,11 @@ class Part:
         """The shape of one input: (C, H, W)."""
         return tuple(self.x.shape[1:])
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the numbers that the model takes."""
+        return self.x.dtype if self.scaling is None else torch.float32
+
     def inputs(self, index: Tensor | slice) -> Tensor:
         """The inputs at these places of the part, as the model takes them."""
         if self.rows is None or self.scaling is None:
@@ -199,7 +204,7 @@ def check_batch_size(cell: Cell, n_train: int) -> None:
     if cell.batch_size > n_train:
         raise UsageError(
             f"batch_size must not exceed the training split ({n_train} items of "
-            f"{cell.dataset.name}); received {cell.batch_size}"
+            f"{cell.dataset.name}); received {cell.batch_size}; use a smaller batch, or more items"
         )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from normbench.errors import UndefinedError
+from normbench.plan.execution import PLAIN, Engine
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.loop import Outcome, train
@@ -26,6 +28,7 @@ class Group:
     runs: tuple[RunSpec, ...]
     device: str
     execution_hash: str
+    engine: Engine = PLAIN
 
 
 @dataclass
@@ -42,12 +45,6 @@ def set_up_worker() -> None:
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-
-
-def default_device() -> str:
-    """The accelerator of this machine, or ``cpu``."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator.type if accelerator is not None else "cpu"
 
 
 class PeakMemory:
@@ -75,27 +72,47 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _run_one(run: RunSpec, device: str) -> tuple[Outcome, float, float]:
-    memory = PeakMemory(device)
+def _run_one(run: RunSpec, device: str) -> Outcome:
+    """A run by the plain loop. One that raises is a row that says so."""
     started = time.perf_counter()
     try:
         outcome = train(run, prepare(run.cell, device), device)
     except UndefinedError as error:
         outcome = Outcome(status="undefined", error=str(error))
-    except Exception as error:  # a run that fails is a row that says so
+    except Exception as error:
         text = " ".join(str(error).split())
         outcome = Outcome(status="failed", error=f"{type(error).__name__}: {text}"[:2000])
-    return outcome, time.perf_counter() - started, memory.read()
+    outcome.seconds = time.perf_counter() - started
+    return outcome
 
 
 def train_group(group: Group) -> GroupRows:
-    """Train the runs of a group one after the other.
+    """Train the runs of a group, one after the other or as one computation.
 
-    A run that raises becomes a row with status ``failed`` and its error; the others go on.
+    By the plain loop, a run that raises becomes a row with status ``failed`` and its error, and
+    the others go on. Together they fail together: the error passes through.
     """
+    torch.set_num_threads(group.engine.threads)
+    memory = PeakMemory(group.device)
+    if group.engine.name == "packed":
+        from normbench.training.ensemble import train_together
+
+        data = prepare(group.runs[0].cell, group.device)
+        outcomes = train_together(group.runs, data, group.device, group.engine.variant)
+        peaks = [memory.read()] * len(outcomes)
+    else:
+        outcomes, peaks = [], []
+        for run in group.runs:
+            outcomes.append(_run_one(run, group.device))
+            peaks.append(memory.read())
+            memory = PeakMemory(group.device)
+    return rows_of(group, outcomes, peaks)
+
+
+def rows_of(group: Group, outcomes: Sequence[Outcome], peaks: Sequence[float]) -> GroupRows:
+    """The tables' rows of a group; ``peaks`` are in MiB."""
     rows = GroupRows()
-    for run in group.runs:
-        outcome, seconds, peak = _run_one(run, group.device)
+    for run, outcome, peak in zip(group.runs, outcomes, peaks, strict=True):
         key = {"run_hash": run.run_hash}
         ran = outcome.status in ("finished", "diverged")
         rows.runs.append(
@@ -104,9 +121,11 @@ def train_group(group: Group) -> GroupRows:
                 "status": outcome.status,
                 "error": outcome.error,
                 "execution_hash": group.execution_hash,
+                "engine": group.engine.name,
+                "group_size": len(group.runs),
                 "steps": outcome.steps,
                 "samples": outcome.samples,
-                "seconds": seconds,
+                "seconds": outcome.seconds,
                 "train_seconds": outcome.train_seconds,
                 "eval_seconds": outcome.eval_seconds,
                 "peak_memory": peak,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +20,9 @@ from normbench.models.plain import build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.data import Prepared, check_batch_size, epoch_order
-from normbench.training.evaluate import (
-    Evaluation,
-    EvaluationKind,
-    Score,
-    batch_norms,
-    evaluate,
-)
-from normbench.training.optimizers import decay_mask
+from normbench.training.evaluate import batch_norms, evaluate
+from normbench.training.optimizers import Optimizer, decay_mask
+from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
 
 #: Evaluations of a run whose budget is in steps or samples, unless the protocol says otherwise.
 DEFAULT_EVALUATIONS = 10
@@ -45,6 +41,7 @@ class Outcome:
     samples: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
     predictions: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    seconds: float = 0.0
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
     classes: int = 0
@@ -110,88 +107,58 @@ def choose_convolutions(batch_size: int, shape: tuple[int, ...]) -> None:
     torch.backends.mkldnn.enabled = pixels >= 1024  # type: ignore[assignment]
 
 
-@dataclass
-class _Interval:
-    """What the training batches since the last evaluation gave.
+def clip_factor(norms: Tensor, most: float) -> Tensor:
+    """What gradients of these norms are multiplied by so that none is longer than ``most``.
 
-    Losses and logits are kept as they come and summed up now and then: a step pays for no
-    metric, and is summed up in float64.
+    As in ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013, arXiv:1211.5063).
+    """
+    return (most / (norms + 1e-6)).clamp(max=1.0)
+
+
+class Trainer:
+    """The model, optimizer and learning rates of one run, and its training step.
+
+    The model's numbers are of the data's type: float32, or float64 in comparisons of engines.
     """
 
-    losses: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-    labels: list[Tensor] = field(default_factory=list)
-    loss: float = 0.0
-    correct: int = 0
-    steps: int = 0
-    grad_norm: float = math.nan
-    update_norm: float = math.nan
+    def __init__(self, run: RunSpec, data: Prepared, device: str = "cpu") -> None:
+        cell = run.cell
+        self.data = data
+        self.schedule = schedule_of(run, len(data.train))
+        choose_convolutions(cell.batch_size, data.shape)
+        self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
+        initialise(self.model, run.seed, cell.init)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.rates = LearningRates(cell, self.schedule.steps)
+        self.clip = cell.clip_norm
+        self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
+            self.parameters,
+            self.rates.at(0),
+            decayed=decay_mask(self.model),
+            **cell.optimizer.params,
+        )
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Keep a batch's loss () and logits (batch, classes)."""
-        self.losses.append(loss.detach())
-        self.logits.append(logits.detach())
-        self.labels.append(labels)
-        self.steps += 1
-        if len(self.losses) == 256:
-            self.sum_up()
+    def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+        """Loss (), logits (batch, classes), labels and gradients of the items at ``index``."""
+        y = self.data.train.y[index]
+        logits = self.model(self.data.train.inputs(index))
+        loss = functional.cross_entropy(logits, y)
+        return loss, logits, y, torch.autograd.grad(loss, self.parameters)
 
-    def sum_up(self) -> None:
-        """Add what is kept to the sums."""
-        if self.losses:
-            self.loss += float(torch.stack(self.losses).double().sum())
-            predicted = torch.cat(self.logits).argmax(1)
-            self.correct += int((predicted == torch.cat(self.labels)).sum())
-        self.losses, self.logits, self.labels = [], [], []
+    def update(self, gradients: Sequence[Tensor], step: int) -> None:
+        """Change the parameters, as the step after ``step`` steps does."""
+        self.optimizer.learning_rate = self.rates.at(step)
+        if self.clip is not None:
+            factor = clip_factor(
+                torch.tensor(global_norm(list(gradients)), dtype=torch.float64), self.clip
+            )
+            gradients = torch._foreach_mul(list(gradients), float(factor))
+        self.optimizer.step(gradients)
 
-
-def _row(
-    interval: _Interval | None,
-    run: RunSpec,
-    step: int,
-    per_epoch: int,
-    weight_norm: float,
-    learning_rate: float,
-) -> dict[str, Any]:
-    """The columns of an evaluation row that come from training."""
-    batch = run.cell.batch_size
-    row: dict[str, Any] = {
-        "epoch": step / per_epoch,
-        "step": step,
-        "samples": step * batch,
-        "learning_rate": learning_rate,
-        "weight_norm": weight_norm,
-    }
-    if interval is not None:
-        interval.sum_up()
-        row["train_loss"] = interval.loss / interval.steps
-        row["train_accuracy"] = interval.correct / (interval.steps * batch)
-        row["grad_norm"] = interval.grad_norm
-        row["update_norm"] = interval.update_norm
-    return row
-
-
-def _score_columns(evaluation: Evaluation) -> dict[str, float]:
-    columns = {
-        "train_eval_loss": evaluation.train.loss,
-        "train_eval_accuracy": evaluation.train.accuracy,
-    }
-    for part, scores in (("val", evaluation.validation), ("test", evaluation.test)):
-        for kind, score in scores.items():
-            prefix = part if kind == "running" else f"{part}_{kind}"
-            columns[f"{prefix}_loss"] = score.loss
-            columns[f"{prefix}_accuracy"] = score.accuracy
-    return columns
-
-
-def _no_scores(model: nn.Module) -> dict[str, float]:
-    """NaN in every column that an evaluation of this model would fill."""
-    kinds: list[EvaluationKind] = ["running"]
-    if batch_norms(model):
-        kinds += ["batch", "recomputed"]
-    nothing = Score(math.nan, math.nan, np.zeros(0, dtype=np.bool_))
-    by_kind = dict.fromkeys(kinds, nothing)
-    return _score_columns(Evaluation(nothing, by_kind, by_kind))
+    def step(self, index: Tensor, step: int) -> None:
+        """A whole training step."""
+        *_, gradients = self.gradients(index)
+        self.update(gradients, step)
 
 
 def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
@@ -203,28 +170,18 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     Raises nothing for divergence; errors of the environment pass through.
     """
     cell = run.cell
-    model = build(network(cell, data.shape, data.classes), device)
-    initialise(model, run.seed, cell.init)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = OPTIMIZERS[cell.optimizer.name].load()(
-        parameters,
-        cell.scaled_learning_rate(),
-        decayed=decay_mask(model),
-        **cell.optimizer.params,
-    )
-    schedule = schedule_of(run, len(data.train))
-    choose_convolutions(cell.batch_size, data.shape)
+    trainer = Trainer(run, data, device)
+    model, parameters, schedule = trainer.model, trainer.parameters, trainer.schedule
     outcome = Outcome(
         classes=data.classes,
         parameters=sum(p.numel() for p in parameters),
         buffers=sum(b.numel() for b in model.buffers()),
     )
     stops = set(schedule.evaluation_steps())
-    rates = LearningRates(cell, schedule.steps)
-    first = rates.at(0)
+    first = trainer.rates.at(0)
     if not _evaluate_into(outcome, model, run, data, None, schedule, parameters, first):
         return outcome
-    interval = _Interval()
+    interval = Interval(1, cell.batch_size)
     order = torch.empty(0)
     started = time.perf_counter()
     for step in range(schedule.steps):
@@ -232,31 +189,26 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
         if i == 0:
             order = epoch_order(run.seed, epoch, len(data.train)).to(device)
         index = order[i * cell.batch_size : (i + 1) * cell.batch_size]
-        y = data.train.y[index]
-        logits = model(data.train.inputs(index))
-        loss = functional.cross_entropy(logits, y)
-        gradients = torch.autograd.grad(loss, parameters)
+        loss, logits, y, gradients = trainer.gradients(index)
         outcome.steps += 1
         is_stop = outcome.steps in stops
         before = [p.detach().clone() for p in parameters] if is_stop else []
-        optimizer.learning_rate = rates.at(step)
-        optimizer.step(gradients)
-        interval.add(loss, logits, y)
+        trainer.update(gradients, step)
+        interval.add(loss.detach()[None], logits.detach()[None], y[None])
         if not is_stop:
             continue
-        interval.grad_norm = global_norm(list(gradients))
-        interval.update_norm = global_norm(
-            [p.detach() - b for p, b in zip(parameters, before, strict=True)]
-        )
+        change = [p.detach() - b for p, b in zip(parameters, before, strict=True)]
+        interval.grad_norms = [global_norm(list(gradients))]
+        interval.update_norms = [global_norm(change)]
         outcome.samples = outcome.steps * cell.batch_size
         spent = time.perf_counter() - started
         outcome.train_seconds += spent
-        ok = _evaluate_into(
-            outcome, model, run, data, interval, schedule, parameters, rates.at(step), spent
-        )
-        if not ok:
+        rate = trainer.rates.at(step)
+        if not _evaluate_into(
+            outcome, model, run, data, interval, schedule, parameters, rate, spent
+        ):
             return outcome
-        interval = _Interval()
+        interval = Interval(1, cell.batch_size)
         started = time.perf_counter()
     return outcome
 
@@ -266,7 +218,7 @@ def _evaluate_into(
     model: nn.Module,
     run: RunSpec,
     data: Prepared,
-    interval: _Interval | None,
+    interval: Interval | None,
     schedule: Schedule,
     parameters: list[nn.Parameter],
     learning_rate: float,
@@ -275,14 +227,16 @@ def _evaluate_into(
     """Add an evaluation row to the outcome; False if the run has diverged."""
     started = time.perf_counter()
     weight_norm = global_norm([p.detach() for p in parameters])
-    row = _row(interval, run, outcome.steps, schedule.steps_per_epoch, weight_norm, learning_rate)
-    trained = all(math.isfinite(v) for k, v in row.items() if k in ("train_loss", "weight_norm"))
+    row = place_of(run, outcome.steps, schedule.steps_per_epoch, learning_rate)
+    row["weight_norm"] = weight_norm
+    if interval is not None:
+        row |= interval.columns(0)
     evaluation = None
-    if trained:
+    if is_finite(row):
         evaluation = evaluate(model, data, run.cell.statistics_batch, run.cell.statistics_samples)
-        row |= _score_columns(evaluation)
+        row |= score_columns(evaluation)
     else:
-        row |= _no_scores(model)
+        row |= no_scores(bool(batch_norms(model)))
     row["train_seconds"] = train_seconds
     row["eval_seconds"] = time.perf_counter() - started
     outcome.eval_seconds += row["eval_seconds"]

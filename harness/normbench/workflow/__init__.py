@@ -11,7 +11,7 @@ from normbench.workflow.plan import (
     statuses,
     summarise_plan,
 )
-from normbench.workflow.run import Observer, Summary, default_workers, run_study
+from normbench.workflow.run import Observer, Summary, run_study
 
 __all__ = [
     "Observer",
@@ -19,7 +19,6 @@ __all__ = [
     "Planned",
     "Summary",
     "analyse",
-    "default_workers",
     "freeze_thresholds",
     "prepare_plan",
     "replan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from normbench.errors import (
@@ -34,6 +34,7 @@ class Planned:
     undefined: dict[str, str]
     missing_data: list[str]
     reasons: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -54,10 +55,11 @@ def prepare_plan(study: Study, decisions: Decisions | None = None) -> Planned:
 
     Raises :class:`ProtocolError` with all misfits at once.
     """
-    from normbench.training.check import check_cell
+    from normbench.training.check import check_cell, content_of
 
     runs = expand(study, decisions)
     reasons: dict[str, str] = {}
+    contents: dict[str, str] = {}
     missing: dict[str, None] = {}
     faults: dict[str, Fault] = {}
     # the learning rate decides no shape: a cell is checked once for all its rates
@@ -69,11 +71,12 @@ def prepare_plan(study: Study, decisions: Decisions | None = None) -> Planned:
         except UsageError as error:
             faults.setdefault(str(error), Fault(_where(run), "", str(error)))
         else:
+            contents |= content_of(run.cell)
             if reason is not None:
                 reasons[cell_key(run.cell)] = reason
     if faults:
         raise ProtocolError(f"protocol {study.name}", list(faults.values()))
-    return Planned(study, runs, _by_cell(runs, reasons), list(missing), reasons)
+    return Planned(study, runs, _by_cell(runs, reasons), list(missing), reasons, contents)
 
 
 def _by_cell(runs: Iterable[RunSpec], reasons: dict[str, str]) -> dict[str, str]:
@@ -90,8 +93,7 @@ def _by_cell(runs: Iterable[RunSpec], reasons: dict[str, str]) -> dict[str, str]
 def replan(planned: Planned, decisions: Decisions) -> Planned:
     """The plan with the learning rates that have been decided since."""
     runs = expand(planned.study, decisions)
-    undefined = _by_cell(runs, planned.reasons)
-    return Planned(planned.study, runs, undefined, planned.missing_data, planned.reasons)
+    return replace(planned, runs=runs, undefined=_by_cell(runs, planned.reasons))
 
 
 def _one_per_cell(runs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,19 +14,17 @@ from filelock import FileLock, Timeout
 
 from normbench.errors import DataMissingError, UsageError
 from normbench.executors.base import Executor
+from normbench.plan.execution import ExecutionPlan
 from normbench.plan.expand import select
-from normbench.plan.spec import RunSpec, digest
-from normbench.protocol.study import Study
+from normbench.plan.spec import RunSpec
 from normbench.results import provenance
+from normbench.results.contents import check_contents, record_contents
 from normbench.results.decisions import read_decisions, register_claims
-from normbench.results.files import read_object, write_text
 from normbench.results.schema import axis_values
 from normbench.results.store import DONE, Store
 from normbench.workflow.decide import decide_rates
+from normbench.workflow.grouping import EngineMode, Grouping, environment_record
 from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
-
-#: Seeds of a cell that one worker trains before they are committed together.
-GROUP_SEEDS = 4
 
 # -- running ----------------------------------------------------------------------------------
 
@@ -51,28 +48,6 @@ class Summary:
     interrupted: bool = False
     by_status: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-
-
-def _groups(pending: list[RunSpec], device: str, execution: str) -> list[Any]:
-    """Group the seeds of a cell; first seeds of all cells come first, long runs before short.
-
-    An interrupted sweep so has something on every cell, and no long group starts last.
-    """
-    from normbench.training.group import Group
-
-    by_cell: dict[str, list[RunSpec]] = {}
-    for run in pending:
-        by_cell.setdefault(run.cell_hash, []).append(run)
-    chunks: list[tuple[int, float, tuple[RunSpec, ...]]] = []
-    for runs in by_cell.values():
-        steps = runs[0].cell.budget_in_steps(10_000 // runs[0].cell.batch_size)
-        for i in range(0, len(runs), GROUP_SEEDS):
-            chunks.append((i, -steps, tuple(runs[i : i + GROUP_SEEDS])))
-    chunks.sort(key=lambda chunk: chunk[:2])
-    return [
-        Group(f"{number:06d}", runs, device, execution)
-        for number, (_, _, runs) in enumerate(chunks)
-    ]
 
 
 def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict[str, Any]]:
@@ -109,28 +84,6 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def execution_record(device: str, threads: int) -> dict[str, Any]:
-    """How runs are executed: everything besides the run itself that may change its last bits."""
-    environment = provenance.environment()
-    return {
-        "engine": "plain",
-        "device": device,
-        "threads": threads,
-        "dtype": "float32",
-        "cpu": environment["cpu"],
-        "versions": {k: environment["versions"][k] for k in ("torch", "numpy")},
-    }
-
-
-def _record_execution(folder: Path, record: dict[str, Any]) -> str:
-    key = digest(record)
-    path = folder / "execution.json"
-    known = read_object(path) or {}
-    if key not in known:
-        write_text(path, json.dumps({**known, key: record}, indent=1, sort_keys=True) + "\n")
-    return key
-
-
 def run_study(
     planned: Planned,
     source: str,
@@ -143,26 +96,35 @@ def run_study(
     threads: int = 1,
     only: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    engine: EngineMode = "auto",
+    follow: ExecutionPlan | None = None,
 ) -> Summary:
     """Compute what is missing or failed, commit each group as it finishes, and merge the tables.
 
     ``source`` is the protocol file's text. What is finished in ``folder`` is kept and not
     computed again. An interrupt stops the workers, keeps every committed group and returns a
-    summary that says so.
+    summary that says so. ``engine`` is ``auto`` (measured), ``plain`` or ``packed``; ``follow`` is
+    the execution plan of other results, for the same bits.
     """
-    from normbench.training.group import train_group
-
     if planned.missing_data:
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
     check_folder(store, planned.study)
+    check_contents(folder, planned.contents)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     with _locked(folder):
         store.clean()
         store.write_study(planned.study, source)
         register_claims(folder, planned.study)
+        record_contents(folder, planned.contents)
         planned = replan(planned, read_decisions(folder))
-        execution = _record_execution(folder, execution_record(device, threads))
+        environment = environment_record(device)
+        grouping = Grouping(folder, device, environment, executor, workers, threads, engine)
+        if follow is not None and not grouping.follow(follow):
+            raise UsageError(
+                "the execution plan to follow was made on another machine, device or set of "
+                "versions: the same bits cannot be had here; leave the option --execution out"
+            )
         invocation: dict[str, Any] = {
             "started": provenance.now(),
             "command": provenance.command_line(),
@@ -183,8 +145,7 @@ def run_study(
             pending = pending_runs(chosen, status)
             done = sum(status[run.run_hash] in DONE for run in chosen)
             observer.started(len(pending), done, workers)
-            groups = _groups(pending, device, execution)
-            _compute(executor.map(train_group, groups), store, planned, summary, observer)
+            _compute(grouping, pending, store, planned, summary, observer)
             store.consolidate(planned.rows)
             # tuning runs that are complete decide rates, and their evaluation runs can follow
             if summary.interrupted or not decide_rates(planned.study, folder):
@@ -201,16 +162,39 @@ def run_study(
 
 
 def _compute(
-    results: Iterator[Any], store: Store, planned: Planned, summary: Summary, observer: Observer
+    grouping: Grouping,
+    pending: list[RunSpec],
+    store: Store,
+    planned: Planned,
+    summary: Summary,
+    observer: Observer,
 ) -> None:
-    """Commit groups as they finish; an interrupt stops the workers and is noted."""
+    """Form groups, commit them as they finish; an interrupt stops the workers and is noted.
+
+    A group that does not fit into memory is computed in halves.
+    """
+    from normbench.training.group import train_group
+
+    results: Iterator[Any] = iter(())
     try:
-        for done in results:
-            rows = _rows_of(done)
-            rows["runs"] = _with_axes(rows["runs"], done.task.runs)
-            store.write_group(done.task.name, rows)
-            summary.computed += len(rows["runs"])
-            observer.finished(rows["runs"])
+        groups = grouping.form(pending, planned.runs)
+        formed = len(groups)
+        while groups:
+            too_large = []
+            results = grouping.executor.map(train_group, groups)
+            for done in results:
+                if done.value is None and _too_large(done.task, done.error):
+                    too_large.append(done.task)
+                    continue
+                rows = _rows_of(done)
+                rows["runs"] = _with_axes(rows["runs"], done.task.runs)
+                store.write_group(done.task.name, rows)
+                summary.computed += len(rows["runs"])
+                observer.finished(rows["runs"])
+            groups = []
+            for group in too_large:
+                groups += grouping.halve(group, formed)
+                formed += 2
     except KeyboardInterrupt:
         summary.interrupted = True
     except BaseException:
@@ -220,6 +204,19 @@ def _compute(
             store.consolidate(planned.rows)
         raise
     _close(results)
+
+
+def _too_large(group: Any, error: str | None) -> bool:
+    """Whether a group that failed may succeed in halves."""
+    packed = group.engine.name == "packed" and len(group.runs) > 1
+    return packed and out_of_memory(error)
+
+
+def out_of_memory(error: str | None) -> bool:
+    """Whether the words of an error say that memory did not suffice."""
+    said = (error or "").lower()
+    signs = ("out of memory", "memoryerror", "can't allocate memory", "not enough memory")
+    return any(sign in said for sign in signs)
 
 
 def _close(results: Any) -> None:
@@ -252,11 +249,3 @@ def _finish(summary: Summary, store: Store, planned: Planned) -> None:
     summary.by_status = dict(Counter(row["status"] for row in rows))
     errors = Counter(row["error"] for row in rows if row["status"] == "failed")
     summary.failures = [f"{count} × {error}" for error, count in errors.most_common(10)]
-
-
-def default_workers(device: str) -> int:
-    """Workers for a device: one per core on the CPU, one where an accelerator does the work."""
-    if device != "cpu":
-        return 1
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,0 +1,224 @@
+"""Convolutions of all members, each pass in the formulation that suits its shape.
+
+``im`` lays the windows out as the rows of a matrix and multiplies all members' matrices at once;
+``mk`` calls torch's own convolution member by member, which on the CPU is oneDNN's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from normbench.models.layers import Conv
+from normbench.models.packed.block import Block, Workspace
+from normbench.models.packed.columns import Columns
+from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.graph import Node
+from normbench.models.packed.weighted import Weighted
+
+Way = Literal["im", "mk"]
+#: The formulation of the forward pass, the input's gradient and the weight's gradient.
+Ways = tuple[Way, Way, Way]
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """(…, H, W, C) as (…, C, H, W), the same memory."""
+    return x.movedim(-1, -3)
+
+
+def possible(ways: Ways, layer: Conv) -> Ways:
+    """The ways as far as the layer has them.
+
+    The input's gradient is a convolution of the output's gradient only at stride 1, and where the
+    padding is smaller than the kernel.
+    """
+    back: Way = ways[1] if layer.stride == 1 and layer.padding < layer.kernel else "mk"
+    return (ways[0], back, ways[2])
+
+
+class Convolutions(Weighted):
+    """A 2-d convolution of each member: (members, N, H, W, C) to (members, N, H', W', outputs).
+
+    ``passes_back`` says whether anything before it has parameters. The input may also come as the
+    rows of its windows, (members, N, H'·W'·k²·C), made once for the whole data set.
+    """
+
+    def __init__(
+        self, node: Node, layer: Conv, ways: Ways, block: Block, *, passes_back: bool
+    ) -> None:
+        super().__init__(node, block)
+        self.layer, self.passes_back, self.ways = layer, passes_back, possible(ways, layer)
+        members, batch, work, k = block.size, block.batch, block.work, layer.kernel
+        square = (members, self.outputs, k, k, node.before[-1])
+        # (members, outputs, C, k, k), each member's in the channels-last layout
+        self.filters = self.weight.view(square).permute(0, 1, 4, 2, 3)
+        self.filters_gradient = self.weight_gradient.view(square).permute(0, 1, 4, 2, 3)
+        self.y = work.take(f"{node.name} output", members, batch, *node.after)
+        self.columns: Columns | None = None
+        self.x = self.rows = self.y
+        self.fed = self.has_rows = False
+
+    def prepare(self, *, rows: bool) -> None:
+        """Take the memory that the passes need, once it is known whether rows are given."""
+        node, layer, block = self.node, self.layer, self.block
+        members, batch, work, k = block.size, block.batch, block.work, layer.kernel
+        self.has_rows = rows
+        if rows:
+            self.ways = ("im", self.ways[1], "im")
+        elif "im" in (self.ways[0], self.ways[2]):
+            self.columns = self._columns(members, batch, work)
+        if self.passes_back:
+            self.back = work.take(f"{node.name} back", members, batch, *node.before)
+            if self.ways[1] == "im":
+                shape = (members, k, k, self.outputs, node.before[-1])
+                self.flipped = work.take(f"{node.name} flipped", *shape)
+                self.back_columns = Columns(
+                    node.after, k, 1, k - 1 - layer.padding,
+                    members, batch, work, f"{node.name} gradient",
+                )  # fmt: skip
+
+    def _columns(self, members: int, images: int, work: Workspace) -> Columns:
+        layer, name = self.layer, self.node.name
+        return Columns(
+            self.node.before, layer.kernel, layer.stride, layer.padding, members, images, work, name
+        )
+
+    @property
+    def padded_input(self) -> Tensor | None:
+        """Where the layer before may write its output, if it is read from nowhere else."""
+        if self.columns is None or self.ways[0] != "im" or self.ways[2] != "im":
+            return None
+        return self.columns.inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output; an input that lies in :attr:`padded_input` (``fed``) is not copied."""
+        self.prepare_weight()
+        self.x = x
+        if self.columns is not None and not self.fed:
+            self.columns.inner.copy_(x)
+        if self.ways[0] == "mk":
+            return self._convolved(x, self.y, with_bias=not self.bias_cancels)
+        bias = None if self.bias_cancels else self.bias
+        if self.columns is None:
+            rows = x.view(x.shape[0], -1, self.fan_in)
+            _product(rows, self.weight, bias, self.y.view(x.shape[0], -1, self.outputs))
+        else:
+            self._rows_product(self.columns, bias, self.y)
+        return self.y
+
+    def _rows_product(self, columns: Columns, bias: Tensor | None, y: Tensor) -> None:
+        """The output ``y`` as products of rows and weights; rows of one member are all's."""
+        shared = columns.windows.shape[0] < y.shape[0]
+        for piece in columns.pieces:
+            rows = columns.rows(piece)
+            members = slice(None) if shared else piece[0]
+            part = y[members, piece[1]].flatten(1, 3)
+            if shared:
+                rows = rows.expand(part.shape[0], -1, -1)
+            _product(rows, self.weight[members], None if bias is None else bias[members], part)
+
+    def _convolved(self, x: Tensor, y: Tensor | None, *, with_bias: bool) -> Tensor:
+        """The output by torch's convolution, member by member."""
+        layer = self.layer
+        found = [
+            torch.ops.aten.convolution(
+                channels_first(x[i]), self.filters[i], self.bias[i, 0] if with_bias else None,
+                [layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], 1,
+            ).permute(0, 2, 3, 1)
+            for i in range(x.shape[0])
+        ]  # fmt: skip
+        return _stacked(found, y)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The input's gradient, unless nothing before has parameters."""
+        flat = gradient.flatten(1, 3)
+        self.bias_backward(flat)
+        found = self._native_gradients(gradient)
+        if self.ways[2] == "im":
+            self._weight_gradient(gradient, flat)
+        self.finish_weight()
+        if not self.passes_back:
+            return gradient
+        return _stacked(found, self.back) if found else self._input_gradient(gradient)
+
+    def _native_gradients(self, gradient: Tensor) -> list[Tensor]:
+        """The weight's gradient and the returned input's, as far as torch's convolution does it."""
+        layer = self.layer
+        wants_input = self.passes_back and self.ways[1] == "mk"
+        wants_weight = self.ways[2] == "mk"
+        found: list[Tensor] = []
+        if not (wants_input or wants_weight):
+            return found
+        # the input's gradient needs the input's shape alone, which any memory of that shape has
+        inputs = self.x if wants_weight else self.back
+        for i in range(gradient.shape[0]):
+            back, weight, _ = torch.ops.aten.convolution_backward(
+                channels_first(gradient[i]), channels_first(inputs[i]), self.filters[i],
+                [self.outputs], [layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], 1,
+                [wants_input, wants_weight, False],
+            )  # fmt: skip
+            if wants_weight:
+                self.filters_gradient[i].copy_(weight)
+            if wants_input:
+                found.append(back.permute(0, 2, 3, 1))
+        return found
+
+    def _weight_gradient(self, gradient: Tensor, flat: Tensor) -> None:
+        """gᵀ times the rows: (outputs, positions)·(positions, fan-in), summed over the pieces."""
+        out = self.weight_gradient
+        if self.columns is None:
+            rows = self.x.view(self.x.shape[0], -1, self.fan_in)
+            torch.bmm(flat.transpose(1, 2), rows, out=out)
+            return
+        kept = self.ways[0] == "im" and len(self.columns.pieces) == 1
+        for piece in self.columns.pieces:
+            rows = self.columns.rows(piece, fill=not kept)
+            members, images = piece
+            part = gradient[piece].flatten(1, 3).transpose(1, 2)
+            if images.start == 0:
+                torch.bmm(part, rows, out=out[members])
+            else:
+                out[members.start].addmm_(part[0], rows[0])
+
+    def _input_gradient(self, gradient: Tensor) -> Tensor:
+        """The output's gradient convolved with the flipped filters."""
+        k, channels, members = self.layer.kernel, self.node.before[-1], gradient.shape[0]
+        columns = self.back_columns
+        columns.inner.copy_(gradient)
+        by_output = self.weight.view(members, self.outputs, k, k, channels)
+        self.flipped.copy_(by_output.flip(2, 3).permute(0, 2, 3, 1, 4))
+        flipped = self.flipped.view(members, -1, channels)
+        for piece in columns.pieces:
+            rows = columns.rows(piece)
+            torch.bmm(rows, flipped[piece[0]], out=self.back[piece].flatten(1, 3))
+        return self.back
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """As in training, with the bias; windows of inputs that all members share are made once."""
+        del conditions
+        self.prepare_weight()
+        if self.ways[0] == "mk":
+            return self._convolved(x, None, with_bias=True)
+        images = x[:1] if x.stride(0) == 0 else x
+        columns = self._columns(images.shape[0], x.shape[1], Workspace(x.dtype, x.device))
+        columns.inner.copy_(images)
+        y = x.new_empty(x.shape[0], x.shape[1], *self.node.after)
+        self._rows_product(columns, self.bias, y)
+        return y
+
+
+def _product(rows: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """rows·weightᵀ + bias for each member."""
+    if bias is None:
+        torch.bmm(rows, weight.transpose(1, 2), out=out)
+    else:
+        torch.baddbmm(bias, rows, weight.transpose(1, 2), out=out)
+
+
+def _stacked(found: list[Tensor], out: Tensor | None) -> Tensor:
+    """One member's result as it is, several copied into one tensor."""
+    if len(found) == 1:
+        return found[0].unsqueeze(0)
+    return torch.stack(found) if out is None else torch.stack(found, out=out)

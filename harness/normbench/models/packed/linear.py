@@ -1,0 +1,41 @@
+"""Fully connected layers of all members at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from normbench.models.packed.block import Block
+from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.graph import Node
+from normbench.models.packed.weighted import Weighted
+
+
+class LinearLayers(Weighted):
+    """y = x·Wᵀ + b for x of shape (members, N, features), one product of a batch of matrices."""
+
+    def __init__(self, node: Node, block: Block, *, passes_back: bool) -> None:
+        super().__init__(node, block)
+        self.passes_back = passes_back
+        self.x = self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (members, N, outputs), in memory of their own."""
+        self.prepare_weight()
+        self.x = x
+        if self.bias_cancels:
+            return torch.bmm(x, self.weight.transpose(1, 2))
+        return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2))
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The input's gradient, unless nothing before has parameters."""
+        self.bias_backward(gradient)
+        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
+        self.finish_weight()
+        return torch.bmm(gradient, self.weight) if self.passes_back else gradient
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """As in training, with the bias."""
+        del conditions
+        self.prepare_weight()
+        return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2))

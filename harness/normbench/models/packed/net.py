@@ -1,0 +1,299 @@
+"""Many seeds of one network as one computation, with the backward pass written out.
+
+All members' activations lie in one tensor (members, N, H, W, C), so that one operation serves all
+of them: for small networks the cost of a step is that of calling operations. Larger ones are
+computed block by block of members, so that what a block works on stays in a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor
+
+from normbench.models.describe import Network
+from normbench.models.layers import Conv, Dropout, Flatten, Linear, MaxPool, Site
+from normbench.models.packed.block import Block, Operation, Workspace
+from normbench.models.packed.columns import item_rows
+from normbench.models.packed.convolution import Convolutions
+from normbench.models.packed.evaluator import Evaluator
+from normbench.models.packed.formulation import Formulation, parse
+from normbench.models.packed.graph import (
+    Node,
+    UnsupportedError,
+    input_shape,
+    nodes,
+    norm_params,
+)
+from normbench.models.packed.layer_norm import LayerNorms
+from normbench.models.packed.linear import LinearLayers
+from normbench.models.packed.normalize import BatchNorms, ChannelNorms
+from normbench.models.packed.parameters import Parameters, slots
+from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
+from normbench.models.packed.weighted import Weighted
+from normbench.models.plain import Net, build
+
+__all__ = ["PackedNet", "UnsupportedError", "set_up"]
+
+#: The bytes of its largest activation that a block of members may have.
+BLOCK_BYTES = 1 << 22
+#: A data set whose rows of windows would take more than this is kept as images.
+ROWS_BYTES = 1 << 29
+#: The bytes of its largest activation that a piece of an evaluation may have.
+_EVALUATION_BYTES = 1 << 23
+
+
+def set_up() -> None:
+    """Make a process ready for packed groups: torch's convolutions may use oneDNN.
+
+    The plain loop chooses for itself at the start of each run.
+    """
+    torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+
+
+class PackedNet:
+    """``members`` instances of a network, each with parameters of its own, trained together.
+
+    ``flat`` and ``flat_gradient`` hold all parameters and gradients, those for which weight decay
+    is meant by default in front (``decayed`` values). ``variant`` says how convolutions are
+    computed: see :func:`~normbench.models.packed.formulation.parse`.
+
+    Raises :class:`UnsupportedError` where the plain loop is needed, and whatever
+    :func:`normbench.models.plain.build` raises for the network.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        members: int,
+        *,
+        variant: str = "",
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> None:
+        self.net, self.members, self.dtype, self.device = net, members, dtype, device
+        self.formulation = parse(variant)
+        self.nodes = nodes(net)
+        build(net, "meta")  # its errors are those of the plain loop
+        params = norm_params(net)
+        wanted = slots(self.nodes, affine=bool(params.get("affine", False)))
+        self.parameters = Parameters(wanted, members, dtype, device)
+        self.flat, self.flat_gradient = self.parameters.flat, self.parameters.flat_gradient
+        self.decayed = self.parameters.decayed
+        self.running = self._running_statistics()
+        self.work = Workspace(dtype, device)
+        self.image_input = len(input_shape(net)) == 3
+        first = self.nodes[0] if self.nodes else None
+        self._rows_of = first if self.formulation.rows and _is_convolution(first) else None
+        self.block = self.formulation.block or self._block_size()
+        self.blocks = [
+            self._block(start, min(self.block, members - start))
+            for start in range(0, members, self.block)
+        ]
+
+    # -- building ------------------------------------------------------------------------------
+
+    def _running_statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
+        if self.net.norm.name != "batch":
+            return {}
+        found = {}
+        for node in self.nodes:
+            if isinstance(node.layer, Site):
+                mean = self.flat.new_zeros(self.members, node.before[-1])
+                found[node.name] = mean, torch.ones_like(mean)
+        return found
+
+    def _largest(self) -> int:
+        """The bytes of the largest activation of one sample."""
+        values = max((prod(shape) for n in self.nodes for shape in (n.before, n.after)), default=1)
+        return values * self.flat.element_size()
+
+    def _block_size(self) -> int:
+        """As many members as suit a cache, and blocks of as equal a size as can be."""
+        most = max(1, BLOCK_BYTES // (self._largest() * self.net.batch_size))
+        count = -(-self.members // most)
+        return -(-self.members // count)
+
+    def _block(self, start: int, size: int) -> tuple[Block, list[Operation]]:
+        """The operations on members ``start`` to ``start + size``."""
+        members = slice(start, start + size)
+        parameters = self.parameters
+        block = Block(
+            start,
+            size,
+            self.net.batch_size,
+            {name: value[members] for name, value in parameters.values.items()},
+            {name: value[members] for name, value in parameters.gradients.items()},
+            self.running,
+            self.work,
+        )
+        made: list[Operation] = []
+        passes_back = False
+        for node in self.nodes:
+            operation = self._operation(node, block, self.formulation, passes_back)
+            _join_norm(operation, made[-1] if made else None)
+            passes_back = passes_back or isinstance(node.layer, Conv | Linear | Site)
+            made.append(operation)
+        for operation in made:
+            if isinstance(operation, Convolutions):
+                operation.prepare(rows=operation.node is self._rows_of)
+        for i, operation in enumerate(made):
+            if isinstance(operation, Activations):
+                operation.in_place = i > 0
+        for before, after in pairwise(made):
+            _join_padding(before, after)
+        return block, made
+
+    def _operation(
+        self, node: Node, block: Block, formulation: Formulation, passes_back: bool
+    ) -> Operation:
+        layer, norm, params = node.layer, self.net.norm, norm_params(self.net)
+        match layer:
+            case Conv():
+                ways = formulation.ways_of(layer.name)
+                return Convolutions(node, layer, ways, block, passes_back=passes_back)
+            case Linear():
+                return LinearLayers(node, block, passes_back=passes_back)
+            case Site() if norm.name == "layer":
+                return LayerNorms(node, block, params)
+            case Site() if norm.name == "batch":
+                return BatchNorms(node, block, params, norm.batch_size)
+            case Site():
+                return ChannelNorms(node, block, params)
+            case MaxPool():
+                return Pools(layer)
+            case Flatten():
+                return Flattenings(node)
+            case Dropout():
+                return Dropouts(node, layer, block)
+            case _:
+                return Activations()
+
+    # -- members -------------------------------------------------------------------------------
+
+    def per_member(self, values: Tensor) -> Tensor:
+        """A value per member (members,) at each of the member's places in :attr:`flat`."""
+        return self.parameters.per_member(values)
+
+    def member_norms(self, flat: Tensor) -> Tensor:
+        """The Euclidean norm (members,) of each member's values in a tensor like :attr:`flat`."""
+        return self.parameters.member_norms(flat)
+
+    @torch.no_grad()
+    def load(self, member: int, plain: Net) -> None:
+        """Copy parameters and buffers of a plain module to a member."""
+        self.parameters.load(member, plain)
+        for name, (mean, variance) in self.running.items():
+            mean[member].copy_(plain.parts[name].running_mean)  # type: ignore[arg-type]
+            variance[member].copy_(plain.parts[name].running_var)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def store(self, member: int, plain: Net) -> None:
+        """Copy a member's parameters and buffers to a plain module."""
+        self.parameters.store(member, plain)
+        for name, (mean, variance) in self.running.items():
+            plain.parts[name].running_mean.copy_(mean[member])  # type: ignore[operator]
+            plain.parts[name].running_var.copy_(variance[member])  # type: ignore[operator]
+
+    def seed_dropout(self, member: int, seed: int) -> None:
+        """Start a member's streams of masks, as the plain module does for the run with ``seed``."""
+        at, within = divmod(member, self.block)
+        for operation in self.blocks[at][1]:
+            if isinstance(operation, Dropouts):
+                operation.seed(within, seed)
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def resident(self, x: Tensor) -> Tensor:
+        """All items (items, C, H, W) as :meth:`gather` takes batches from them."""
+        return self._arranged(x)
+
+    def gather(self, resident: Tensor, index: Tensor) -> Tensor:
+        """The inputs of a batch: the items at ``index`` (members·N,), member by member."""
+        return resident.index_select(0, index)
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """The inputs of a batch from items (members·N, C, H, W), member by member."""
+        return self._arranged(x)
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        if not self.image_input:
+            return x.flatten(1)
+        images = x.movedim(1, -1).contiguous()
+        node = self._rows_of
+        if node is None or not isinstance(node.layer, Conv):
+            return images
+        layer = node.layer
+        return item_rows(images, layer.kernel, layer.stride, layer.padding)
+
+    # -- computing -----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def train_batch(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses (members,) and logits (members, N, classes) of a batch, in training mode.
+
+        ``inputs`` come from :meth:`gather` or :meth:`arrange`, ``labels`` are (members, N). A loss
+        is the mean cross-entropy over the member's batch; its gradients lie in
+        :attr:`flat_gradient` afterwards, and running statistics have moved.
+        """
+        found = [self._train_block(block, made, inputs, labels) for block, made in self.blocks]
+        if len(found) == 1:
+            return found[0]
+        return torch.cat([loss for loss, _ in found]), torch.cat([logits for _, logits in found])
+
+    def _train_block(
+        self, block: Block, operations: Sequence[Operation], inputs: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        batch = self.net.batch_size
+        x = inputs[block.start * batch : (block.start + block.size) * batch]
+        x = x.view(block.size, batch, *x.shape[1:])
+        for operation in operations:
+            x = operation.forward(x)
+        logits = x if isinstance(operations[-1], LinearLayers) else x.clone()
+        wanted = labels[block.members].unsqueeze(2)
+        shares = logits.log_softmax(2)
+        losses = shares.gather(2, wanted).mean(1).neg_().view(block.size)
+        # the gradient of the mean cross-entropy: (softmax − one-hot)/N
+        gradient = shares.exp_()
+        minus = gradient.new_full((), -1.0).expand(wanted.shape)
+        gradient.scatter_add_(2, wanted, minus).div_(batch)
+        for operation in reversed(operations):
+            gradient = operation.backward(gradient)
+        return losses, logits
+
+    def evaluator(self, chunk: int) -> Evaluator:
+        """Evaluates all members on shared samples, ``chunk`` of them at a time or fewer."""
+        room = max(1, _EVALUATION_BYTES // (self._largest() * self.block))
+        return Evaluator(self.blocks, self.running, min(chunk, room), self.image_input)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that is held between steps: parameters, gradients, statistics, workspace."""
+        kept = [self.flat, self.flat_gradient, *(t for pair in self.running.values() for t in pair)]
+        return sum(t.numel() * t.element_size() for t in kept) + self.work.bytes
+
+
+def _is_convolution(node: Node | None) -> bool:
+    return node is not None and isinstance(node.layer, Conv)
+
+
+def _join_norm(operation: Operation, before: Operation | None) -> None:
+    """Let a norm right behind a layer with weights work in place and take over its bias."""
+    if not isinstance(before, Weighted):
+        return
+    if isinstance(operation, LayerNorms):
+        operation.in_place = True
+    elif isinstance(operation, ChannelNorms):
+        operation.behind = before
+        before.bias_given = True
+        before.bias_cancels = operation.groups == operation.channels
+
+
+def _join_padding(before: Operation, after: Operation) -> None:
+    """Let an activation write right into the padded input of a convolution."""
+    if isinstance(before, Activations) and isinstance(after, Convolutions):
+        before.target = after.padded_input
+        after.fed = before.target is not None

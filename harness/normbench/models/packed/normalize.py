@@ -1,0 +1,203 @@
+"""Norms with a scale per channel: batch, group and instance, from sums over positions.
+
+An activation is seen as (members, sets, rows, channels): the rows of a set are those that one sum
+over them covers. For batch norm a set is a (ghost) batch with all its positions, for group and
+instance norm it is a sample; group norm then adds up the channels of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.graph import Node
+from normbench.models.packed.weighted import Weighted
+
+
+def affine_of(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+    """A norm's scale and shift among parameters or gradients; None where it has none."""
+    return tensors.get(f"{node.name}.weight"), tensors.get(f"{node.name}.bias")
+
+
+@dataclass
+class _Centred:
+    """An input without its mean, and its statistics (members, sets, 1, channels).
+
+    ``total`` is the sum of the centred rows, None where it is zero by construction.
+    """
+
+    x: Tensor
+    mean: Tensor
+    variance: Tensor
+    rstd: Tensor
+    total: Tensor | None
+
+
+class ChannelNorms(Operation):
+    """y = γ·(x − μ)/√(σ² + ε) + β with μ and the biased σ² over a set, γ and β per channel.
+
+    ``behind`` is the layer with weights that the norm stands right behind, if any: its output may
+    be changed in place, and its bias's gradient is written here.
+    """
+
+    def __init__(self, node: Node, block: Block, params: Mapping[str, Any]) -> None:
+        self.node, self.block, self.eps = node, block, float(params["eps"])
+        self.channels = node.before[-1]
+        self.positions = prod(node.before[:-1])
+        self.groups = int(params.get("groups", self.channels))
+        self.behind: Weighted | None = None
+        self.shape = self.set_shape(block.size, block.batch)
+        self.y = block.work.take(f"{node.name} output", *self.shape)
+        weight, bias = affine_of(node, block.values)
+        per_channel = (block.size, 1, 1, self.channels)
+        self.weight = None if weight is None else weight.view(per_channel)
+        self.bias = None if bias is None else bias.view(per_channel)
+        self.weight_gradient, self.bias_gradient = affine_of(node, block.gradients)
+        self.gain = self.y
+        self.kept: _Centred | None = None
+
+    def set_shape(self, members: int, samples: int) -> tuple[int, int, int, int]:
+        """The view of ``samples`` samples: each one is a set."""
+        return (members, samples, self.positions, self.channels)
+
+    def average(self, sums: Tensor, rows: int) -> Tensor:
+        """Sums over the rows of a set as means of what a statistic covers; ``sums`` is kept."""
+        if self.groups == self.channels:
+            return sums / rows
+        members, sets, _, channels = sums.shape
+        grouped = sums.view(members, sets, 1, self.groups, -1)
+        means = grouped.sum(-1, keepdim=True).div_(rows * (channels // self.groups))
+        return means.expand_as(grouped).reshape(sums.shape)
+
+    def centre(self, x: Tensor, squares: Tensor | None, *, in_place: bool) -> _Centred:
+        """Take the mean off and find the variance; ``squares`` is memory of the shape of x."""
+        rows = x.shape[2]
+        sums = x.sum(2, keepdim=True)
+        mean = self.average(sums, rows)
+        x = x.sub_(mean) if in_place else x - mean
+        total = None if self.groups == self.channels else sums.sub_(mean, alpha=rows)
+        squared = torch.mul(x, x, out=squared) if (squared := squares) is not None else x * x
+        variance = self.average(squared.sum(2, keepdim=True), rows)
+        rstd = (variance + self.eps).rsqrt_()
+        return _Centred(x, mean, variance, rstd, total)
+
+    def affine(self, centred: _Centred, out: Tensor | None) -> Tensor:
+        """The output from the centred input; keeps the factor of the input."""
+        self.gain = centred.rstd if self.weight is None else centred.rstd * self.weight
+        if self.bias is None:
+            return torch.mul(centred.x, self.gain, out=out)
+        return torch.addcmul(self.bias, centred.x, self.gain, out=out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize each set."""
+        self.kept = self.centre(x.view(self.shape), self.y, in_place=self.behind is not None)
+        self.update_running(self.kept)
+        return self.affine(self.kept, self.y).view(x.shape)
+
+    def update_running(self, found: _Centred) -> None:
+        """Move running statistics; these norms have none."""
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """With h = γ·g: ∂x = (h − mean(h) − x̂·mean(h·x̂))/σ, and the parameters' gradients."""
+        kept = self.kept
+        if kept is None:
+            raise RuntimeError("backward without forward")
+        g, rows = gradient.reshape(self.shape), self.shape[2]
+        sums = g.sum(2, keepdim=True)
+        product = torch.mul(g, kept.x, out=self.y)
+        along = product.sum(2, keepdim=True)
+        if self.weight_gradient is not None and self.bias_gradient is not None:
+            torch.sum((along * kept.rstd).squeeze(2), 1, out=self.weight_gradient)
+            torch.sum(sums.squeeze(2), 1, out=self.bias_gradient)
+        if self.weight is not None:
+            along, scaled = along * self.weight, sums * self.weight
+        else:
+            scaled = sums
+        slope = self.average(along, rows).mul_(kept.rstd.pow(3)).neg_()
+        shift = self.average(scaled, rows).mul_(kept.rstd).neg_()
+        if self.behind is not None:
+            self._bias_behind(self.behind.bias_gradient, kept, sums, slope, shift)
+        back = torch.addcmul(shift, kept.x, slope, out=product)
+        return back.addcmul_(g, self.gain).view(gradient.shape)
+
+    def _bias_behind(
+        self, out: Tensor, kept: _Centred, sums: Tensor, slope: Tensor, shift: Tensor
+    ) -> None:
+        """The sum of the input's gradient: zero where a mean is taken off each channel."""
+        if kept.total is None:
+            out.zero_()
+            return
+        parts = (self.gain * sums).addcmul_(slope, kept.total).add_(shift, alpha=self.shape[2])
+        torch.sum(parts.squeeze(2), 1, out=out)
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """The same function as in training."""
+        del conditions
+        return self._normalized(x, self.set_shape(x.shape[0], x.shape[1]))[0]
+
+    def _normalized(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, _Centred]:
+        gain = self.gain
+        found = self.centre(x.reshape(shape), None, in_place=False)
+        y = self.affine(found, None).view(x.shape)
+        self.gain = gain
+        return y, found
+
+
+class BatchNorms(ChannelNorms):
+    """Batch norm of each member (Ioffe & Szegedy 2015), with ghost batches where asked for.
+
+    The numbers, the running statistics and the modes of evaluation are those of
+    :class:`normbench.norms.batch.BatchNorm`.
+    """
+
+    def __init__(self, node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> None:
+        self.ghost = ghost if 0 < ghost < block.batch else block.batch
+        super().__init__(node, block, params)
+        self.momentum = float(params["momentum"])
+        self.running = tuple(running[block.members] for running in block.running[node.name])
+
+    def set_shape(self, members: int, samples: int) -> tuple[int, int, int, int]:
+        """The view of ``samples`` samples: each ghost batch is a set."""
+        return (members, samples // self.ghost, self.ghost * self.positions, self.channels)
+
+    def update_running(self, found: _Centred) -> None:
+        """Move the running statistics by the mean over the ghost batches."""
+        rows = self.shape[2]
+        mean, variance = (s.mean(1).squeeze(1) for s in (found.mean, found.variance))
+        if self.behind is not None and self.behind.bias_cancels:
+            mean = mean + self.behind.bias.squeeze(1)
+        self.running[0].lerp_(mean, self.momentum)
+        self.running[1].lerp_(variance * (rows / (rows - 1)), self.momentum)
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Normalize by running statistics or by those of each batch."""
+        members = self.block.members
+        if conditions.mode == "running":
+            mean, variance = conditions.running[self.node.name]
+            one = (self.block.size, *([1] * (x.dim() - 2)), self.channels)
+            gain = (variance[members] + self.eps).rsqrt_().view(one)
+            if self.weight is not None:
+                gain = gain * self.weight.view(one)
+            shift = mean[members].view(one) * -gain
+            if self.bias is not None:
+                shift = shift + self.bias.view(one)
+            return torch.addcmul(shift, x, gain)
+        samples, batch = x.shape[1], conditions.batch
+        if batch < 1 or samples % batch:
+            raise ValueError(
+                f"batch statistics need whole batches of {batch} samples; received {samples}"
+            )
+        shape = (x.shape[0], samples // batch, batch * self.positions, self.channels)
+        y, found = self._normalized(x, shape)
+        if conditions.mode == "collect":
+            mean = found.mean.double().squeeze(2)
+            second = found.variance.double().squeeze(2) + mean.square()
+            conditions.add(self.node.name, members, mean.sum(1), second.sum(1))
+        return y

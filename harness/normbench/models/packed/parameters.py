@@ -1,0 +1,143 @@
+"""The parameters of all members in one flat tensor, and their way from and to plain modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from normbench.models.layers import Conv, Linear, Site
+from normbench.models.packed.graph import Node
+from normbench.models.plain import Net
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter: where it is in the plain module, and how its values are ordered here.
+
+    The plain tensor viewed as ``view`` and permuted by ``order`` has the values in our order.
+    ``decayed`` says that weight decay is meant for it by default.
+    """
+
+    part: str
+    attribute: str
+    view: tuple[int, ...]
+    order: tuple[int, ...]
+    decayed: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name among the parameters."""
+        return f"{self.part}.{self.attribute}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One member's shape here."""
+        return tuple(self.view[i] for i in self.order)
+
+    def packed(self, plain: Tensor) -> Tensor:
+        """A plain module's tensor in our order."""
+        return plain.reshape(self.view).permute(self.order)
+
+    def plain(self, packed: Tensor) -> Tensor:
+        """One member's tensor in the plain module's order."""
+        back = sorted(range(len(self.order)), key=lambda i: self.order[i])
+        return packed.permute(back)
+
+
+def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
+    """The parameters of a network, in the order of its layers."""
+    found = []
+    for node in nodes:
+        channels = node.after[-1]
+        match node.layer:
+            case Conv(kernel=kernel):
+                view: tuple[int, ...] = (channels, node.before[-1], kernel, kernel)
+                found += _weighted(node, view, (0, 2, 3, 1))
+            case Linear():
+                if node.image is None:
+                    found += _weighted(node, (channels, *node.before), (0, 1))
+                else:
+                    height, width, planes = node.image
+                    found += _weighted(node, (channels, planes, height, width), (0, 2, 3, 1))
+            case Site() if affine:
+                found += [Slot(node.name, a, *_elements(node)) for a in ("weight", "bias")]
+            case _:
+                pass
+    return found
+
+
+def _weighted(node: Node, view: tuple[int, ...], order: tuple[int, ...]) -> list[Slot]:
+    channels = (node.after[-1],)
+    bias = Slot(node.name, "bias", channels, (0,))
+    if node.weight_norm:
+        scale = Slot(node.name, "g", channels, (0,))
+        return [Slot(node.name, "v", view, order, True), scale, bias]
+    return [Slot(node.name, "weight", view, order, True), bias]
+
+
+def _elements(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """View and order of a norm's scale or shift, by the shape that the node was given for it."""
+    if node.per_element and len(node.before) == 3:
+        height, width, channels = node.before
+        return (channels, height, width), (1, 2, 0)
+    return (node.before[-1],), (0,)
+
+
+class Parameters:
+    """One flat tensor each of values and gradients; every parameter is a block (members, …) of it.
+
+    Those for which weight decay is meant by default lie in front, ``decayed`` values in all.
+    """
+
+    def __init__(
+        self, wanted: Iterable[Slot], members: int, dtype: torch.dtype, device: str
+    ) -> None:
+        self.slots = sorted(wanted, key=lambda slot: not slot.decayed)
+        self.members = members
+        sizes = [members * prod(slot.shape) for slot in self.slots]
+        self.flat = torch.zeros(sum(sizes), dtype=dtype, device=device)
+        self.flat_gradient = torch.zeros_like(self.flat)
+        self.decayed = sum(n for n, slot in zip(sizes, self.slots, strict=True) if slot.decayed)
+        self.values = dict(self.blocks(self.flat))
+        self.gradients = dict(self.blocks(self.flat_gradient))
+
+    def blocks(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Each parameter's name and its block of a tensor that is laid out as ``flat`` is."""
+        start = 0
+        for slot in self.slots:
+            end = start + self.members * prod(slot.shape)
+            yield slot.name, flat[start:end].view(self.members, *slot.shape)
+            start = end
+
+    def per_member(self, values: Tensor) -> Tensor:
+        """A value per member (members,) at each of the member's places in ``flat``."""
+        spread = torch.empty_like(self.flat, dtype=values.dtype)
+        for _, block in self.blocks(spread):
+            block.copy_(values.view(-1, *([1] * (block.dim() - 1))))
+        return spread
+
+    def member_norms(self, flat: Tensor) -> Tensor:
+        """The Euclidean norm (members,) of each member's values in a tensor like ``flat``."""
+        blocks = [block.flatten(1) for _, block in self.blocks(flat)]
+        norms = [torch.linalg.vector_norm(block, dim=1) for block in blocks]
+        found: Tensor = torch.linalg.vector_norm(torch.stack(norms, 1), dim=1)
+        return found
+
+    @torch.no_grad()
+    def load(self, member: int, plain: Net) -> None:
+        """Copy a plain module's parameters to a member."""
+        for slot in self.slots:
+            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            self.values[slot.name][member].copy_(slot.packed(theirs))
+
+    @torch.no_grad()
+    def store(self, member: int, plain: Net) -> None:
+        """Copy a member's parameters to a plain module."""
+        for slot in self.slots:
+            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            mine = slot.plain(self.values[slot.name][member])
+            theirs.copy_(mine.reshape(theirs.shape))

@@ -1,0 +1,134 @@
+"""Operations without parameters: activation, pooling, flattening and dropout."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from normbench.models.layers import Dropout, MaxPool
+from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.graph import Node
+from normbench.plan.seeds import stream_key
+
+
+class Activations(Operation):
+    """max(x, 0), in place where the input is needed no more, or into the next layer's padding."""
+
+    target: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clamp the values; NaN stays NaN."""
+        if self.target is not None:
+            self.y = torch.clamp_min(x, 0, out=self.target)
+        else:
+            self.y = x.relu_() if self.in_place else x.relu()
+        return self.y
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The gradient where the output is positive, in place."""
+        back = torch.ops.aten.threshold_backward.grad_input(
+            gradient, self.y, 0, grad_input=gradient
+        )
+        return cast(Tensor, back)
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """The same function as in training."""
+        del conditions
+        return x.relu_() if self.in_place else x.relu()
+
+
+class Pools(Operation):
+    """The maximum over windows of each channel; ties go to the first value, as in torch."""
+
+    def __init__(self, layer: MaxPool) -> None:
+        self.kernel, self.stride = [layer.kernel] * 2, [layer.stride] * 2
+
+    def _pool(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        images = x.flatten(0, 1).permute(0, 3, 1, 2)
+        y, places = torch.ops.aten.max_pool2d_with_indices(images, self.kernel, self.stride)
+        return images, y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]), places
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The maxima; keeps where they were."""
+        self.x, y, self.places = self._pool(x)
+        return y
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Each maximum's gradient goes to its place."""
+        back = torch.ops.aten.max_pool2d_with_indices_backward(
+            gradient.flatten(0, 1).permute(0, 3, 1, 2), self.x, self.kernel, self.stride,
+            [0, 0], [1, 1], False, self.places,
+        )  # fmt: skip
+        return cast(Tensor, back.permute(0, 2, 3, 1).unflatten(0, gradient.shape[:2]))
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """The same function as in training."""
+        del conditions
+        return self._pool(x)[1]
+
+
+class Flattenings(Operation):
+    """Images as vectors: in our order (H, W, C), or in the plain module's (C, H, W)."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(members, N, H, W, C) to (members, N, features)."""
+        return (x.movedim(-1, -3) if self.node.reorder else x).flatten(2)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The way back."""
+        if not self.node.reorder:
+            return gradient.reshape(*gradient.shape[:2], *self.node.before)
+        height, width, channels = self.node.before
+        images = gradient.reshape(*gradient.shape[:2], channels, height, width)
+        return images.movedim(-3, -1).contiguous()
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """The same function as in training."""
+        del conditions
+        return self.forward(x)
+
+
+class Dropouts(Operation):
+    """Zeroes values with probability p and scales the others by 1/(1 − p).
+
+    Each member's masks come from a stream of its own, and are those of the plain module's
+    :class:`~normbench.models.plain.StreamDropout`, bit for bit: they are drawn in its order.
+    """
+
+    def __init__(self, node: Node, layer: Dropout, block: Block) -> None:
+        self.node, self.layer = node, layer
+        self.generators = [torch.Generator() for _ in range(block.size)]
+        shape = node.before if node.image is None else node.image
+        self.drawn = (block.size, block.batch, *(shape[-1:] + shape[:-1]))
+        self.mask = torch.empty(0)
+
+    def seed(self, member: int, seed: int) -> None:
+        """Start the stream of a member of the block, for the run with this seed."""
+        self.generators[member].manual_seed(stream_key(seed, "dropout", self.layer.name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Draw new masks and apply them."""
+        draws = torch.empty(self.drawn)
+        for row, generator in zip(draws, self.generators, strict=True):
+            torch.rand(row.shape, generator=generator, out=row)
+        keep = draws >= self.layer.p
+        if len(self.drawn) == 5:
+            keep = keep.movedim(2, -1)
+        scale = 1 / (1 - self.layer.p)
+        self.mask = keep.reshape(x.shape).to(x.device, x.dtype).mul_(scale)
+        return x * self.mask
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The gradient under the same masks."""
+        return gradient.mul_(self.mask)
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """Nothing is dropped."""
+        del conditions
+        return x

@@ -1,0 +1,184 @@
+"""How fast a cell can be trained in each way: measured with a few steps, never guessed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from normbench.errors import NormbenchError
+from normbench.plan.execution import Engine
+from normbench.plan.spec import RunSpec, digest
+from normbench.protocol.schema import Cell
+from normbench.training.data import Prepared, prepare
+from normbench.training.devices import synchronize
+from normbench.training.loop import Trainer, schedule_of
+
+#: Axes that change no operation of a step, so that cells which differ in them cost the same.
+_FREE = ("learning_rate", "lr_scaling", "lr_schedule", "lr_reference_batch", "epochs",
+         "budget_steps", "budget_samples", "evaluations", "evaluations_per_epoch", "init",
+         "input_norm", "input_units", "split_seed", "statistics_samples")  # fmt: skip
+#: Of the work that waits, the share that may be spent on measuring, and the most seconds.
+_SHARE, _MOST = 0.03, 10.0
+#: Of the memory that is free, the share that one worker's group may take.
+_MEMORY_SHARE = 0.5
+
+
+def calibration_key(cell: Cell) -> str:
+    """Equal for cells whose steps cost the same."""
+    return digest(cell.model_dump(mode="json", exclude=set(_FREE)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a candidate costs: seconds per run and step, ``width`` runs at once."""
+
+    engine: Engine
+    width: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """All candidates of a cell, with the steps of its runs."""
+
+    measured: tuple[Measured, ...]
+    steps: int
+
+    def seconds_of(self, engine: Engine, width: int) -> float:
+        """The expected seconds of a group, from the candidate that is most like it."""
+        same = [one for one in self.measured if one.engine == engine] or list(self.measured)
+        nearest = min(same, key=lambda one: abs(one.width - width))
+        return nearest.seconds * width * self.steps
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A cell to measure, by a run of it: at most ``runs`` of it wait, ``total`` of all like it."""
+
+    key: str
+    run: RunSpec
+    runs: int
+    total: int
+    device: str
+    threads: int
+    mode: str
+    workers: int = 1
+
+    def unmeasured(self) -> Calibrated:
+        """What to assume where measuring failed: the plain loop, which will tell why."""
+        return Calibrated((Measured(Engine("plain", "", self.threads), 1, 1e-3),), 1)
+
+
+def _seconds_per_step(step: Callable[[int], Any], device: str, budget: float) -> float:
+    """The median over repetitions of a step, after warm-up, within about ``budget`` seconds."""
+    step(0)
+    synchronize(device)
+    started = time.perf_counter()
+    step(1)
+    synchronize(device)
+    once = time.perf_counter() - started
+    times = []
+    for i in range(2, 2 + max(2, min(15, int(budget / max(once, 1e-6))))):
+        started = time.perf_counter()
+        step(i)
+        synchronize(device)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def widths(runs: int) -> list[int]:
+    """The widths to try for so many runs: all at once, and halves of that down to two."""
+    found: list[int] = []
+    width = runs
+    while width > 1 and len(found) < 5:
+        found.append(width)
+        width = -(-width // 2)
+    return found
+
+
+def calibrate(task: Calibration) -> Calibrated:
+    """Measure the plain loop and the packed formulations of a cell, at several widths.
+
+    Measuring stops where it would cost more than a small share of the work that waits: the
+    formulations are compared at one width, and the best of them is tried at the others.
+    """
+    torch.set_num_threads(task.threads)
+    data = prepare(task.run.cell, task.device)
+    schedule = schedule_of(task.run, len(data.train))
+    engine = Engine("plain", "", task.threads)
+    plain = _plain(task, data, engine)
+    measured = [plain]
+    result = Calibrated((plain,), schedule.steps)
+    if task.mode == "plain" or task.runs < 2:
+        return result
+    budget = min(_MOST, _SHARE * plain.seconds * schedule.steps * task.total)
+    from normbench.training.ensemble import memory_of, variants
+
+    started = time.perf_counter()
+    try:
+        names = variants(task.run.cell, data, task.device)
+        sizes = [w for w in widths(task.runs) if memory_of(task.run.cell, data, w) < _room(task)]
+        candidates = [(name, w) for name in names for w in sizes[:1]]
+        for name, width in candidates:
+            measured.append(_packed(task, data, name, width, budget / 10))
+        best = min(measured[1:], key=lambda one: one.seconds, default=None)
+        for width in sizes[1:]:
+            if best is None or time.perf_counter() - started > budget:
+                break
+            measured.append(_packed(task, data, best.engine.variant, width, budget / 10))
+    except (NormbenchError, RuntimeError, MemoryError):
+        pass  # what could be measured decides
+    return replace(result, measured=tuple(measured))
+
+
+def _plain(task: Calibration, data: Prepared, engine: Engine) -> Measured:
+    trainer = Trainer(task.run, data, task.device)
+    batch = task.run.cell.batch_size
+    index = torch.arange(batch, device=task.device)
+    seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, 0.05)
+    return Measured(engine, 1, seconds)
+
+
+def _packed(task: Calibration, data: Prepared, variant: str, width: int, budget: float) -> Measured:
+    from normbench.training.ensemble import Ensemble
+
+    runs = [replace(task.run, seed=seed) for seed in range(width)]
+    ensemble = Ensemble(runs, data, task.device, variant)
+    batch = task.run.cell.batch_size
+    index = torch.arange(batch, device=task.device).expand(width, batch)
+    seconds = _seconds_per_step(lambda i: ensemble.step(index, i), task.device, budget)
+    return Measured(Engine("packed", variant, task.threads), width, seconds / width)
+
+
+def _room(task: Calibration) -> float:
+    """The bytes that a worker's group may take."""
+    if task.device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info()
+        return _MEMORY_SHARE * free
+    return _MEMORY_SHARE * _free_memory() / max(1, task.workers)
+
+
+def _free_memory() -> float:
+    """The bytes of main memory that are free, or what a small machine has."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024.0
+    except OSError:
+        pass
+    return 4e9
+
+
+def describe(found: Sequence[Measured]) -> str:
+    """The candidates as a line for people."""
+    return ", ".join(
+        f"{one.engine.name} {one.engine.variant} ×{one.width}: {one.seconds * 1e3:.2f} ms"
+        for one in found
+    )

@@ -1,0 +1,236 @@
+"""Training the runs of a group as one computation, with a leading axis of runs.
+
+The runs are those of one cell (they differ in the seed, and perhaps in the learning rate). Each
+keeps its own data order, dropout masks, gradient clipping, divergence and metrics: what one does
+never reaches another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normbench.catalog import OPTIMIZERS
+from normbench.models.describe import network
+from normbench.models.packed.net import PackedNet
+from normbench.models.packed.variants import memory
+from normbench.models.packed.variants import variants as packed_variants
+from normbench.models.plain import build, initialise
+from normbench.plan.spec import RunSpec
+from normbench.protocol.schema import Cell
+from normbench.training.data import EVALUATION_CHUNK, Prepared, epoch_order
+from normbench.training.evaluate_packed import PackedEvaluation
+from normbench.training.loop import LearningRates, Outcome, clip_factor, schedule_of
+from normbench.training.optimizers import Optimizer
+from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
+
+#: Steps whose batches are looked up at once.
+_LOOKUP = 64
+
+
+class Ensemble:
+    """The stacked parameters, optimizer state and learning rates of a group, and its step."""
+
+    def __init__(
+        self,
+        runs: Sequence[RunSpec],
+        data: Prepared,
+        device: str = "cpu",
+        variant: str = "",
+    ) -> None:
+        cell, dtype = runs[0].cell, data.train.dtype
+        self.cell, self.data, self.members = cell, data, len(runs)
+        self.schedule = schedule_of(runs[0], len(data.train))
+        described = network(cell, data.shape, data.classes)
+        self.packed = PackedNet(described, len(runs), variant=variant, dtype=dtype, device=device)
+        plain = build(described, "cpu").to(dtype)
+        for member, run in enumerate(runs):
+            initialise(plain, run.seed, cell.init)
+            self.packed.load(member, plain)
+            self.packed.seed_dropout(member, run.seed)
+        self.plain = plain
+        self.rates = [LearningRates(run.cell, self.schedule.steps) for run in runs]
+        self.one_rate = len({rates.base for rates in self.rates}) == 1
+        front = self.packed.decayed
+        self._parts = [self.packed.flat[:front], self.packed.flat[front:]]
+        self._gradients = [self.packed.flat_gradient[:front], self.packed.flat_gradient[front:]]
+        self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
+            self._parts, self.rates[0].at(0), decayed=[True, False], **cell.optimizer.params
+        )
+        scaled = data.train.rows is None
+        self._resident = self.packed.resident(data.train.x) if scaled else None
+
+    def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (members,), logits (members, batch, classes) and labels of the items at ``index``.
+
+        ``index`` has shape (members, batch); the gradients then lie in the packed net.
+        """
+        flat = index.reshape(-1)
+        labels = self.data.train.y[flat].view(self.members, -1)
+        if self._resident is not None:
+            inputs = self.packed.gather(self._resident, flat)
+        else:
+            inputs = self.packed.arrange(self.data.train.inputs(flat))
+        losses, logits = self.packed.train_batch(inputs, labels)
+        return losses, logits, labels
+
+    def update(self, step: int) -> None:
+        """Change the parameters by the gradients, as the step after ``step`` steps does."""
+        flat, gradient = self.packed.flat, self.packed.flat_gradient
+        if self.cell.clip_norm is not None:
+            factors = clip_factor(self.packed.member_norms(gradient), self.cell.clip_norm)
+            gradient.mul_(self.packed.per_member(factors))
+        if self.one_rate:
+            self.optimizer.learning_rate = self.rates[0].at(step)
+            self.optimizer.step(self._gradients)
+            return
+        # every optimizer's step is proportional to the rate: take it at rate 1 and scale it
+        before = flat.clone()
+        self.optimizer.learning_rate = 1.0
+        self.optimizer.step(self._gradients)
+        rates = torch.tensor(
+            [rates.at(step) for rates in self.rates], dtype=flat.dtype, device=flat.device
+        )
+        flat.sub_(before).mul_(self.packed.per_member(rates)).add_(before)
+
+    def step(self, index: Tensor, step: int) -> None:
+        """A whole training step."""
+        self.gradients(index)
+        self.update(step)
+
+    def parameters_of_a_member(self) -> int:
+        """How many numbers are trained in each run."""
+        return sum(p.numel() for p in self.plain.parameters())
+
+    def buffers_of_a_member(self) -> int:
+        """How many numbers each run keeps besides, such as running statistics."""
+        return sum(b.numel() for b in self.plain.buffers())
+
+
+def variants(cell: Cell, data: Prepared, device: str) -> list[str]:
+    """The packed formulations worth trying for a cell, the most promising first.
+
+    Raises :class:`~normbench.models.packed.net.UnsupportedError` where there is none.
+    """
+    described = network(cell, data.shape, data.classes)
+    PackedNet(described, 1, device="cpu")
+    return packed_variants(described, device)
+
+
+def memory_of(cell: Cell, data: Prepared, members: int) -> int:
+    """The bytes that ``members`` runs of a cell take together, roughly."""
+    return memory(network(cell, data.shape, data.classes), members)
+
+
+class _Rows:
+    """The outcomes of the runs of a group, filled evaluation by evaluation."""
+
+    def __init__(self, runs: Sequence[RunSpec], ensemble: Ensemble, data: Prepared) -> None:
+        self.runs, self.ensemble = runs, ensemble
+        self.alive = [True] * len(runs)
+        self.evaluation = PackedEvaluation(ensemble.packed, data, EVALUATION_CHUNK)
+        self.outcomes = [
+            Outcome(
+                classes=data.classes,
+                parameters=ensemble.parameters_of_a_member(),
+                buffers=ensemble.buffers_of_a_member(),
+            )
+            for _ in runs
+        ]
+
+    def add(self, step: int, interval: Interval | None, train_seconds: float) -> None:
+        """Evaluate all runs and add a row to those that have not diverged."""
+        started = time.perf_counter()
+        cell, per_epoch = self.ensemble.cell, self.ensemble.schedule.steps_per_epoch
+        norms = self.ensemble.packed.member_norms(self.ensemble.packed.flat).tolist()
+        rows: dict[int, dict[str, Any]] = {}
+        for member, run in enumerate(self.runs):
+            if not self.alive[member]:
+                continue
+            rate = self.ensemble.rates[member].at(max(0, step - 1))
+            rows[member] = place_of(run, step, per_epoch, rate) | {"weight_norm": norms[member]}
+            if interval is not None:
+                rows[member] |= interval.columns(member)
+        scored = [member for member, row in rows.items() if is_finite(row)]
+        evaluations = (
+            self.evaluation.evaluate(cell.statistics_batch, cell.statistics_samples)
+            if scored
+            else []
+        )
+        spent = (time.perf_counter() - started) / len(self.runs)
+        for member, row in rows.items():
+            outcome = self.outcomes[member]
+            evaluation = evaluations[member] if member in scored else None
+            row |= (
+                score_columns(evaluation)
+                if evaluation is not None
+                else no_scores(self.evaluation.batch_statistics)
+            )
+            row |= {"train_seconds": train_seconds / len(self.runs), "eval_seconds": spent}
+            outcome.steps, outcome.samples = step, step * cell.batch_size
+            outcome.train_seconds += row["train_seconds"]
+            outcome.eval_seconds += spent
+            outcome.epochs.append(row)
+            if evaluation is None or not evaluation.finite:
+                outcome.status, self.alive[member] = "diverged", False
+            else:
+                outcome.predictions = {k: s.correct for k, s in evaluation.test.items()}
+
+
+def train_together(
+    runs: Sequence[RunSpec],
+    data: Prepared,
+    device: str = "cpu",
+    variant: str = "",
+) -> list[Outcome]:
+    """Train runs of one cell as one computation; an outcome for each, in their order.
+
+    The same as :func:`~normbench.training.loop.train` on each of them, up to rounding. Seconds are
+    amortised: the group's, divided by its runs. A run that diverges neither stops nor changes the
+    others. Raises where the whole group fails, such as for want of memory.
+    """
+    began = time.perf_counter()
+    with torch.no_grad():
+        ensemble = Ensemble(runs, data, device, variant)
+        rows = _Rows(runs, ensemble, data)
+        _train(runs, data, device, ensemble, rows)
+    seconds = (time.perf_counter() - began) / len(runs)
+    for outcome in rows.outcomes:
+        outcome.seconds = seconds
+    return rows.outcomes
+
+
+def _train(
+    runs: Sequence[RunSpec], data: Prepared, device: str, ensemble: Ensemble, rows: _Rows
+) -> None:
+    schedule, packed = ensemble.schedule, ensemble.packed
+    batch = ensemble.cell.batch_size
+    stops = set(schedule.evaluation_steps())
+    rows.add(0, None, 0.0)
+    interval = Interval(len(runs), batch)
+    orders = torch.empty(0)
+    started = time.perf_counter()
+    for step in range(schedule.steps):
+        epoch, i = divmod(step, schedule.steps_per_epoch)
+        if i == 0:
+            drawn = [epoch_order(run.seed, epoch, len(data.train)) for run in runs]
+            orders = torch.stack(drawn).to(device)
+        losses, logits, labels = ensemble.gradients(orders[:, i * batch : (i + 1) * batch])
+        interval.add(losses, logits, labels)
+        is_stop = step + 1 in stops
+        if not is_stop:
+            ensemble.update(step)
+            continue
+        interval.grad_norms = packed.member_norms(packed.flat_gradient).tolist()
+        before = packed.flat.clone()
+        ensemble.update(step)
+        interval.update_norms = packed.member_norms(packed.flat - before).tolist()
+        rows.add(step + 1, interval, time.perf_counter() - started)
+        if not any(rows.alive):
+            return
+        interval = Interval(len(runs), batch)
+        started = time.perf_counter()

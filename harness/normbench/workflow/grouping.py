@@ -1,0 +1,194 @@
+"""Forming groups: what was planned earlier is followed, the rest is measured and planned."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from normbench.errors import UsageError
+from normbench.executors.base import Executor
+from normbench.plan.decisions import cell_key
+from normbench.plan.execution import (
+    Engine,
+    ExecutionPlan,
+    GroupPlan,
+    even_chunks,
+    halves,
+    recorded_groups,
+)
+from normbench.plan.spec import RunSpec, digest
+from normbench.results import provenance
+from normbench.results.execution import add_groups, read_execution
+
+if TYPE_CHECKING:
+    from normbench.training.calibrate import Calibrated, Measured
+    from normbench.training.group import Group
+
+EngineMode = Literal["auto", "plain", "packed"]
+#: Runs of a cell that the plain loop computes before they are committed together.
+PLAIN_GROUP = 4
+#: A narrower group is taken where it costs no more than this factor: it is committed earlier.
+_TOLERANCE = 1.05
+
+
+def engine_mode(name: str) -> EngineMode:
+    """The mode of that name; raises :class:`UsageError` for another."""
+    if name not in get_args(EngineMode):
+        raise UsageError(f"--engine is auto, plain or packed; received {name!r}")
+    return cast(EngineMode, name)
+
+
+def environment_record(device: str) -> dict[str, Any]:
+    """What runs must share to have equal bits and to be paired: machine, device and versions."""
+    from normbench.training.devices import device_name
+
+    found = provenance.environment()
+    return {
+        "device": device.partition(":")[0],
+        "device_name": device_name(device),
+        "cpu": found["cpu"],
+        "dtype": "float32",
+        "versions": {k: found["versions"][k] for k in ("torch", "numpy")},
+    }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the runs of a cell are computed: the engine, how many at once, seconds a run and step."""
+
+    engine: Engine
+    width: int
+    seconds: float
+
+
+def choose(measured: Sequence[Measured], runs: int, cells: int, workers: int) -> Choice:
+    """The engine and width that finish ``runs`` runs of each of ``cells`` such cells first.
+
+    A wide group may be fast and still leave workers without work: what counts is when the last
+    worker ends.
+    """
+
+    def ends(one: Measured) -> float:
+        groups = -(-runs // one.width)
+        rounds = math.ceil(groups * cells / max(1, workers))
+        return rounds * -(-runs // groups) * one.seconds
+
+    best = min(ends(one) for one in measured)
+    good = [one for one in measured if ends(one) <= best * _TOLERANCE]
+    chosen = min(good, key=lambda one: (one.width, ends(one), one.engine))
+    return Choice(chosen.engine, chosen.width, chosen.seconds)
+
+
+@dataclass
+class Grouping:
+    """Plans groups for a results folder on one device.
+
+    ``mode`` is ``auto`` (measured), or the engine to use wherever it can be used.
+    """
+
+    folder: Path
+    device: str
+    environment: Mapping[str, Any]
+    executor: Executor
+    workers: int
+    threads: int = 1
+    mode: EngineMode = "auto"
+
+    def __post_init__(self) -> None:
+        self.environment_hash = digest(dict(self.environment))
+        self._known: dict[str, Calibrated] = {}
+
+    def follow(self, plan: ExecutionPlan) -> int:
+        """Take over the groups of another folder's plan; returns how many fit this machine."""
+        groups = [g for g in plan.groups.values() if g.environment == self.environment_hash]
+        gone = [key for key in plan.replaced if key in plan.groups]
+        add_groups(self.folder, self.environment, groups, gone)
+        return len(groups)
+
+    def form(self, pending: Sequence[RunSpec], planned: Iterable[RunSpec]) -> list[Group]:
+        """The groups that compute all pending runs, those that take longest first.
+
+        New ones are stored before this returns.
+        """
+        plan = read_execution(self.folder)
+        recorded, rest = recorded_groups(pending, planned, plan, self.environment_hash)
+        calibrated = self._calibrated(rest)
+        by_cell: dict[str, list[RunSpec]] = {}
+        for run in rest:
+            # the rates that are tried for a cell are one computation with a rate per run
+            by_cell.setdefault(f"{cell_key(run.cell)} {run.phase}", []).append(run)
+        new: list[tuple[float, GroupPlan, tuple[RunSpec, ...]]] = []
+        for same in by_cell.values():
+            found = calibrated[same[0].cell_hash]
+            choice = self._choose(found, len(same), len(by_cell))
+            for chunk in even_chunks(same, choice.width):
+                hashes = tuple(run.run_hash for run in chunk)
+                group = GroupPlan(choice.engine, hashes, self.environment_hash)
+                new.append((found.seconds_of(choice.engine, len(chunk)), group, tuple(chunk)))
+        if new:
+            add_groups(self.folder, self.environment, [group for _, group, _ in new])
+        new.sort(key=lambda item: -item[0])
+        ordered = [*recorded, *((group, runs) for _, group, runs in new)]
+        return [self._group(i, group, runs) for i, (group, runs) in enumerate(ordered)]
+
+    def halve(self, group: Group, number: int) -> list[Group]:
+        """A group that did not fit into memory, as two; stored so that later runs do the same."""
+        old = read_execution(self.folder).groups[group.execution_hash]
+        parts = halves(old, group.runs)
+        add_groups(
+            self.folder, self.environment, [plan for plan, _ in parts], [group.execution_hash]
+        )
+        return [self._group(number + i, plan, runs) for i, (plan, runs) in enumerate(parts)]
+
+    def _group(self, number: int, plan: GroupPlan, runs: tuple[RunSpec, ...]) -> Group:
+        from normbench.training.group import Group
+
+        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine)
+
+    def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
+        plain = [one for one in found.measured if one.engine.name == "plain"]
+        packed = [one for one in found.measured if one.engine.name == "packed"]
+        if self.mode == "plain" or not packed:
+            return Choice(Engine("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds)
+        candidates = packed if self.mode == "packed" else [*plain, *packed]
+        choice = choose(candidates, runs, cells, self.workers)
+        if choice.engine.name == "plain":
+            return Choice(choice.engine, PLAIN_GROUP, choice.seconds)
+        return choice
+
+    def _calibrated(self, runs: Sequence[RunSpec]) -> dict[str, Calibrated]:
+        """What each cell's candidates cost, by cell hash; equal work is measured once."""
+        from normbench.training.calibrate import Calibration, calibrate, calibration_key
+
+        first: dict[str, RunSpec] = {}
+        keys: dict[str, str] = {}
+        waiting: dict[str, Counter[str]] = {}
+        for run in runs:
+            if run.cell_hash not in keys:
+                keys[run.cell_hash] = calibration_key(run.cell)
+            key = keys[run.cell_hash]
+            first.setdefault(key, run)
+            waiting.setdefault(key, Counter())[f"{cell_key(run.cell)} {run.phase}"] += 1
+        tasks = [
+            Calibration(
+                key=key,
+                run=run,
+                runs=max(waiting[key].values()),
+                total=waiting[key].total(),
+                device=self.device,
+                threads=self.threads,
+                mode=self.mode,
+                workers=self.workers,
+            )
+            for key, run in first.items()
+            if key not in self._known
+        ]
+        for done in self.executor.map(calibrate, tasks):
+            self._known[done.task.key] = (
+                done.value if done.value is not None else done.task.unmeasured()
+            )
+        return {cell: self._known[key] for cell, key in keys.items()}

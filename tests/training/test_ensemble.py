@@ -1,0 +1,217 @@
+"""Runs that are trained together give what the plain loop gives, each on its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
+from normbench.plan.spec import RunSpec
+from normbench.training.data import Part, Prepared, prepare
+from normbench.training.ensemble import Ensemble, train_together
+from normbench.training.loop import Outcome, Trainer, train
+from tests.builders import run_of
+
+MEASURED = {"train_seconds", "eval_seconds"}
+CNN = {"name": "small-cnn", "width": 8}
+#: An image model for every norm, in steps that cross the end of an epoch.
+BASE: dict[str, Any] = {
+    "model": CNN, "batch_size": 4, "budget_steps": 30, "evaluations": 3,
+    "statistics_samples": 20, "learning_rate": 0.05,
+}  # fmt: skip
+
+
+def double(part: Part) -> Part:
+    return Part(part.x.double(), part.y)
+
+
+def in_double(data: Prepared) -> Prepared:
+    return Prepared(*map(double, (data.train, data.validation, data.test)), data.classes)
+
+
+def runs_of(count: int, **axes: Any) -> list[RunSpec]:
+    return [run_of(seed=seed, **(BASE | axes)) for seed in range(count)]
+
+
+def together(runs: list[RunSpec], **options: Any) -> list[Outcome]:
+    return train_together(runs, in_double(prepare(runs[0].cell)), **options)
+
+
+def alone(runs: list[RunSpec]) -> list[Outcome]:
+    return [train(run, in_double(prepare(run.cell))) for run in runs]
+
+
+def check_equal(found: Outcome, expected: Outcome, tolerance: float = 1e-9) -> None:
+    for key in ("status", "steps", "samples", "classes", "parameters", "buffers"):
+        assert getattr(found, key) == getattr(expected, key), key
+    assert len(found.epochs) == len(expected.epochs)
+    for row, other in zip(found.epochs, expected.epochs, strict=True):
+        assert row.keys() == other.keys()
+        for key in row.keys() - MEASURED:
+            assert row[key] == pytest.approx(other[key], rel=tolerance, abs=tolerance, nan_ok=True)
+    assert found.predictions.keys() == expected.predictions.keys()
+    for kind, hits in found.predictions.items():
+        assert np.array_equal(hits, expected.predictions[kind])
+
+
+def check(runs: list[RunSpec], **options: Any) -> None:
+    for found, expected in zip(together(runs, **options), alone(runs), strict=True):
+        check_equal(found, expected)
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_every_norm_gives_the_plain_loops_rows(norm: str, width: int) -> None:
+    check(runs_of(width, norm=norm))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "sgd", "nesterov": True, "weight_decay": 0.01},
+        {"name": "sgd", "momentum": 0.0},
+        {"name": "sgd", "weight_decay": 0.01, "decay_norms": True},
+        {"name": "adam", "weight_decay": 0.1},
+        {"name": "adamw"},
+    ],
+)
+def test_every_optimizer_gives_the_plain_loops_rows(optimizer: dict[str, Any]) -> None:
+    check(runs_of(3, norm="batch", optimizer=optimizer, learning_rate=0.003))
+    assert {"sgd", "adam", "adamw"} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+def test_every_schedule_gives_the_plain_loops_rows(schedule: str) -> None:
+    check(runs_of(2, norm="layer", lr_schedule={"name": schedule, "warmup": 0.2}))
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"clip_norm": 0.5},
+        {"norm_batch_size": 2},
+        {"position": "post"},
+        {"sites": ["conv2"]},
+        {"init": "he"},
+        {"model": {"name": "mlp", "width": 16}},
+        {"model": {"name": "mlp", "width": 16}, "sites": "fc", "clip_norm": 1.0},
+        {"batch_size": 1, "epochs": 1, "evaluations": 2},
+    ],
+)
+def test_the_other_axes_give_the_plain_loops_rows(axes: dict[str, Any]) -> None:
+    base = {k: v for k, v in BASE.items() if k != "budget_steps" or "epochs" not in axes}
+    runs = [run_of(seed=seed, **(base | {"norm": "batch"} | axes)) for seed in range(3)]
+    check(runs)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_alexnet_with_dropout_gives_the_plain_loops_rows(
+    norm: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
+    axes = {
+        "dataset": {"name": "pets", "items": 60, "resolution": 32},
+        "model": {"name": "alexnet", "width": 0.125},
+        "sites": "first-two",
+        "budget_steps": 8,
+        "evaluations": 2,
+    }
+    check(runs_of(2, norm=norm, **axes))
+
+
+def test_photos_that_stay_bytes_give_the_same_rows(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
+    runs = runs_of(
+        2, norm="layer", dataset={"name": "pets", "items": 60, "resolution": 32},
+        model={"name": "alexnet", "width": 0.125}, budget_steps=4, evaluations=1,
+    )  # fmt: skip
+    whole = prepare(runs[0].cell)
+    monkeypatch.setattr("normbench.training.data.SCALED_BYTES", 0)
+    monkeypatch.setattr("normbench.training.data._cache", {})
+    stored = prepare(runs[0].cell)
+    assert stored.train.scaling is not None
+    for found, expected in zip(
+        train_together(runs, stored), train_together(runs, whole), strict=True
+    ):
+        check_equal(found, expected, 1e-5)
+
+
+def test_learning_rates_may_differ_within_a_group() -> None:
+    runs = [
+        run_of(seed=seed, **(BASE | {"norm": "batch", "learning_rate": rate}))
+        for seed, rate in ((0, 0.1), (0, 0.01), (7, 0.001))
+    ]
+    check(runs)
+    adam = {"name": "adamw", "weight_decay": 0.1}
+    check([
+        run_of(seed=0, **(BASE | {"norm": "layer", "optimizer": adam, "learning_rate": rate}))
+        for rate in (0.01, 0.0001)
+    ])  # fmt: skip
+
+
+def test_a_run_that_diverges_neither_stops_nor_changes_the_others() -> None:
+    wild = {"norm": "none", "learning_rate": 1e6}
+    calm = {"norm": "none", "learning_rate": 0.01}
+    runs = [run_of(seed=seed, **(BASE | axes)) for seed, axes in ((0, calm), (1, wild), (2, calm))]
+    data = prepare(runs[0].cell)
+    first, dead, last = train_together(runs, data)
+    assert dead.status == "diverged"
+    assert len(dead.epochs) < len(first.epochs)
+    assert math.isnan(dead.epochs[-1]["val_loss"])
+    assert (first.status, last.status) == ("finished", "finished")
+    tame = [runs[0], replace(runs[1], cell=runs[0].cell), runs[2]]
+    a, _, c = train_together(tame, data)
+    for one, other in ((first, a), (last, c)):
+        for row, expected in zip(one.epochs, other.epochs, strict=True):
+            # two rates take another path through the update than one: equal up to rounding
+            assert row["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-4)
+
+
+def test_a_group_in_which_all_diverge_ends_early() -> None:
+    runs = runs_of(2, norm="none", learning_rate=1e6, evaluations=30)
+    for outcome in train_together(runs, prepare(runs[0].cell)):
+        assert outcome.status == "diverged"
+        assert outcome.steps < 30
+
+
+def test_a_repetition_has_the_same_bits() -> None:
+    runs = runs_of(3, norm="batch")
+    data = prepare(runs[0].cell)
+    one, two = train_together(runs, data), train_together(runs, data)
+    for a, b in zip(one, two, strict=True):
+        for row, other in zip(a.epochs, b.epochs, strict=True):
+            assert all(row[k] == other[k] for k in row.keys() - MEASURED if row[k] == row[k])
+
+
+def test_seconds_are_amortised() -> None:
+    runs = runs_of(4, norm="layer")
+    found = train_together(runs, prepare(runs[0].cell))
+    assert len({outcome.seconds for outcome in found}) == 1
+    assert 0 < found[0].train_seconds + found[0].eval_seconds <= found[0].seconds
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: str) -> None:
+    runs = runs_of(3, norm=norm)
+    data = in_double(prepare(runs[0].cell))
+    ensemble = Ensemble(runs, data)
+    trainers = [Trainer(run, data) for run in runs]
+    generator = torch.Generator().manual_seed(0)
+    for step in range(30):
+        index = torch.randint(len(data.train), (3, 4), generator=generator)
+        with torch.no_grad():
+            ensemble.step(index, step)
+        for member, trainer in enumerate(trainers):
+            trainer.step(index[member], step)
+    for member, trainer in enumerate(trainers):
+        ensemble.packed.store(member, ensemble.plain)
+        expected = trainer.model.state_dict()
+        for name, value in ensemble.plain.state_dict().items():
+            assert torch.allclose(value, expected[name], rtol=0, atol=1e-9), name
