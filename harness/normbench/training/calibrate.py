@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -118,6 +118,7 @@ def calibrate(task: Calibration) -> Calibrated:
     if task.mode == "plain" or task.runs < 2:
         return result
     budget = min(_MOST, _SHARE * plain.seconds * schedule.steps * task.total)
+    from normbench.models.packed.net import UnsupportedError
     from normbench.training.ensemble import memory_of, variants
 
     started = time.perf_counter()
@@ -132,6 +133,8 @@ def calibrate(task: Calibration) -> Calibrated:
             if best is None or time.perf_counter() - started > budget:
                 break
             measured.append(_packed(task, data, best.engine.variant, width, budget / 10))
+    except UnsupportedError:
+        pass  # such as a norm of another package: it has the plain loop alone
     except (NormbenchError, RuntimeError, MemoryError):
         pass  # what could be measured decides
     return replace(result, measured=tuple(measured))
@@ -174,11 +177,3 @@ def _free_memory() -> float:
     except OSError:
         pass
     return 4e9
-
-
-def describe(found: Sequence[Measured]) -> str:
-    """The candidates as a line for people."""
-    return ", ".join(
-        f"{one.engine.name} {one.engine.variant} ×{one.width}: {one.seconds * 1e3:.2f} ms"
-        for one in found
-    )

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 
 from normbench.plan.spec import RunSpec
-from normbench.training.data import prepare
+from normbench.training.calibrate import Calibration, Measured, calibrate
+from normbench.training.data import EVALUATION_CHUNK, Prepared, prepare
 from normbench.training.evaluate import evaluate
-from normbench.training.loop import Trainer
+from normbench.training.loop import Trainer, schedule_of
 
 
-def seconds_of_run(run: RunSpec, device: str = "cpu", steps: int = 6, warm_up: int = 3) -> float:
-    """The expected wall-clock seconds of one run, from ``steps`` timed steps and one evaluation.
+def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float:
+    """The expected wall-clock seconds of one of ``waiting`` runs of a cell, in the best way found.
 
     It is an estimate for planning, not a measurement for reports: the machine's other work
     and the first run's start-up are in it.
     """
-    cell, data = run.cell, prepare(run.cell, device)
-    trainer = Trainer(run, data, device)
-    index = torch.arange(cell.batch_size, device=device)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        for i in range(warm_up + steps):
-            if i == warm_up:
-                started = time.perf_counter()
-            trainer.step(index, i)
-        per_step = (time.perf_counter() - started) / steps
-        started = time.perf_counter()
-        evaluate(trainer.model, data, cell.statistics_batch, cell.statistics_samples)
-        per_evaluation = time.perf_counter() - started
+        found = calibrate(Calibration("", run, waiting, waiting, device, 1, "auto"))
+        best = min(found.measured, key=lambda one: one.seconds)
+        data = prepare(run.cell, device)
+        per_evaluation = _seconds_of_evaluation(run, data, device, best)
     finally:
         torch.set_num_threads(threads)
-    evaluations = 1 + len(trainer.schedule.evaluation_steps())
-    return per_step * trainer.schedule.steps + per_evaluation * evaluations
+    evaluations = 1 + len(schedule_of(run, len(data.train)).evaluation_steps())
+    return best.seconds * found.steps + per_evaluation * evaluations
+
+
+def _seconds_of_evaluation(run: RunSpec, data: Prepared, device: str, how: Measured) -> float:
+    """The seconds of one evaluation of one run, computed as ``how`` says."""
+    cell = run.cell
+    if how.engine.name == "plain":
+        model = Trainer(run, data, device).model
+        started = time.perf_counter()
+        evaluate(model, data, cell.statistics_batch, cell.statistics_samples)
+        return time.perf_counter() - started
+    from normbench.training.ensemble import Ensemble
+    from normbench.training.evaluate_packed import PackedEvaluation
+
+    runs = [replace(run, seed=seed) for seed in range(how.width)]
+    with torch.no_grad():
+        packed = Ensemble(runs, data, device, how.engine.variant).packed
+        evaluation = PackedEvaluation(packed, data, EVALUATION_CHUNK)
+        started = time.perf_counter()
+        evaluation.evaluate(cell.statistics_batch, cell.statistics_samples)
+        return (time.perf_counter() - started) / how.width

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from normbench.models.packed.net import PackedNet
+from normbench.norms.batch import Mode
 from normbench.training.data import TRAIN_EVAL_ITEMS, Part, Prepared
 from normbench.training.evaluate import Evaluation, EvaluationKind, Score
 
@@ -61,7 +62,7 @@ class PackedEvaluation:
         self,
         part: Part,
         items: int | None = None,
-        mode: str = "running",
+        mode: Mode = "running",
         batch_size: int = 0,
         chunk: int = 0,
     ) -> list[Score]:

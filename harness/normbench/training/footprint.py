@@ -59,14 +59,11 @@ def counted_bytes(trainer: Trainer, forward: Callable[[], Tensor]) -> int:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in an object's attributes, lists and mappings."""
+    """All tensors in lists, in mappings and in what plain objects hold."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)
     elif hasattr(value, "__dict__") and not callable(value):
         yield from _tensors(vars(value))

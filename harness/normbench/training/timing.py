@@ -10,21 +10,18 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from normbench.errors import NormbenchError
 from normbench.plan.spec import RunSpec
 from normbench.training.cost import cost_key
-from normbench.training.data import epoch_order, prepare
-from normbench.training.devices import synchronize
+from normbench.training.data import prepare
 from normbench.training.footprint import StepMemory
-from normbench.training.loop import Trainer
+from normbench.training.turn import Clock, Steps, Turn
 
 #: Repetitions: at least, and at most; in between the seconds decide.
 LEAST, MOST = 3, 30
@@ -32,10 +29,8 @@ LEAST, MOST = 3, 30
 _TURN, _STEPS, _WARM_UP = 0.02, 20, 3
 #: Seed of the order in which the cells take turns.
 _ORDER_SEED = 20_240
-#: Threads, oneDNN and the maximum of memory are the process's: what a cell left out may raise.
+#: What leaves a cell out instead of ending the pass: no data, no meaning, not enough memory.
 _LEFT_OUT = (NormbenchError, RuntimeError, MemoryError)
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -48,73 +43,6 @@ class TimingTask:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Turn:
-    """Mean seconds of a step in one turn of a cell: its parts, and the whole."""
-
-    forward: float
-    backward: float
-    update: float
-    step: float
-
-
-class _Steps:
-    """A cell's freshly built trainer, and the batches of its run's first epoch."""
-
-    def __init__(self, run: RunSpec, device: str) -> None:
-        self.device = device
-        self.trainer = Trainer(run, prepare(run.cell, device), device)
-        order = epoch_order(run.seed, 0, len(self.trainer.data.train)).to(device)
-        batch = run.cell.batch_size
-        self.batches = [order[i : i + batch] for i in range(0, len(order) - batch + 1, batch)]
-        self.taken = 0
-
-    def batch(self) -> tuple[Tensor, int]:
-        """The next batch, and how many steps were taken before."""
-        step, self.taken = self.taken, self.taken + 1
-        return self.batches[step % len(self.batches)], step
-
-    def forward(self, index: Tensor) -> Tensor:
-        """The loss of a batch, as :meth:`Trainer.gradients` computes it."""
-        data = self.trainer.data.train
-        return functional.cross_entropy(self.trainer.model(data.inputs(index)), data.y[index])
-
-    def parts(self, clock: Clock) -> tuple[float, float, float]:
-        """Take one step; the seconds of its forward pass, backward pass and update."""
-        index, step = self.batch()
-        times = [self._now(clock)]
-        loss = self.forward(index)
-        times.append(self._now(clock))
-        gradients = torch.autograd.grad(loss, self.trainer.parameters)
-        times.append(self._now(clock))
-        self.trainer.update(gradients, step)
-        times.append(self._now(clock))
-        forward, backward, update = (b - a for a, b in zip(times, times[1:], strict=False))
-        return forward, backward, update
-
-    def turn(self, steps: int, warm_up: int, clock: Clock) -> Turn:
-        """Time ``steps`` steps after ``warm_up`` others.
-
-        On an accelerator the parts are waited for, which keeps it from working ahead; the whole
-        step is therefore timed in as many further steps that are waited for once.
-        """
-        for _ in range(warm_up):
-            self.trainer.step(*self.batch())
-        found = [self.parts(clock) for _ in range(steps)]
-        forward, backward, update = (sum(part) / steps for part in zip(*found, strict=True))
-        whole = forward + backward + update
-        if self.device != "cpu":
-            started = self._now(clock)
-            for _ in range(steps):
-                self.trainer.step(*self.batch())
-            whole = (self._now(clock) - started) / steps
-        return Turn(forward, backward, update, whole)
-
-    def _now(self, clock: Clock) -> float:
-        synchronize(self.device)
-        return clock()
-
-
 @dataclass
 class _Kind:
     """Cells that cost the same, and what was found for them."""
@@ -124,6 +52,28 @@ class _Kind:
     steps: int = 1
     memory: float = float("nan")
     memory_kind: str = ""
+
+    @property
+    def run(self) -> RunSpec:
+        """The run to time: the least learning rate is the least likely to end in NaN."""
+        return min(self.runs, key=lambda run: run.cell.scaled_learning_rate())
+
+    def warm_up(self, device: str, clock: Clock) -> None:
+        """Measure the memory, and choose how many steps a turn has."""
+        prepare(self.run.cell, device)  # the data are not the step's memory
+        memory = StepMemory(device)
+        steps = Steps(self.run, device)
+        steps.trainer.step(*steps.batch())
+        once = steps.turn(1, 0, clock).step
+        self.steps = max(1, min(_STEPS, round(_TURN / max(once, 1e-9))))
+        index, _ = steps.batch()
+        found = memory.of_step(steps.trainer, lambda: steps.forward(index))
+        self.memory, self.memory_kind = found
+
+    def take_turn(self, device: str, clock: Clock) -> None:
+        """Add a turn of a cell that is built anew, and gone when this returns."""
+        warm_up = min(self.steps, _WARM_UP)
+        self.turns.append(Steps(self.run, device).turn(self.steps, warm_up, clock))
 
 
 @contextlib.contextmanager
@@ -135,7 +85,7 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.enabled = onednn  # type: ignore[assignment]
+        torch.backends.mkldnn.enabled = onednn
 
 
 def time_cells(task: TimingTask, clock: Clock = time.perf_counter) -> list[dict[str, Any]]:
@@ -159,8 +109,7 @@ def time_cells(task: TimingTask, clock: Clock = time.perf_counter) -> list[dict[
         for repetition in range(MOST):
             began = clock()
             for kind in orders.sample(able, len(able)):
-                steps = _Steps(kind.runs[0], task.device)
-                kind.turns.append(steps.turn(kind.steps, min(kind.steps, _WARM_UP), clock))
+                kind.take_turn(task.device, clock)
             now = clock()
             if repetition + 1 >= LEAST and now - started + (now - began) > task.seconds:
                 break
@@ -168,23 +117,15 @@ def time_cells(task: TimingTask, clock: Clock = time.perf_counter) -> list[dict[
 
 
 def _warmed_up(kinds: list[_Kind], device: str, clock: Clock) -> list[_Kind]:
-    """The cells that can be trained, with their memory and the steps of a turn."""
+    """The cells that can be trained, warmed up."""
     able, error = [], None
     for kind in kinds:
         try:
-            prepare(kind.runs[0].cell, device)  # the data are not the step's memory
-            memory = StepMemory(device)
-            steps = _Steps(kind.runs[0], device)
-            steps.trainer.step(*steps.batch())
-            kind.memory, kind.memory_kind = memory.of_step(
-                steps.trainer, lambda steps=steps: steps.forward(steps.batch()[0])
-            )
-            once = steps.turn(1, 0, clock).step
+            kind.warm_up(device, clock)
         except _LEFT_OUT as problem:
-            error = problem
-            continue
-        kind.steps = max(1, min(_STEPS, round(_TURN / max(once, 1e-9))))
-        able.append(kind)
+            error = problem.with_traceback(None)  # which would keep the cell's tensors
+        else:
+            able.append(kind)
     if error is not None and not able:
         raise error
     return able

@@ -231,7 +231,7 @@ def _estimate(pending: list[RunSpec], device: str, most_cells: int = 80) -> floa
     cells = _one_per_cell(pending)
     sample = cells[:: max(1, -(-len(cells) // most_cells))]
     counts = Counter(run.cell_hash for run in pending)
-    timed = {run.cell_hash: seconds_of_run(run, device) for run in sample}
+    timed = {run.cell_hash: seconds_of_run(run, device, counts[run.cell_hash]) for run in sample}
     if not timed:
         return 0.0
     mean = sum(timed.values()) / len(timed)

@@ -20,7 +20,7 @@ from normbench.models.packed.block import Block, Operation, Workspace
 from normbench.models.packed.columns import item_rows
 from normbench.models.packed.convolution import Convolutions
 from normbench.models.packed.evaluator import Evaluator
-from normbench.models.packed.formulation import Formulation, parse
+from normbench.models.packed.formulation import parse
 from normbench.models.packed.graph import (
     Node,
     UnsupportedError,
@@ -87,6 +87,8 @@ class PackedNet:
         self.work = Workspace(dtype, device)
         self.image_input = len(input_shape(net)) == 3
         first = self.nodes[0] if self.nodes else None
+        trained = (i for i, n in enumerate(self.nodes) if _has_gradients(n))
+        self._first_trained = next(trained, len(self.nodes))
         self._rows_of = first if self.formulation.rows and _is_convolution(first) else None
         self.block = self.formulation.block or self._block_size()
         self.blocks = [
@@ -131,11 +133,9 @@ class PackedNet:
             self.work,
         )
         made: list[Operation] = []
-        passes_back = False
-        for node in self.nodes:
-            operation = self._operation(node, block, self.formulation, passes_back)
+        for i, node in enumerate(self.nodes):
+            operation = self._operation(node, block, passes_back=i > self._first_trained)
             _join_norm(operation, made[-1] if made else None)
-            passes_back = passes_back or isinstance(node.layer, Conv | Linear | Site)
             made.append(operation)
         for operation in made:
             if isinstance(operation, Convolutions):
@@ -147,13 +147,11 @@ class PackedNet:
             _join_padding(before, after)
         return block, made
 
-    def _operation(
-        self, node: Node, block: Block, formulation: Formulation, passes_back: bool
-    ) -> Operation:
+    def _operation(self, node: Node, block: Block, *, passes_back: bool) -> Operation:
         layer, norm, params = node.layer, self.net.norm, norm_params(self.net)
         match layer:
             case Conv():
-                ways = formulation.ways_of(layer.name)
+                ways = self.formulation.ways_of(layer.name)
                 return Convolutions(node, layer, ways, block, passes_back=passes_back)
             case Linear():
                 return LinearLayers(node, block, passes_back=passes_back)
@@ -260,7 +258,7 @@ class PackedNet:
         gradient = shares.exp_()
         minus = gradient.new_full((), -1.0).expand(wanted.shape)
         gradient.scatter_add_(2, wanted, minus).div_(batch)
-        for operation in reversed(operations):
+        for operation in reversed(operations[self._first_trained :]):
             gradient = operation.backward(gradient)
         return losses, logits
 
@@ -274,6 +272,10 @@ class PackedNet:
         """The memory that is held between steps: parameters, gradients, statistics, workspace."""
         kept = [self.flat, self.flat_gradient, *(t for pair in self.running.values() for t in pair)]
         return sum(t.numel() * t.element_size() for t in kept) + self.work.bytes
+
+
+def _has_gradients(node: Node) -> bool:
+    return isinstance(node.layer, Conv | Linear | Site)
 
 
 def _is_convolution(node: Node | None) -> bool:

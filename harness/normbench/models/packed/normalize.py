@@ -74,7 +74,7 @@ class ChannelNorms(Operation):
         members, sets, _, channels = sums.shape
         grouped = sums.view(members, sets, 1, self.groups, -1)
         means = grouped.sum(-1, keepdim=True).div_(rows * (channels // self.groups))
-        return means.expand_as(grouped).reshape(sums.shape)
+        return means.repeat_interleave(channels // self.groups, -1).view(sums.shape)
 
     def centre(self, x: Tensor, squares: Tensor | None, *, in_place: bool) -> _Centred:
         """Take the mean off and find the variance; ``squares`` is memory of the shape of x."""

@@ -1,0 +1,189 @@
+"""A packed net trains as its members do on their own: plain modules, autograd, float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from normbench.models.layers import (
+    Conv,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+    ReLU,
+    Site,
+    activated,
+)
+from tests.models.packed.twins import ALEXNET, CNN, described, trained
+
+MLP = {"name": "mlp", "width": 16}
+PLAIN = {"affine": False}
+
+
+def cases() -> list[tuple[Any, Any]]:
+    """Every norm, with and without a scale, where it is defined."""
+    found: list[tuple[Any, Any]] = [
+        (model, norm)
+        for model in (MLP, CNN)
+        for norm in ("none", "weight", "batch", "layer", "group", "instance")
+        if not (model is MLP and norm in ("group", "instance"))
+    ]
+    for model in (MLP, CNN):
+        found += [
+            (model, {"name": "batch", "momentum": 0.3, "eps": 1e-2, **PLAIN}),
+            (model, {"name": "layer", "eps": 1e-2, **PLAIN}),
+            (model, {"name": "group", "groups": 2, "eps": 1e-2, **PLAIN}),
+            (model, {"name": "group", "groups": 1}),
+        ]
+    found += [(CNN, {"name": "group", "groups": 8}), (CNN, {"name": "instance", **PLAIN})]
+    return found
+
+
+@pytest.mark.parametrize("position", ["pre", "post"])
+@pytest.mark.parametrize(("model", "norm"), cases(), ids=str)
+def test_every_norm_trains_as_in_the_plain_module(model: Any, norm: Any, position: str) -> None:
+    norm = {"name": norm} if isinstance(norm, str) else norm
+    if position == "post" and norm["name"] not in ("none", "weight"):
+        norm = {"eps": 1e-2} | norm  # few values are positive: 1/√ε blows rounding up
+    trained(described(model=model, norm=norm, position=position, batch_size=8), 3, 30)
+
+
+@pytest.mark.parametrize("members", [1, 8])
+@pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance", "weight"])
+def test_any_number_of_members(norm: str, members: int) -> None:
+    trained(described(model=CNN, norm=norm, batch_size=4), members, 30)
+
+
+@pytest.mark.parametrize("position", ["pre", "post"])
+@pytest.mark.parametrize("model", [MLP, CNN])
+@pytest.mark.parametrize("affine", [True, False])
+def test_ghost_batches(model: Any, affine: bool, position: str) -> None:
+    norm = {"name": "batch", "affine": affine, "eps": 1e-2}
+    axes = {"batch_size": 12, "norm_batch_size": 4}
+    trained(described(model=model, norm=norm, position=position, **axes), 3, 30)
+
+
+@pytest.mark.parametrize("sites", ["first-two", ["conv2"], "fc"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
+def test_alexnet_with_norms_at_some_sites(norm: str, sites: Any) -> None:
+    axes = {"model": ALEXNET, "norm": norm, "sites": sites, "batch_size": 4}
+    trained(described((3, 32, 32), 3, **axes), 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("norm", "position"),
+    [("none", "pre"), ("batch", "pre"), ("layer", "pre"), ("group", "pre"), ("weight", "pre"),
+     ("instance", "pre"), ("layer", "post"), ("group", "post"), ("batch", "post")],
+)  # fmt: skip
+def test_alexnet(norm: str, position: str) -> None:
+    sites = ["conv1", "conv2", "conv3"] if norm == "instance" else "all"
+    params = {"name": norm, "eps": 1e-2} if position == "post" else norm
+    axes = {"model": ALEXNET, "norm": params, "sites": sites, "position": position, "batch_size": 4}
+    trained(described((3, 32, 32), 3, **axes), 2, 6, rate=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "weight"])
+def test_a_batch_of_one_or_two(norm: str) -> None:
+    size = 2 if norm == "batch" else 1
+    trained(described(model=CNN, norm=norm, batch_size=size), 3, 10)
+
+
+# -- layers and shapes beyond the catalogue's models -------------------------------------------
+
+ODD: dict[str, list[Layer]] = {
+    "strides and paddings": [
+        *activated(Conv("a", 4, kernel=3, stride=2, padding=0)),
+        *activated(Conv("b", 6, kernel=2, stride=1, padding=1)),
+        *activated(Conv("c", 4, kernel=1)),
+        *activated(Conv("d", 4, kernel=3, stride=2, padding=3)),
+        *activated(Conv("e", 4, kernel=1, padding=1)),
+        Flatten(),
+        Linear("top", 3),
+    ],
+    "pools that overlap, and one before anything else": [
+        MaxPool(2, 1),
+        *activated(Conv("a", 4, kernel=3, padding=1)),
+        MaxPool(3, 1),
+        ReLU(),
+        MaxPool(2, 2),
+        *activated(Conv("b", 4, kernel=3, padding=2)),
+        ReLU(),
+        MaxPool(3, 2),
+        Flatten(),
+        *activated(Linear("c", 6)),
+        Linear("top", 3),
+    ],
+    "dropout on images, at the start and in a row": [
+        Dropout("first", 0.1),
+        *activated(Conv("a", 4, kernel=3)),
+        Dropout("second", 0.3),
+        Dropout("never", 0.0),
+        *activated(Conv("b", 6, kernel=3)),
+        Dropout("third", 0.2),
+        Flatten(),
+        Dropout("fourth", 0.2),
+        ReLU(),
+        *activated(Linear("c", 6)),
+        Dropout("fifth", 0.5),
+        Linear("top", 3),
+    ],
+    "a norm first, and behind the flattening": [
+        Site("start", "pre"),
+        ReLU(),
+        Conv("a", 4, kernel=3),
+        Flatten(),
+        Site("flat", "pre"),
+        ReLU(),
+        Linear("top", 3),
+    ],
+    "the activation first": [ReLU(), *activated(Conv("a", 4, kernel=5)), Flatten(),
+                             Linear("top", 3)],
+    "a convolution that gives the logits": [
+        *activated(Conv("a", 4, kernel=3)),
+        Conv("top", 3, kernel=3),
+        MaxPool(3, 3),
+        Flatten(),
+    ],
+    "a norm and an activation that give the logits": [
+        Flatten(),
+        *activated(Linear("a", 6)),
+        Linear("b", 4),
+        Site("b", "pre"),
+        ReLU(),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ["rows", "mk/im/im,block=2", "im/mk/mk"])
+@pytest.mark.parametrize("norm", ["batch", "layer", {"name": "group", "groups": 2}, "weight"])
+@pytest.mark.parametrize("layers", ODD)
+def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
+    shape = (2, 5, 5) if "logits" in layers and "convolution" in layers else (2, 9, 7)
+    net = described(norm=norm, batch_size=4)
+    names = frozenset(x.name for x in ODD[layers] if isinstance(x, Site))
+    weights = {x.name for x in ODD[layers] if isinstance(x, Conv | Linear)}
+    sites = names & weights if norm == "weight" else names
+    net = replace(net, layers=tuple(ODD[layers]), shape=shape, sites=sites)
+    if layers.startswith("a convolution"):
+        net = replace(net, shape=(2, 7, 7))
+    trained(net, 3, 3, variant)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
+def test_inputs_that_are_vectors(norm: str) -> None:
+    layers = (*activated(Linear("a", 6)), Dropout("d", 0.4), Linear("top", 3))
+    net = described(norm=norm, batch_size=4)
+    trained(replace(net, layers=layers, shape=(5,), sites=frozenset({"a"})), 3, 10)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+@pytest.mark.parametrize(
+    "variant",
+    ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3"],
+)
+def test_all_formulations_agree(variant: str, norm: str) -> None:
+    trained(described(model=CNN, norm=norm, batch_size=8), 4, 10, variant)

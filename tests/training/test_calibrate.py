@@ -1,0 +1,97 @@
+"""Calibration: what is measured, and what bounds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from normbench.models.packed.net import UnsupportedError
+from normbench.training import calibrate as module
+from normbench.training.calibrate import Calibration, calibrate, calibration_key, widths
+from tests.builders import cell, run_of
+
+
+def task(runs: int = 8, total: int = 8, mode: str = "auto", **axes: Any) -> Calibration:
+    axes = {"norm": "layer", "epochs": 50} | axes
+    return Calibration("key", run_of(**axes), runs, total, "cpu", 1, mode)
+
+
+def test_all_runs_at_once_are_tried_and_halves_of_them() -> None:
+    assert widths(20) == [20, 10, 5, 3, 2]
+    assert widths(2) == [2]
+    assert widths(1) == []
+    assert len(widths(10_000)) <= 5
+
+
+def test_both_engines_are_measured_and_told_with_the_steps_of_a_run() -> None:
+    found = calibrate(task())
+    assert {one.engine.name for one in found.measured} == {"plain", "packed"}
+    assert found.steps == 50 * 7
+    assert all(one.seconds > 0 for one in found.measured)
+    assert max(one.width for one in found.measured) == 8
+    assert found.seconds_of(found.measured[0].engine, 2) == pytest.approx(
+        2 * 350 * found.measured[0].seconds
+    )
+
+
+@pytest.mark.parametrize("one", [task(runs=1, total=1), task(mode="plain")])
+def test_nothing_is_measured_that_cannot_be_chosen(one: Calibration) -> None:
+    assert [found.engine.name for found in calibrate(one).measured] == ["plain"]
+
+
+def test_a_cell_that_has_no_packed_form_keeps_the_plain_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> list[str]:
+        raise UnsupportedError("the norm mine is from another package")
+
+    monkeypatch.setattr("normbench.training.ensemble.variants", refuse)
+    assert [one.engine.name for one in calibrate(task()).measured] == ["plain"]
+
+
+def test_groups_that_would_not_fit_into_memory_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from normbench.training.data import prepare
+    from normbench.training.ensemble import memory_of
+
+    one = task()
+    room = memory_of(one.run.cell, prepare(one.run.cell), 4) + 1
+    monkeypatch.setattr(module, "_room", lambda _: room)
+    assert max(found.width for found in calibrate(one).measured) == 4
+    monkeypatch.setattr(module, "_room", lambda _: 0)
+    assert [found.engine.name for found in calibrate(one).measured] == ["plain"]
+
+
+def test_measuring_costs_a_small_share_of_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    real = module._seconds_per_step
+
+    def watch(step: Any, device: str, budget: float) -> float:
+        seen.append(budget)
+        return real(step, device, budget)
+
+    monkeypatch.setattr(module, "_seconds_per_step", watch)
+    found = calibrate(task(epochs=1))
+    work = found.measured[0].seconds * found.steps * 8
+    assert sum(seen[1:]) <= 0.03 * work
+
+
+def test_the_threads_of_the_worker_are_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        calibrate(Calibration("key", run_of(norm="layer"), 2, 2, "cpu", 2, "plain"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_axes_that_change_no_operation_share_a_key() -> None:
+    same = {"learning_rate": 0.2, "epochs": 7, "input_norm": "raw", "init": "he", "split_seed": 3}
+    other = {"norm": "layer", "batch_size": 4, "clip_norm": 1.0, "position": "post"}
+    key = calibration_key(cell())
+    assert {calibration_key(cell(**{axis: value})) for axis, value in same.items()} == {key}
+    keys = {calibration_key(cell(**{axis: value})) for axis, value in other.items()}
+    assert len(keys | {key}) == 5

@@ -1,0 +1,188 @@
+"""Groups: measured once, stored before they are computed, followed ever after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from normbench.errors import UsageError
+from normbench.executors.base import Done
+from normbench.executors.inline import InlineExecutor
+from normbench.plan.execution import Engine
+from normbench.results.execution import read_execution, read_plan_file
+from normbench.results.load import load
+from normbench.training import group as module
+from normbench.training.calibrate import Calibrated, Calibration, Measured
+from normbench.workflow.grouping import choose, engine_mode
+from tests.support import TINY, Watcher, differences, sweep
+
+PLAIN, PACKED = Engine("plain"), Engine("packed", "im")
+
+
+@pytest.mark.parametrize(
+    ("measured", "runs", "cells", "workers", "expected"),
+    [
+        # packed is faster per run: as wide as helps
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 4, 0.4)], 8, 4, 2, (PACKED, 8)),
+        # nothing is gained: the plain loop
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 1.2)], 8, 4, 2, (PLAIN, 1)),
+        # one cell and two workers: two groups end earlier than one
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 4, 0.3)], 8, 1, 2, (PACKED, 4)),
+        # a narrower group that costs hardly more is committed earlier
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 2, 0.205)], 8, 4, 1, (PACKED, 2)),
+    ],
+)
+def test_the_choice_ends_first(measured, runs, cells, workers, expected):
+    found = choose([Measured(*one) for one in measured], runs, cells, workers)
+    assert (found.engine, found.width) == expected
+
+
+def test_engines_have_names():
+    assert engine_mode("packed") == "packed"
+    with pytest.raises(UsageError, match="--engine is auto, plain or packed; received 'fast'"):
+        engine_mode("fast")
+
+
+class Pretended(InlineExecutor):
+    """Measures what it is told to measure; everything else is really done."""
+
+    def __init__(self, answer: Callable[[Calibration], Calibrated]) -> None:
+        self.answer, self.asked = answer, []
+
+    def map(self, function, tasks):
+        if tasks and isinstance(tasks[0], Calibration):
+            self.asked += tasks
+            return iter([Done(task, self.answer(task)) for task in tasks])
+        return super().map(function, tasks)
+
+
+def packed_is_best(task: Calibration) -> Calibrated:
+    return Calibrated((Measured(PLAIN, 1, 1.0), Measured(PACKED, task.runs, 0.1)), 10)
+
+
+def test_an_auto_sweep_stores_its_groups_before_they_run(tmp_path, monkeypatch):
+    seen = []
+    real = module.train_group
+
+    def watch(group):
+        seen.append(group.execution_hash in read_execution(tmp_path).groups)
+        return real(group)
+
+    monkeypatch.setattr(module, "train_group", watch)
+    sweep(TINY, tmp_path, executor=Pretended(packed_is_best), engine="auto")
+    assert seen == [True] * 4
+    runs = load(tmp_path).runs
+    assert set(runs["engine"]) == {"packed"}
+    assert set(runs["group_size"]) == {2}
+    assert set(runs["execution_hash"]) == set(read_execution(tmp_path).groups)
+
+
+def test_equal_work_is_measured_once(tmp_path):
+    text = TINY.replace("learning_rate = 0.1", "").replace(
+        "batch_size = [8, 16]", "batch_size = [8, 16]\nlearning_rate = [0.1, 0.2, 0.3]"
+    )
+    executor = Pretended(packed_is_best)
+    sweep(text, tmp_path, executor=executor, engine="auto")
+    assert len(executor.asked) == 4
+    assert {(task.runs, task.total) for task in executor.asked} == {(6, 6)}
+
+
+def test_rates_of_one_cell_are_one_computation(tmp_path):
+    text = TINY.replace("learning_rate = 0.1", "").replace(
+        "batch_size = [8, 16]", "batch_size = 8\nlearning_rate = [0.1, 0.001]"
+    ).replace("batch_size = 8\n", "batch_size = [8]\n")  # fmt: skip
+    sweep(text, tmp_path / "a", executor=Pretended(packed_is_best), engine="auto")
+    sweep(text, tmp_path / "b")
+    together, alone = load(tmp_path / "a"), load(tmp_path / "b")
+    assert set(together.runs["group_size"]) == {4}
+    for results in (together, alone):
+        results.epochs.sort_values(["run_hash", "step"], inplace=True)
+    assert together.epochs["val_loss"].to_numpy() == pytest.approx(
+        alone.epochs["val_loss"].to_numpy(), rel=1e-3
+    )
+
+
+def test_a_resumed_sweep_and_one_that_follows_have_the_same_bits(tmp_path):
+    whole, resumed, followed = (tmp_path / name for name in ("whole", "resumed", "followed"))
+    sweep(TINY, whole, executor=Pretended(packed_is_best), engine="auto")
+
+    class Stops(Pretended):
+        def map(self, function, tasks):
+            for number, done in enumerate(super().map(function, tasks)):
+                if number == 2 and not isinstance(done.task, Calibration):
+                    raise KeyboardInterrupt
+                yield done
+
+    summary = sweep(TINY, resumed, executor=Stops(packed_is_best), engine="auto")
+    assert summary.interrupted
+    assert summary.by_status == {"finished": 4, "missing": 4}
+    # what is planned is followed, even where other engines would now be chosen
+    sweep(TINY, resumed)
+    assert differences(whole, resumed) == []
+    plan = read_plan_file(whole / "execution.json")
+    sweep(TINY, followed, engine="plain", follow=plan)
+    assert differences(whole, followed) == []
+    assert read_execution(followed).groups == plan.groups
+
+
+def test_added_seeds_form_new_groups(tmp_path):
+    sweep(TINY, tmp_path, executor=Pretended(packed_is_best), engine="auto")
+    first = read_execution(tmp_path).groups
+    before = load(tmp_path).epochs.set_index(["run_hash", "step"])["val_loss"]
+    more = TINY.replace("seeds = 2", "seeds = 5")
+    sweep(more, tmp_path, executor=Pretended(packed_is_best), engine="auto")
+    groups = read_execution(tmp_path).groups
+    assert {len(group.runs) for key, group in groups.items() if key not in first} == {3}
+    after = load(tmp_path).epochs.set_index(["run_hash", "step"])["val_loss"]
+    assert (after.loc[before.index] == before).all()
+
+
+def test_a_group_that_does_not_fit_into_memory_is_halved_and_stays_so(tmp_path, monkeypatch):
+    text = TINY.replace("seeds = 2", "seeds = 5").replace("[8, 16]", "[16]")
+    real = module.train_group
+
+    def small(group):
+        if len(group.runs) > 2:
+            raise MemoryError("can't allocate memory: you tried to allocate too much")
+        return real(group)
+
+    monkeypatch.setattr(module, "train_group", small)
+    seen = Watcher()
+    folder = tmp_path / "halved"
+    summary = sweep(text, folder, executor=Pretended(packed_is_best), engine="auto", observer=seen)
+    assert summary.by_status == {"finished": 10}
+    assert len(seen.rows) == 10
+    plan = read_execution(folder)
+    used = set(load(folder).runs["execution_hash"])
+    assert sorted(len(plan.groups[key].runs) for key in used) == [1, 1, 2, 2, 2, 2]
+    assert len(plan.replaced) == 4
+    monkeypatch.setattr(module, "train_group", real)
+    follow = read_plan_file(folder / "execution.json")
+    sweep(text, tmp_path / "again", engine="plain", follow=follow)
+    assert differences(folder, tmp_path / "again") == []
+
+
+def test_a_plan_of_another_machine_is_refused(tmp_path):
+    sweep(TINY, tmp_path / "a", executor=Pretended(packed_is_best), engine="auto")
+    path: Path = tmp_path / "a" / "execution.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for group in content["groups"].values():
+        group["environment"] = "elsewhere"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UsageError, match="made on another machine"):
+        sweep(TINY, tmp_path / "b", follow=read_plan_file(path))
+
+
+def test_a_calibration_that_fails_leaves_the_plain_loop(tmp_path):
+    class Broken(Pretended):
+        def map(self, function, tasks):
+            if tasks and isinstance(tasks[0], Calibration):
+                return iter([Done(task, None, "broken") for task in tasks])
+            return super().map(function, tasks)
+
+    summary = sweep(TINY, tmp_path, executor=Broken(packed_is_best), engine="auto")
+    assert summary.by_status == {"finished": 8}
+    assert set(load(tmp_path).runs["engine"]) == {"plain"}
