@@ -8,9 +8,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from normbench.results.execution import read_execution
 from normbench.results.store import Store
 from tests.processes import children, kill_group, start, wait_until
 from tests.support import differences, status_counts
@@ -41,11 +43,14 @@ split_seed = [0, 1, 2]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The undisturbed run, in this process."""
+    """The undisturbed run, in this process: the seeds of each cell as one computation.
+
+    The others follow its execution plan, so that they must have its bits.
+    """
     from tests.support import sweep
 
     folder = tmp_path_factory.mktemp("whole") / "killed"
-    sweep(STUDY, folder)
+    sweep(STUDY, folder, engine="packed")
     return folder
 
 
@@ -56,12 +61,13 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def running(place: Path) -> Iterator[Callable[..., tuple[object, Path]]]:
+def running(place: Path, whole: Path) -> Iterator[Callable[..., tuple[object, Path]]]:
     """Starts ``normbench run`` and makes sure that it ends."""
     started = []
 
     def run(*arguments: str, environment: dict[str, str] | None = None) -> tuple[object, Path]:
-        process = start(["run", "killed.toml", *arguments], place, environment)
+        follow = ["--execution", str(whole / "execution.json")]
+        process = start(["run", "killed.toml", *follow, *arguments], place, environment)
         started.append(process)
         return process, place / "results" / "killed"
 
@@ -144,8 +150,8 @@ def test_an_interrupt_keeps_committed_work_and_ends_with_130(whole, running, cli
     assert differences(whole, folder) == []
 
 
-def test_a_killed_worker_fails_its_group_alone_and_a_further_run_mends_it(whole, running, cli):
-    process, folder = running("--workers", "1")
+def kill_a_worker(process: Any, folder: Path) -> tuple[str, str]:
+    """Kill the worker once a group is committed; what the command then printed."""
 
     def worker() -> int | None:
         busy = [p for p in children(process.pid) if "spawn_main" in command(p)]
@@ -153,7 +159,16 @@ def test_a_killed_worker_fails_its_group_alone_and_a_further_run_mends_it(whole,
 
     wait_until(lambda: parts(folder) > 0, "the first group")
     os.kill(wait_until(worker, "a worker"), signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    return process.communicate(timeout=120)
+
+
+def test_a_killed_worker_fails_its_group_alone_and_a_further_run_mends_it(place, cli):
+    process = start(["run", "killed.toml", "--engine", "plain", "--workers", "1"], place)
+    folder = place / "results" / "killed"
+    try:
+        out, err = kill_a_worker(process, folder)
+    finally:
+        kill_group(process)
     assert process.returncode == 1, out + err
     assert "the worker process died (signal 9" in err
     assert "run the same command again" in err
@@ -163,7 +178,19 @@ def test_a_killed_worker_fails_its_group_alone_and_a_further_run_mends_it(whole,
     said = cli("run", "killed.toml", "--workers", "0")
     assert said.status == 0
     assert "3 runs to train" in said.out
-    assert differences(whole, folder) == []
+    assert status_counts(folder) == {"finished": 9}
+
+
+@pytest.mark.slow
+def test_seeds_whose_common_worker_was_killed_are_computed_in_halves(running):
+    process, folder = running("--workers", "1")
+    out, err = kill_a_worker(process, folder)
+    assert process.returncode == 0, out + err
+    assert status_counts(folder) == {"finished": 9}
+    plan = read_execution(folder)
+    assert len(plan.replaced) == 1
+    sizes = Store(folder).read("runs").column("group_size").to_pylist()
+    assert sorted(sizes) == [1, 2, 2, 3, 3, 3, 3, 3, 3]
 
 
 def command(pid: int) -> str:

@@ -9,8 +9,8 @@ import torch
 
 from normbench.models.packed.net import UnsupportedError
 from normbench.training import calibrate as module
-from normbench.training.calibrate import Calibration, calibrate, calibration_key, widths
-from tests.builders import cell, run_of
+from normbench.training.calibrate import Calibration, calibrate, widths
+from tests.builders import run_of
 
 
 def task(runs: int = 8, total: int = 8, mode: str = "auto", **axes: Any) -> Calibration:
@@ -86,12 +86,3 @@ def test_the_threads_of_the_worker_are_set() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-
-
-def test_axes_that_change_no_operation_share_a_key() -> None:
-    same = {"learning_rate": 0.2, "epochs": 7, "input_norm": "raw", "init": "he", "split_seed": 3}
-    other = {"norm": "layer", "batch_size": 4, "clip_norm": 1.0, "position": "post"}
-    key = calibration_key(cell())
-    assert {calibration_key(cell(**{axis: value})) for axis, value in same.items()} == {key}
-    keys = {calibration_key(cell(**{axis: value})) for axis, value in other.items()}
-    assert len(keys | {key}) == 5

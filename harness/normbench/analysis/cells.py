@@ -26,7 +26,7 @@ class CellCurves:
 
     ``curves`` has shape (seeds, evaluations) with NaN where a run has no value, ``x`` the
     evaluations' epochs. ``error`` is the curve whose smaller values are better: one minus the
-    accuracy, or the loss.
+    accuracy, or the loss. ``steps_per_epoch`` is None where no run took a step.
     """
 
     experiment: str
@@ -42,6 +42,8 @@ class CellCurves:
     planned: int
     metric: str
     classes: int
+    cell_hash: str = ""
+    steps_per_epoch: int | None = None
 
     @property
     def error(self) -> Floats:
@@ -157,6 +159,8 @@ def _cell(
         planned=len(runs),
         metric=series.metric,
         classes=int(computed["classes"].max()),
+        cell_hash=str(first["cell_hash"]),
+        steps_per_epoch=per_epoch,
     )
 
 

@@ -15,6 +15,7 @@ from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.noise import noise_table
+from normbench.analysis.seconds import Timings, cost_table, time_columns, timings_by_cell
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
 from normbench.errors import ResultsError
@@ -122,9 +123,14 @@ def final_table(all_panels: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "seed", "error", "diverged"])
 
 
-def time_table(all_panels: list[Panel], alpha: float) -> pd.DataFrame:
-    """Per cell and threshold: the restricted mean time and how many runs reached it."""
-    columns = [*KEYS, "threshold", "restricted_mean", "budget", "reached", "runs", "fraction",
+def time_table(all_panels: list[Panel], timings: Timings, alpha: float) -> pd.DataFrame:
+    """Per cell and threshold: the restricted mean time and how many runs reached it.
+
+    ``restricted_mean``, its interval and ``budget`` are in epochs; see
+    :func:`~normbench.analysis.seconds.time_columns` for the same in steps, samples and seconds.
+    """
+    columns = [*KEYS, "threshold", "restricted_mean", "low", "high", "budget", "steps", "samples",
+               "seconds", "seconds_low", "seconds_high", "reached", "runs", "fraction",
                "fraction_low", "fraction_high", "diverged"]  # fmt: skip
     rows = []
     for panel in all_panels:
@@ -133,10 +139,8 @@ def time_table(all_panels: list[Panel], alpha: float) -> pd.DataFrame:
                 found = times(cell, theta, panel.series.window)
                 share = fraction_reached(found.reached, alpha=alpha)
                 low, high = share.interval or (np.nan, np.nan)
-                row = {
+                row = time_columns(cell, found.time, timings, alpha) | {
                     "threshold": theta,
-                    "restricted_mean": float(found.time.mean()),
-                    "budget": cell.budget,
                     "reached": int(found.reached.sum()),
                     "runs": len(cell.seeds),
                     "fraction": share.estimate,
@@ -171,6 +175,7 @@ def analyse(results: Results) -> Analysis:
             "`normbench run` with its protocol computes them again"
         )
     found = list(panels(results, curves))
+    timings = timings_by_cell(results.timings)
     tuning = tuning_table(results, curves)
     return Analysis(
         {
@@ -178,7 +183,8 @@ def analyse(results: Results) -> Analysis:
             "completeness": completeness(results),
             "curves": curve_table(found),
             "final": final_table(found),
-            "times": time_table(found, alpha),
+            "times": time_table(found, timings, alpha),
+            "costs": cost_table(found, timings, alpha),
             "comparisons": comparison_table(found, alpha),
             **small_batch_tables(found, alpha),
             "divergence": divergence_table(found, alpha),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normbench.cli import analyse, check, plan, report, run, schema, status
+from normbench.cli import analyse, check, plan, report, run, schema, status, time
 
 app = typer.Typer(
     name="normbench",
@@ -39,6 +39,7 @@ def options(
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
+app.command("time")(time.time)
 app.command("report")(report.report)
 app.command("analyse")(analyse.analyse)
 app.command("check")(check.check)

@@ -43,6 +43,9 @@ def run(
             metavar="FILE", help="The execution.json of other results, to get the same bits."
         ),
     ] = None,
+    time_steps: Annotated[
+        bool, typer.Option("--time/--no-time", help="Time isolated steps at the end.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
@@ -93,7 +96,7 @@ def run(
             summary = run_study(
                 planned, text, folder, executor, progress,
                 device=device, workers=count, threads=threads, only=only or (), overrides=given,
-                engine=mode, follow=follow,
+                engine=mode, follow=follow, time_steps=time_steps,
             )  # fmt: skip
     finally:
         progress.close()

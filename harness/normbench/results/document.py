@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from normbench.results.schema import SCHEMA_VERSION, TABLES, Column
+from normbench.results.timings import TIMINGS
 
 _HEAD = """# Results
 
@@ -17,16 +18,17 @@ Each folder here holds the results of one protocol, made by `normbench run` and 
 | `runs.parquet` | a row for **every planned run**, whatever became of it |
 | `epochs.parquet` | a row per run and evaluation |
 | `predictions.parquet` | a row per run and kind of evaluation: one bit per test item |
+| `timings.parquet` | a row per timed cell and repetition, made by `normbench time` |
 | `protocol.json` | the resolved protocol: every default explicit |
 | `protocol.toml` | the protocol file as its author wrote it |
 | `provenance.json` | every invocation: command, versions, machine, commit, overrides |
 | `execution.json` | how runs were executed, by `execution_hash` |
 | `parts/` | groups of runs that a sweep has finished and not merged yet |
 
-`run_hash` joins the tables. A run that two experiments plan is trained once and stands in `runs`
-twice. In numeric columns a null means that the column does not apply (for example
-`val_batch_loss` of layer norm, which does not depend on the batch; the plain column holds then),
-and NaN that there was no finite number. pandas shows both as NaN.
+`run_hash` joins the tables, and `cell_hash` joins the timings to `runs`. A run that two experiments
+plan is trained once and stands in `runs` twice. In numeric columns a null means that the column
+does not apply (for example `val_batch_loss` of layer norm, which does not depend on the batch; the
+plain column holds then), and NaN that there was no finite number. pandas shows both as NaN.
 
 Epoch 0 is the evaluation before training. Wall-clock columns depend on the machine's other work;
 all others are the same on every repetition on one machine with the same versions.
@@ -49,7 +51,8 @@ def _rows(columns: tuple[Column, ...]) -> str:
 def documentation() -> str:
     """``results/README.md`` as text."""
     parts = [_HEAD]
-    parts += [f"## {name}\n\n{_rows(columns)}\n" for name, columns in TABLES.items()]
+    tables = {**TABLES, "timings": TIMINGS}
+    parts += [f"## {name}\n\n{_rows(columns)}\n" for name, columns in tables.items()]
     parts.append(f"Schema version {SCHEMA_VERSION}; it is in every file's metadata.\n")
     return "\n".join(parts)
 

@@ -15,6 +15,7 @@ from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.execution import environment_of_group
 from normbench.results.provenance import read_provenance
 from normbench.results.store import Store, latest_results
+from normbench.results.timings import read_timings
 
 
 @dataclass
@@ -77,6 +78,12 @@ class Results:
     def predictions(self) -> pd.DataFrame:
         """Which test items were classified correctly at the last evaluation."""
         return self._frame("predictions")
+
+    @cached_property
+    def timings(self) -> pd.DataFrame:
+        """A row per timed cell and repetition; empty where steps were never timed."""
+        frame: pd.DataFrame = read_timings(self.folder).to_pandas()
+        return frame
 
     def curves(self) -> pd.DataFrame:
         """``epochs`` with the run's experiment, model, norm, batch size, seed and status."""

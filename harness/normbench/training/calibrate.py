@@ -13,25 +13,15 @@ import torch
 
 from normbench.errors import NormbenchError
 from normbench.plan.execution import Engine
-from normbench.plan.spec import RunSpec, digest
-from normbench.protocol.schema import Cell
+from normbench.plan.spec import RunSpec
 from normbench.training.data import Prepared, prepare
 from normbench.training.devices import synchronize
 from normbench.training.loop import Trainer, schedule_of
 
-#: Axes that change no operation of a step, so that cells which differ in them cost the same.
-_FREE = ("learning_rate", "lr_scaling", "lr_schedule", "lr_reference_batch", "epochs",
-         "budget_steps", "budget_samples", "evaluations", "evaluations_per_epoch", "init",
-         "input_norm", "input_units", "split_seed", "statistics_samples")  # fmt: skip
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
 _SHARE, _MOST = 0.03, 10.0
 #: Of the memory that is free, the share that one worker's group may take.
 _MEMORY_SHARE = 0.5
-
-
-def calibration_key(cell: Cell) -> str:
-    """Equal for cells whose steps cost the same."""
-    return digest(cell.model_dump(mode="json", exclude=set(_FREE)))
 
 
 @dataclass(frozen=True)

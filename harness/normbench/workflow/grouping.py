@@ -162,14 +162,15 @@ class Grouping:
 
     def _calibrated(self, runs: Sequence[RunSpec]) -> dict[str, Calibrated]:
         """What each cell's candidates cost, by cell hash; equal work is measured once."""
-        from normbench.training.calibrate import Calibration, calibrate, calibration_key
+        from normbench.training.calibrate import Calibration, calibrate
+        from normbench.training.cost import cost_key
 
         first: dict[str, RunSpec] = {}
         keys: dict[str, str] = {}
         waiting: dict[str, Counter[str]] = {}
         for run in runs:
             if run.cell_hash not in keys:
-                keys[run.cell_hash] = calibration_key(run.cell)
+                keys[run.cell_hash] = cost_key(run.cell)
             key = keys[run.cell_hash]
             first.setdefault(key, run)
             waiting.setdefault(key, Counter())[f"{cell_key(run.cell)} {run.phase}"] += 1

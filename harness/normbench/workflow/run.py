@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from normbench.errors import DataMissingError, UsageError
+from normbench.errors import DataMissingError, UsageError, WorkError
 from normbench.executors.base import Executor
 from normbench.plan.execution import ExecutionPlan
 from normbench.plan.expand import select
@@ -25,6 +26,10 @@ from normbench.results.store import DONE, Store
 from normbench.workflow.decide import decide_rates
 from normbench.workflow.grouping import EngineMode, Grouping, environment_record
 from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
+from normbench.workflow.timing import measure
+
+#: The timing pass at the end of a sweep: its share of the sweep's time, and its limits in seconds.
+_TIMING_SHARE, _TIMING_LEAST, _TIMING_MOST = 0.02, 2.0, 120.0
 
 # -- running ----------------------------------------------------------------------------------
 
@@ -63,7 +68,8 @@ def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a results folder for writing; refused where another process holds it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -98,21 +104,24 @@ def run_study(
     overrides: Sequence[str] = (),
     engine: EngineMode = "auto",
     follow: ExecutionPlan | None = None,
+    time_steps: bool = False,
 ) -> Summary:
     """Compute what is missing or failed, commit each group as it finishes, and merge the tables.
 
     ``source`` is the protocol file's text. What is finished in ``folder`` is kept and not
     computed again. An interrupt stops the workers, keeps every committed group and returns a
     summary that says so. ``engine`` is ``auto`` (measured), ``plain`` or ``packed``; ``follow`` is
-    the execution plan of other results, for the same bits.
+    the execution plan of other results, for the same bits. ``time_steps`` measures the isolated
+    step of every cell at the end, where that was not done before.
     """
+    began = time.perf_counter()
     if planned.missing_data:
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
     check_folder(store, planned.study)
     check_contents(folder, planned.contents)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
-    with _locked(folder):
+    with locked(folder):
         store.clean()
         store.write_study(planned.study, source)
         register_claims(folder, planned.study)
@@ -152,6 +161,11 @@ def run_study(
                 break
             planned = replan(planned, read_decisions(folder))
         _finish(summary, store, planned)
+        if time_steps and summary.computed and not summary.interrupted:
+            spent = time.perf_counter() - began
+            seconds = min(_TIMING_MOST, max(_TIMING_LEAST, _TIMING_SHARE * spent))
+            with contextlib.suppress(WorkError):  # the results are whole without it
+                measure(folder, executor, device, threads, seconds)
         invocation |= {
             "ended": provenance.now(),
             "computed": summary.computed,

@@ -1,0 +1,106 @@
+"""``timings.parquet``: what a training step of each cell costs by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from normbench.errors import NewerResultsError, ResultsError, UnreadableResultsError
+from normbench.results.files import atomic_write, make_folder
+from normbench.results.schema import SCHEMA_VERSION, Column
+
+NAME = "timings.parquet"
+
+_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
+
+TIMINGS: tuple[Column, ...] = (
+    Column("cell_hash", _TEXT, "key of the cell in runs; cells that cost the same are timed once"),
+    Column("repetition", _INT, "from 0; in each, all cells take a turn, in a new order"),
+    Column("forward_seconds", _FLOAT, "batch, model and loss: median over the turn's steps", "s"),
+    Column("backward_seconds", _FLOAT, "the gradients: median over the turn's steps", "s"),
+    Column("update_seconds", _FLOAT, "clipping and optimizer: median over the turn's steps", "s"),
+    Column(
+        "step_seconds",
+        _FLOAT,
+        "a whole step: median over the turn's steps; on an accelerator the mean of steps that are "
+        "not waited for between their parts",
+        "s",
+    ),
+    Column("memory", _FLOAT, "what a step needs besides the data set", "MiB"),
+    Column(
+        "memory_kind",
+        _TEXT,
+        "measured: the device's maximum; counted: parameters, buffers, gradients, optimizer state "
+        "and what the backward pass needs",
+    ),
+    Column("device", _TEXT, "where it was timed"),
+    Column("threads", _INT, "threads of the process"),
+    Column("environment", _TEXT, "hash of machine, device and versions, as in execution.json"),
+    Column("measured", _TEXT, "when, in UTC"),
+)
+
+
+def timings_schema() -> pa.Schema:
+    """The Arrow schema of the table, with the schema version in its metadata."""
+    fields = [pa.field(c.name, c.type) for c in TIMINGS]
+    return pa.schema(fields, metadata={"normbench_schema": str(SCHEMA_VERSION)})
+
+
+def read_timings(folder: Path) -> pa.Table:
+    """The timings of a results folder; empty where it was never timed.
+
+    Raises :class:`ResultsError` if the file is damaged, and its kinds
+    :class:`NewerResultsError` if a newer normbench wrote it and
+    :class:`UnreadableResultsError` if the system does not let it be read.
+    """
+    path, schema = folder / NAME, timings_schema()
+    if not path.exists():
+        return schema.empty_table()
+    try:
+        found = pq.read_table(path, page_checksum_verification=True)
+        version = int((found.schema.metadata or {}).get(b"normbench_schema", b"0"))
+        if version <= SCHEMA_VERSION:
+            return found.select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UnreadableResultsError(
+                f"{path} cannot be read ({os.strerror(error.errno)}); it is left as it is: allow "
+                "reading it, or move it away"
+            ) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ResultsError(
+            f"{path} is damaged ({reason}); `normbench time {folder}` measures it anew, or "
+            "delete it to do without"
+        ) from None
+    raise NewerResultsError(
+        f"{path} was written by a newer normbench (results schema {version}; this one reads up "
+        f"to {SCHEMA_VERSION}); upgrade normbench to read it"
+    )
+
+
+def write_timings(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Store the rows of one timing pass in place of an earlier one's.
+
+    A damaged file is replaced. Raises as :func:`read_timings` for one that is newer, or that the
+    system withholds, and ``KeyError`` for a key that is no column: that is a bug of the caller.
+    """
+    try:
+        read_timings(folder)
+    except (NewerResultsError, UnreadableResultsError):
+        raise
+    except ResultsError:
+        pass
+    schema = timings_schema()
+    for key in {key for row in rows for key in row} - set(schema.names):
+        raise KeyError(f"timings has no column {key!r}")
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    make_folder(folder)
+    atomic_write(
+        folder / NAME,
+        lambda p: pq.write_table(table, p, compression="zstd", write_page_checksum=True),
+    )
