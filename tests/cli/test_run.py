@@ -84,7 +84,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_runs_end_with_1_and_their_errors(cli, tiny, failing):
-    said = cli("run", tiny, "--workers", "0")
+    said = cli("run", tiny, "--engine", "plain", "--workers", "0")
     assert said.status == 1
     error = "ValueError: no [/bold] such [C, H, W] shape"
     assert f"failed one, batch, batch size 8, seed 0: {error}" in said.out
