@@ -23,20 +23,23 @@ PLAIN, PACKED = Engine("plain"), Engine("packed", "im")
 
 
 @pytest.mark.parametrize(
-    ("measured", "runs", "cells", "workers", "expected"),
+    ("measured", "runs", "cells", "workers", "steps", "expected"),
     [
         # packed is faster per run: as wide as helps
-        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 4, 0.4)], 8, 4, 2, (PACKED, 8)),
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 4, 0.4)], 8, 4, 2, 1, (PACKED, 8)),
         # nothing is gained: the plain loop
-        ([(PLAIN, 1, 1.0), (PACKED, 8, 1.2)], 8, 4, 2, (PLAIN, 1)),
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 1.2)], 8, 4, 2, 1, (PLAIN, 1)),
         # one cell and two workers: two groups end earlier than one
-        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 4, 0.3)], 8, 1, 2, (PACKED, 4)),
-        # a narrower group that costs hardly more is committed earlier
-        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 2, 0.205)], 8, 4, 1, (PACKED, 2)),
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 4, 0.3)], 8, 1, 2, 1, (PACKED, 4)),
+        # within the noise of measuring: the wider one, unless it is committed late
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 2, 0.195)], 8, 4, 1, 1, (PACKED, 8)),
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 2, 0.205)], 8, 4, 1, 999, (PACKED, 2)),
+        # long groups are narrow only where that is as fast
+        ([(PLAIN, 1, 1.0), (PACKED, 8, 0.2), (PACKED, 2, 0.4)], 8, 4, 1, 999, (PACKED, 8)),
     ],
 )
-def test_the_choice_ends_first(measured, runs, cells, workers, expected):
-    found = choose([Measured(*one) for one in measured], runs, cells, workers)
+def test_the_choice_ends_first(measured, runs, cells, workers, steps, expected):
+    found = choose([Measured(*one) for one in measured], runs, cells, workers, steps)
     assert (found.engine, found.width) == expected
 
 

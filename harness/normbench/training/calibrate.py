@@ -117,6 +117,8 @@ def calibrate(task: Calibration) -> Calibrated:
         sizes = [w for w in widths(task.runs) if memory_of(task.run.cell, data, w) < _room(task)]
         candidates = [(name, w) for name in names for w in sizes[:1]]
         for name, width in candidates:
+            if len(measured) > 1 and time.perf_counter() - started > budget:
+                break
             measured.append(_packed(task, data, name, width, budget / 10))
         best = min(measured[1:], key=lambda one: one.seconds, default=None)
         for width in sizes[1:]:

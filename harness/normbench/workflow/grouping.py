@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 EngineMode = Literal["auto", "plain", "packed"]
 #: Runs of a cell that the plain loop computes before they are committed together.
 PLAIN_GROUP = 4
-#: A narrower group is taken where it costs no more than this factor: it is committed earlier.
+#: What costs no more than this factor counts as equally fast: measurements are noisy.
 _TOLERANCE = 1.05
+#: Of equally fast groups the widest is taken that is committed within about so many seconds.
+_COMMIT_SECONDS = 120.0
 
 
 def engine_mode(name: str) -> EngineMode:
@@ -65,11 +67,14 @@ class Choice:
     seconds: float
 
 
-def choose(measured: Sequence[Measured], runs: int, cells: int, workers: int) -> Choice:
+def choose(
+    measured: Sequence[Measured], runs: int, cells: int, workers: int, steps: int = 1
+) -> Choice:
     """The engine and width that finish ``runs`` runs of each of ``cells`` such cells first.
 
     A wide group may be fast and still leave workers without work: what counts is when the last
-    worker ends.
+    worker ends. ``steps`` are those of a run; long groups are kept narrow where that costs nothing,
+    since what is not committed is lost at an interruption.
     """
 
     def ends(one: Measured) -> float:
@@ -79,7 +84,11 @@ def choose(measured: Sequence[Measured], runs: int, cells: int, workers: int) ->
 
     best = min(ends(one) for one in measured)
     good = [one for one in measured if ends(one) <= best * _TOLERANCE]
-    chosen = min(good, key=lambda one: (one.width, ends(one), one.engine))
+    soon = [one for one in good if one.seconds * one.width * steps <= _COMMIT_SECONDS]
+    if soon:
+        chosen = max(soon, key=lambda one: (one.width, -ends(one)))
+    else:
+        chosen = min(good, key=lambda one: (one.width, ends(one)))
     return Choice(chosen.engine, chosen.width, chosen.seconds)
 
 
@@ -155,7 +164,7 @@ class Grouping:
         if self.mode == "plain" or not packed:
             return Choice(Engine("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds)
         candidates = packed if self.mode == "packed" else [*plain, *packed]
-        choice = choose(candidates, runs, cells, self.workers)
+        choice = choose(candidates, runs, cells, self.workers, found.steps)
         if choice.engine.name == "plain":
             return Choice(choice.engine, PLAIN_GROUP, choice.seconds)
         return choice

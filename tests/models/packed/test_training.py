@@ -55,7 +55,7 @@ def test_every_norm_trains_as_in_the_plain_module(model: Any, norm: Any, positio
 @pytest.mark.parametrize("members", [1, 8])
 @pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance", "weight"])
 def test_any_number_of_members(norm: str, members: int) -> None:
-    trained(described(model=CNN, norm=norm, batch_size=4), members, 30)
+    trained(described(model=CNN, norm=norm, batch_size=4), members, 15)
 
 
 @pytest.mark.parametrize("position", ["pre", "post"])
@@ -71,7 +71,7 @@ def test_ghost_batches(model: Any, affine: bool, position: str) -> None:
 @pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
 def test_alexnet_with_norms_at_some_sites(norm: str, sites: Any) -> None:
     axes = {"model": ALEXNET, "norm": norm, "sites": sites, "batch_size": 4}
-    trained(described((3, 32, 32), 3, **axes), 2, 4)
+    trained(described((3, 32, 32), 3, **axes), 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_alexnet(norm: str, position: str) -> None:
     sites = ["conv1", "conv2", "conv3"] if norm == "instance" else "all"
     params = {"name": norm, "eps": 1e-2} if position == "post" else norm
     axes = {"model": ALEXNET, "norm": params, "sites": sites, "position": position, "batch_size": 4}
-    trained(described((3, 32, 32), 3, **axes), 2, 6, rate=1e-3)
+    trained(described((3, 32, 32), 3, **axes), 2, 4, rate=1e-3)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "weight"])
@@ -159,17 +159,15 @@ ODD: dict[str, list[Layer]] = {
 
 
 @pytest.mark.parametrize("variant", ["rows", "mk/im/im,block=2", "im/mk/mk"])
-@pytest.mark.parametrize("norm", ["batch", "layer", {"name": "group", "groups": 2}, "weight"])
+@pytest.mark.parametrize("norm", ["batch", {"name": "group", "groups": 2}, "weight"])
 @pytest.mark.parametrize("layers", ODD)
 def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
-    shape = (2, 5, 5) if "logits" in layers and "convolution" in layers else (2, 9, 7)
+    shape = (2, 7, 7) if layers.startswith("a convolution") else (2, 9, 7)
     net = described(norm=norm, batch_size=4)
     names = frozenset(x.name for x in ODD[layers] if isinstance(x, Site))
     weights = {x.name for x in ODD[layers] if isinstance(x, Conv | Linear)}
     sites = names & weights if norm == "weight" else names
     net = replace(net, layers=tuple(ODD[layers]), shape=shape, sites=sites)
-    if layers.startswith("a convolution"):
-        net = replace(net, shape=(2, 7, 7))
     trained(net, 3, 3, variant)
 
 
@@ -186,4 +184,4 @@ def test_inputs_that_are_vectors(norm: str) -> None:
     ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3"],
 )
 def test_all_formulations_agree(variant: str, norm: str) -> None:
-    trained(described(model=CNN, norm=norm, batch_size=8), 4, 10, variant)
+    trained(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

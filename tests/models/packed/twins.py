@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -23,9 +24,9 @@ def described(shape: tuple[int, ...] = DIGITS, classes: int = 10, **axes: Any) -
     return network(cell(**axes), shape, classes)
 
 
-def started(net: Network, seed: int) -> Net:
-    """A plain module in float64; norms, too, have parameters and buffers of their own."""
-    plain = build(net).double()
+def started(made: Net, seed: int) -> Net:
+    """A copy of a plain module in float64; norms, too, start with values of their own."""
+    plain = copy.deepcopy(made).double()
     initialise(plain, seed, "torch")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -43,7 +44,8 @@ class Twins:
 
     def __init__(self, net: Network, members: int, variant: str = "") -> None:
         self.net, self.members = net, members
-        self.plain = [started(net, seed) for seed in range(members)]
+        self.made = build(net).double()
+        self.plain = [started(self.made, seed) for seed in range(members)]
         self.packed = PackedNet(net, members, variant=variant, dtype=torch.float64)
         self.generator = torch.Generator().manual_seed(7)
         for member, plain in enumerate(self.plain):
@@ -61,7 +63,9 @@ class Twins:
     def step(self, rate: float) -> float:
         """A step of plain SGD on both; the largest difference of losses, logits and gradients."""
         x, y = self.batch()
-        losses, logits = self.packed.train_batch(self.packed.arrange(x), y)
+        index = torch.randperm(len(x), generator=self.generator)
+        inputs = self.packed.gather(self.packed.resident(x[index]), index.argsort())
+        losses, logits = self.packed.train_batch(inputs, y)
         self.packed.flat.sub_(self.packed.flat_gradient, alpha=rate)
         worst = 0.0
         for member, plain in enumerate(self.plain):
@@ -77,7 +81,7 @@ class Twins:
 
     def stored(self, member: int) -> Net:
         """A member of the packed net as a plain module."""
-        plain = build(self.net).double()
+        plain = copy.deepcopy(self.made)
         for tensor in plain.state_dict().values():
             tensor.fill_(torch.nan)
         self.packed.store(member, plain)

@@ -57,17 +57,9 @@ class Convolutions(Weighted):
         self.filters_gradient = self.weight_gradient.view(square).permute(0, 1, 4, 2, 3)
         self.y = work.take(f"{node.name} output", members, batch, *node.after)
         self.columns: Columns | None = None
-        self.x = self.rows = self.y
-        self.fed = self.has_rows = False
-
-    def prepare(self, *, rows: bool) -> None:
-        """Take the memory that the passes need, once it is known whether rows are given."""
-        node, layer, block = self.node, self.layer, self.block
-        members, batch, work, k = block.size, block.batch, block.work, layer.kernel
-        self.has_rows = rows
-        if rows:
-            self.ways = ("im", self.ways[1], "im")
-        elif "im" in (self.ways[0], self.ways[2]):
+        self.x = self.y
+        self.fed = False
+        if "im" in (self.ways[0], self.ways[2]):
             self.columns = self._columns(members, batch, work)
         if self.passes_back:
             self.back = work.take(f"{node.name} back", members, batch, *node.before)
@@ -96,17 +88,17 @@ class Convolutions(Weighted):
         """The output; an input that lies in :attr:`padded_input` (``fed``) is not copied."""
         self.prepare_weight()
         self.x = x
-        if self.columns is not None and not self.fed:
-            self.columns.inner.copy_(x)
-        if self.ways[0] == "mk":
-            return self._convolved(x, self.y, with_bias=not self.bias_cancels)
         bias = None if self.bias_cancels else self.bias
-        if self.columns is None:
+        if x.dim() == 3:
             rows = x.view(x.shape[0], -1, self.fan_in)
             _product(rows, self.weight, bias, self.y.view(x.shape[0], -1, self.outputs))
-        else:
+            return self.y
+        if self.columns is not None and not self.fed:
+            self.columns.inner.copy_(x)
+        if self.columns is not None and self.ways[0] == "im":
             self._rows_product(self.columns, bias, self.y)
-        return self.y
+            return self.y
+        return self._convolved(x, self.y, with_bias=not self.bias_cancels)
 
     def _rows_product(self, columns: Columns, bias: Tensor | None, y: Tensor) -> None:
         """The output ``y`` as products of rows and weights; rows of one member are all's."""
@@ -136,8 +128,11 @@ class Convolutions(Weighted):
         flat = gradient.flatten(1, 3)
         self.bias_backward(flat)
         found = self._native_gradients(gradient)
-        if self.ways[2] == "im":
-            self._weight_gradient(gradient, flat)
+        if self.x.dim() == 3:
+            rows = self.x.view(self.x.shape[0], -1, self.fan_in)
+            torch.bmm(flat.transpose(1, 2), rows, out=self.weight_gradient)
+        elif self.columns is not None and self.ways[2] == "im":
+            self._weight_gradient(gradient, self.columns)
         self.finish_weight()
         if not self.passes_back:
             return gradient
@@ -147,7 +142,7 @@ class Convolutions(Weighted):
         """The weight's gradient and the returned input's, as far as torch's convolution does it."""
         layer = self.layer
         wants_input = self.passes_back and self.ways[1] == "mk"
-        wants_weight = self.ways[2] == "mk"
+        wants_weight = self.ways[2] == "mk" and self.x.dim() == 5
         found: list[Tensor] = []
         if not (wants_input or wants_weight):
             return found
@@ -165,16 +160,12 @@ class Convolutions(Weighted):
                 found.append(back.permute(0, 2, 3, 1))
         return found
 
-    def _weight_gradient(self, gradient: Tensor, flat: Tensor) -> None:
+    def _weight_gradient(self, gradient: Tensor, columns: Columns) -> None:
         """gᵀ times the rows: (outputs, positions)·(positions, fan-in), summed over the pieces."""
         out = self.weight_gradient
-        if self.columns is None:
-            rows = self.x.view(self.x.shape[0], -1, self.fan_in)
-            torch.bmm(flat.transpose(1, 2), rows, out=out)
-            return
-        kept = self.ways[0] == "im" and len(self.columns.pieces) == 1
-        for piece in self.columns.pieces:
-            rows = self.columns.rows(piece, fill=not kept)
+        kept = self.ways[0] == "im" and len(columns.pieces) == 1
+        for piece in columns.pieces:
+            rows = columns.rows(piece, fill=not kept)
             members, images = piece
             part = gradient[piece].flatten(1, 3).transpose(1, 2)
             if images.start == 0:

@@ -41,7 +41,7 @@ __all__ = ["PackedNet", "UnsupportedError", "set_up"]
 #: The bytes of its largest activation that a block of members may have.
 BLOCK_BYTES = 1 << 22
 #: A data set whose rows of windows would take more than this is kept as images.
-ROWS_BYTES = 1 << 29
+ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have.
 _EVALUATION_BYTES = 1 << 23
 
@@ -86,10 +86,8 @@ class PackedNet:
         self.running = self._running_statistics()
         self.work = Workspace(dtype, device)
         self.image_input = len(input_shape(net)) == 3
-        first = self.nodes[0] if self.nodes else None
         trained = (i for i, n in enumerate(self.nodes) if _has_gradients(n))
         self._first_trained = next(trained, len(self.nodes))
-        self._rows_of = first if self.formulation.rows and _is_convolution(first) else None
         self.block = self.formulation.block or self._block_size()
         self.blocks = [
             self._block(start, min(self.block, members - start))
@@ -137,9 +135,6 @@ class PackedNet:
             operation = self._operation(node, block, passes_back=i > self._first_trained)
             _join_norm(operation, made[-1] if made else None)
             made.append(operation)
-        for operation in made:
-            if isinstance(operation, Convolutions):
-                operation.prepare(rows=operation.node is self._rows_of)
         for i, operation in enumerate(made):
             if isinstance(operation, Activations):
                 operation.in_place = i > 0
@@ -206,8 +201,20 @@ class PackedNet:
     # -- data ----------------------------------------------------------------------------------
 
     def resident(self, x: Tensor) -> Tensor:
-        """All items (items, C, H, W) as :meth:`gather` takes batches from them."""
-        return self._arranged(x)
+        """All items (items, C, H, W) as :meth:`gather` takes batches from them.
+
+        They are images, or the rows of the first convolution's windows where the variant asks for
+        them and they are not too many.
+        """
+        arranged = self.arrange(x)
+        node = self.nodes[0]
+        if not self.formulation.rows or not isinstance(node.layer, Conv):
+            return arranged
+        layer = node.layer
+        size = prod(node.after[:2]) * layer.kernel**2 * node.before[-1] * arranged.element_size()
+        if len(x) * size > ROWS_BYTES:
+            return arranged
+        return item_rows(arranged, layer.kernel, layer.stride, layer.padding)
 
     def gather(self, resident: Tensor, index: Tensor) -> Tensor:
         """The inputs of a batch: the items at ``index`` (members·N,), member by member."""
@@ -215,17 +222,7 @@ class PackedNet:
 
     def arrange(self, x: Tensor) -> Tensor:
         """The inputs of a batch from items (members·N, C, H, W), member by member."""
-        return self._arranged(x)
-
-    def _arranged(self, x: Tensor) -> Tensor:
-        if not self.image_input:
-            return x.flatten(1)
-        images = x.movedim(1, -1).contiguous()
-        node = self._rows_of
-        if node is None or not isinstance(node.layer, Conv):
-            return images
-        layer = node.layer
-        return item_rows(images, layer.kernel, layer.stride, layer.padding)
+        return x.movedim(1, -1).contiguous() if self.image_input else x.flatten(1)
 
     # -- computing -----------------------------------------------------------------------------
 
@@ -276,10 +273,6 @@ class PackedNet:
 
 def _has_gradients(node: Node) -> bool:
     return isinstance(node.layer, Conv | Linear | Site)
-
-
-def _is_convolution(node: Node | None) -> bool:
-    return node is not None and isinstance(node.layer, Conv)
 
 
 def _join_norm(operation: Operation, before: Operation | None) -> None:

@@ -6,18 +6,48 @@ from math import prod
 
 from normbench.models.describe import Network
 from normbench.models.layers import Conv, MaxPool
-from normbench.models.packed.graph import nodes
+from normbench.models.packed.graph import Node, nodes
 from normbench.models.packed.net import PackedNet
+
+#: Rows of an item's windows that are worth keeping for the whole data set take at most this.
+_ROW_BYTES = 1 << 14
+#: From so many pixels in a batch on, torch's convolutions pay for being called member by member.
+_PIXELS = 512
+#: From this batch size on, they pay for the weight's gradient, too.
+_LARGE_BATCH = 32
+_FLOAT_BYTES = 4
 
 
 def variants(net: Network, device: str) -> list[str]:
-    """Names of formulations for a calibration to try, the most promising first."""
+    """Names of formulations for a calibration to try, the most promising first.
+
+    What is promising was measured with one thread. Small images are bound by the calls of
+    operations; in large ones torch's convolution is best for few input channels and for the
+    input's gradient, and products of matrices for the weight's.
+    """
     convolutions = [node for node in nodes(net) if isinstance(node.layer, Conv)]
     if not convolutions:
         return [""]
     if device != "cpu":
         return ["mk", "im"]
-    return ["rows,im", "im", "im/mk/im", "mk"]
+    first = convolutions[0]
+    if _row_bytes(first) <= _ROW_BYTES:
+        small = ["rows", "rows,im/mk/im", "rows,mk/mk/im"]
+        if net.batch_size * prod(first.before[:2]) < _PIXELS:
+            return small[:2]
+        return [*small[1:], "mk", small[0]]
+    large = [n.name for n in convolutions[1:] if isinstance(n.layer, Conv) and n.layer.kernel > 3]
+    mixed = ",".join([f"{first.name}=mk", *(f"{name}=mk/mk/im" for name in large), "im/mk/im"])
+    native = f"{first.name}=mk,mk/mk/im"
+    if net.batch_size < _LARGE_BATCH:
+        return [mixed, native, "im", "mk"]
+    return ["mk", native, mixed, "im"]
+
+
+def _row_bytes(node: Node) -> int:
+    """The bytes of the rows of an item's windows."""
+    kernel = node.layer.kernel if isinstance(node.layer, Conv) else 0
+    return prod(node.after[:2]) * kernel**2 * node.before[-1] * _FLOAT_BYTES
 
 
 def memory(net: Network, members: int) -> int:

@@ -1,0 +1,114 @@
+"""Formulations: their names, which are tried, what is refused, and what memory is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from normbench.catalog import NORMS, Entry, Param
+from normbench.errors import UndefinedError, UsageError
+from normbench.models.describe import NormSpec
+from normbench.models.layers import Conv, Flatten, Linear, MaxPool
+from normbench.models.packed import PackedNet, UnsupportedError, memory, set_up, variants
+from normbench.models.packed.formulation import Formulation, parse
+from tests.models.packed.twins import ALEXNET, CNN, described, trained
+
+
+def test_names_are_read() -> None:
+    im, mk, mixed = ("im",) * 3, ("mk",) * 3, ("im", "mk", "im")
+    assert parse("") == Formulation()
+    assert parse("mk").ways_of("conv1") == mk
+    assert parse("rows,im/mk/im") == Formulation({}, mixed, rows=True)  # type: ignore[arg-type]
+    some = parse("block=4,conv1=mk,conv2=im/mk/im")
+    assert (some.block, some.ways_of("conv1"), some.ways_of("conv2")) == (4, mk, mixed)
+    assert some.ways_of("conv3") == im
+
+
+@pytest.mark.parametrize("name", ["fast", "im/mk", "conv1=im/im", "block=many", "mk/im/im/im"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="formulation is im or mk"):
+        parse(name)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [({"name": "mlp", "width": 8}, (1, 8, 8)), (CNN, (1, 8, 8)), (ALEXNET, (3, 32, 32)),
+     (ALEXNET, (3, 64, 64)), ({"name": "alexnet", "width": 0.25}, (3, 224, 224))],
+)  # fmt: skip
+def test_a_few_are_tried(model: Any, shape: tuple[int, ...], device: str) -> None:
+    net = described(shape, model=model, norm="batch")
+    names = variants(net, device)
+    assert 1 <= len(names) <= 4
+    assert len(set(names)) == len(names)
+    for name in names:
+        parse(name)
+
+
+def test_those_that_are_tried_agree() -> None:
+    net = described((3, 32, 32), 2, model=ALEXNET, norm="layer", batch_size=2)
+    for name in variants(net, "cpu"):
+        trained(net, 2, 2, name)
+
+
+@pytest.mark.parametrize("members", [1, 5])
+def test_the_memory_is_at_least_what_is_held(members: int) -> None:
+    for norm in ("batch", "layer", "weight"):
+        net = described(model=CNN, norm=norm)
+        packed = PackedNet(net, members)
+        assert packed.bytes <= memory(net, members) < 4 * packed.bytes
+        assert memory(net, members) < memory(net, members + 3)
+
+
+def test_setting_up_lets_convolutions_use_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    set_up()
+    assert torch.backends.mkldnn.enabled
+
+
+# -- where the plain loop is needed ------------------------------------------------------------
+
+
+def foreign(shape: tuple[int, ...], gain: float) -> nn.Module:
+    del gain
+    return nn.LayerNorm(shape)
+
+
+def test_a_norm_of_another_package_needs_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Entry(f"{__name__}:foreign", "a test", {"gain": Param(1.0, "nothing")})
+    monkeypatch.setitem(NORMS._entries, "foreign", entry)
+    net = described(norm="none")
+    net = replace(net, norm=NormSpec("foreign", {"gain": 1.0}, 8))
+    with pytest.raises(UnsupportedError, match="the norm foreign has a plain form only"):
+        PackedNet(net, 2)
+
+
+def test_unknown_parameters_and_layers_need_the_plain_loop() -> None:
+    @dataclass(frozen=True)
+    class Swish:
+        pass
+
+    net = described(norm="layer")
+    odd = replace(net, norm=replace(net.norm, params={"eps": 1e-5, "bias": True}))
+    with pytest.raises(UnsupportedError, match="layer norm has no parameter bias"):
+        PackedNet(odd, 2)
+    flat = (Flatten(), Linear("top", 3))
+    for layers, said in (
+        ((Swish(), *flat), "has a plain form only"),
+        ((Linear("a", 4), *flat), "stands on an image"),
+        ((Flatten(), Conv("c", 4, 3)), "stands on a vector"),
+        ((Flatten(), MaxPool(2, 2)), "stands on a vector"),
+    ):
+        with pytest.raises(UnsupportedError, match=said):
+            PackedNet(replace(net, layers=layers), 2)  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="neither vectors nor images"):
+        PackedNet(replace(net, shape=(8, 8)), 2)
+
+
+def test_what_is_undefined_for_the_plain_module_is_undefined_here() -> None:
+    with pytest.raises(UndefinedError, match="batch norm needs at least two values"):
+        PackedNet(described(norm="batch", batch_size=1), 2)
