@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.normbench-installed
 INSTALLED_DEV := $(VENV)/.normbench-installed-dev
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow calibrate lint format clean
+.PHONY: help demo test test-slow calibrate bench lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ test-slow: $(INSTALLED_DEV) ## Run the slow tests: whole sweeps, the built wheel
 
 calibrate: $(INSTALLED_DEV) ## Simulate every statistical guarantee in full and write docs/calibration.md
 	$(BIN)/python -W error tests/stats/calibration.py docs/calibration.md
+
+bench: $(INSTALLED_DEV) ## Time normbench against other ways to train; writes benchmarks/README.md
+	$(PIP) --editable '.[bench]'
+	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks --profile
 
 lint: $(INSTALLED_DEV) ## Check style, types and layers
 	$(BIN)/ruff check .

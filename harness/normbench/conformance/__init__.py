@@ -1,10 +1,12 @@
 """Conformance: what every component of the catalogue must do, for our tests and for yours.
 
 ``check_norm("mine")`` runs all checks on a norm that another package registered.
+``check_packed("mine")`` compares its packed form with its plain one; a norm without one passes.
 """
 
 from __future__ import annotations
 
 from normbench.conformance.norms import CHECKS, ConformanceError, check_norm
+from normbench.conformance.packed import check_packed
 
-__all__ = ["CHECKS", "ConformanceError", "check_norm"]
+__all__ = ["CHECKS", "ConformanceError", "check_norm", "check_packed"]

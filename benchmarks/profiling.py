@@ -1,0 +1,134 @@
+"""Where a step's time goes on the AlexNet: by operation, for (a) and for (c), on one thread.
+
+Prints JSON. (a) is looked at with torch's profiler. normbench's packed step is a list of
+operations, each of which is timed; the rows of the convolutions' windows apart. All in CPU time,
+which other work on the machine disturbs less; only (a)'s shares are the profiler's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.contenders import Peak, Script
+from benchmarks.packed import Normbench
+from benchmarks.shapes import products_alone
+from benchmarks.summary import flops
+from benchmarks.work import Work
+
+KINDS = ("convolution", "linear", "norm", "pool", "activation", "dropout", "update")
+#: Parts of the names of the profiler's outermost entries, by kind; the first that fits counts.
+_NAMES = {
+    "convolution": ("conv2d", "ConvolutionBackward"),
+    "linear": ("aten::linear", "AddmmBackward", "TBackward"),
+    "norm": ("_norm", "NormBackward", "GroupNorm", "WeightNorm"),
+    "pool": ("max_pool", "MaxPool"),
+    "activation": ("aten::relu", "ReluBackward"),
+    "dropout": ("dropout", "MulBackward", "bernoulli"),
+    "update": ("Optimizer.step", "AccumulateGrad"),
+}
+
+
+def _kind(name: str) -> str | None:
+    for kind, parts in _NAMES.items():
+        if any(part in name for part in parts):
+            return kind
+    return None
+
+
+def of_script(contender: Script, steps: int) -> dict[str, float]:
+    """Seconds per step by kind, (a)."""
+    contender.start(0)
+    contender.run(3)
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        contender.run(steps)
+    seconds: Counter[str] = Counter()
+    for event in found.events():
+        name, parent = event.name, event.cpu_parent
+        kind = _kind(name)
+        inside = parent
+        while inside is not None and _kind(inside.name) is None:
+            inside = inside.cpu_parent
+        if kind is not None and inside is None:
+            seconds[kind] += event.cpu_time_total / 1e6 / steps
+    return {kind: seconds[kind] for kind in KINDS}
+
+
+def _timed(seconds: Counter[str], kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **more: Any) -> Any:
+        started = time.process_time()
+        result = function(*arguments, **more)
+        seconds[kind] += time.process_time() - started
+        return result
+
+    return call
+
+
+_CLASSES = {
+    "Convolutions": "convolution", "LinearLayers": "linear", "Pools": "pool",
+    "Activations": "activation", "Dropouts": "dropout", "Flattenings": "activation",
+}  # fmt: skip
+
+
+def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
+    """Seconds per seed's step by kind, (c); ``rows`` is a part of ``convolution``."""
+    contender.at = -1
+    contender.start(0)
+    if not contender.packed:
+        return {}
+    seconds: Counter[str] = Counter()
+    trained: Any = contender.trained
+    for _, operations in trained.packed.blocks:
+        for operation in operations:
+            kind = _CLASSES.get(type(operation).__name__, "norm")
+            for method in ("forward", "backward"):
+                timed = _timed(seconds, kind, getattr(operation, method))
+                setattr(operation, method, timed)
+            for name in ("columns", "back_columns"):
+                columns = getattr(operation, name, None)
+                if columns is not None:
+                    columns.rows = _timed(seconds, "rows", columns.rows)
+    trained.update = _timed(seconds, "update", trained.update)
+    contender.run(2)
+    seconds.clear()
+    contender.run(steps)
+    return {k: seconds[k] / steps / contender.members for k in (*KINDS, "rows")}
+
+
+def _per_step(contender: Script | Normbench) -> float:
+    """Undisturbed seconds per seed's step, the median of some blocks."""
+    blocks = sorted(b["cpu"] / b["units"] for b in (contender.block(i) for i in range(5)))
+    return blocks[2]
+
+
+def of_cell(work: Work) -> dict[str, Any]:
+    """The profile of one cell."""
+    peak, script, ours = Peak(), Script(fused=False), Normbench()
+    torch.backends.mkldnn.enabled = True
+    script.begin(work)
+    a = {"step": _per_step(script), **of_script(script, script.steps)}
+    peak.begin(work)
+    rates = sorted(b["units"] / b["cpu"] for b in (peak.block(i + 1) for i in range(5)))
+    plan = ours.begin(work)
+    c = {"step": _per_step(ours), **of_normbench(ours, max(2, ours.steps))}
+    return {
+        "model": work.model, "norm": work.norm, "batch": work.batch, "flops": flops(work),
+        "peak": rates[2], "products": products_alone(work, plan["width"]), "a": a, "c": c,
+        "variant": plan["variant"], "width": plan["width"],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    quick = "--quick" in sys.argv
+    wanted = [Work("alexnet", "batch", 8)] if quick else [
+        Work("alexnet", norm, batch) for norm in ("none", "batch") for batch in (2, 8, 32, 128)
+    ]  # fmt: skip
+    print(json.dumps([of_cell(work) for work in wanted]))

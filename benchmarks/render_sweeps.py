@@ -1,0 +1,104 @@
+"""The page's parts on whole sweeps and on where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from benchmarks import texts
+from benchmarks.work import PEAK_BARS
+
+Table = Callable[[list[str], list[list[str]]], str]
+KINDS = ("convolution", "linear", "norm", "pool", "activation", "dropout", "update")
+
+
+def _row(name: str, one: dict[str, Any]) -> list[str]:
+    outside = f"{one['outside']:.1%}" if "outside" in one else "–"
+    return [
+        name, str(one["seeds"]), str(one.get("workers", "one per core")),
+        f"{one['seconds']:.1f}", f"{one['cpu']:.1f}", outside,
+        f"{one['main MiB']:.0f}", f"{one['worker MiB']:.0f}", str(one.get("group", "–")),
+    ]  # fmt: skip
+
+
+def _ratios(found: dict[str, Any], kind: str, clock: str) -> list[float]:
+    """How many times faster than (a), round by round."""
+    return [a[clock] / c[clock] for a, c in zip(found["script"], found[kind], strict=True)]
+
+
+def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> list[str]:
+    """Tables and verdicts of the sweeps."""
+    ratios = _ratios(found, "normbench", "seconds")
+    rows = [_row("(a)", one) for one in found["script"]]
+    rows += [_row("normbench", one) for one in found["normbench"]]
+    rows += [_row("without timing pass", one) for one in found["untimed"]]
+    rows += [_row("normbench", one) for one in found["long"]]
+    head = ["", "seeds", "workers", "seconds", "CPU seconds",
+            "outside training and evaluation", "main process, MiB",
+            "largest worker, MiB", "widest group"]  # fmt: skip
+    middle = median(ratios)
+    said = [
+        f"- normbench is {middle:.1f} times faster than (a) ({min(ratios):.1f} to "
+        f"{max(ratios):.1f} over {len(ratios)} rounds); bar 5: {met(middle >= 5)}",
+        f"- by CPU time {median(_ratios(found, 'normbench', 'cpu')):.1f} times; without the timing "
+        f"pass {median(_ratios(found, 'untimed', 'seconds')):.1f} times by wall-clock time",
+    ]
+    if found["long"]:
+        half, whole, alone = found["long"]
+        twice = whole["seconds"] / half["seconds"]
+        second = alone["seconds"] / half["seconds"]
+        main = whole["main MiB"] / half["main MiB"] - 1
+        worker = whole["worker MiB"] / half["worker MiB"] - 1
+        said += [
+            f"- outside training and evaluation: {whole['outside']:.1%} of "
+            f"{whole['seconds']:.0f} s; bar 5 %: {met(whole['outside'] <= 0.05)}",
+            f"- twice the seeds cost {twice:.2f} times as much; bar 2.05: {met(twice <= 2.05)}",
+            f"- {half['workers']} workers are {second:.2f} times as fast as one; bar 1.8: "
+            f"{met(second >= 1.8)}",
+            f"- with twice the runs ({half['runs']:,} and {whole['runs']:,}) the main process held "
+            f"{main:+.0%} of memory and the largest worker {worker:+.0%}, its widest group being "
+            f"{half['group']} and {whole['group']} runs",
+        ]
+    return ["## Whole sweeps\n", texts.SWEEPS, table(head, rows), "\n".join(said) + "\n"]
+
+
+def _share(value: float, whole: float) -> str:
+    return f"{value / whole:.0%}"
+
+
+def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
+    """Where a step's time goes, and how near it is to what bounds it."""
+    rows, bounds = [], []
+    for cell in cells:
+        for name, one in (("(a)", cell["a"]), ("(c)", cell["c"])):
+            known = [one[kind] for kind in KINDS if kind in one]
+            # what is timed piece by piece runs a little slower than an undisturbed step
+            whole = max(one["step"], sum(known))
+            shares = [_share(one[kind], whole) if kind in one else "–" for kind in KINDS]
+            rest = _share(whole - sum(known), whole) if known else "–"
+            laid = _share(one["rows"], whole) if "rows" in one else "–"
+            plan = f"{name} `{cell['variant']}` ×{cell['width']}" if "rows" in one else name
+            place = [cell["norm"], str(cell["batch"]), plan, f"{one['step'] * 1e3:.3f}"]
+            rows.append([*place, *shares, rest, laid])
+        at_peak = cell["flops"] / cell["peak"]
+        ours, a = cell["c"]["step"], cell["a"]["step"]
+        bar = PEAK_BARS[cell["batch"]]
+        bounds.append(
+            [
+                cell["norm"], str(cell["batch"]), f"{cell['peak'] / 1e9:.0f}",
+                f"{at_peak * 1e3:.3f}", f"{cell['products'] * 1e3:.3f}", f"{ours * 1e3:.3f}",
+                f"{at_peak / ours:.2f}", f"{at_peak / a:.2f}",
+                f"{at_peak / cell['products']:.2f}", f"{bar:.2f}",
+                f"{cell['products'] / ours:.2f}",
+            ]
+        )  # fmt: skip
+    head = ["norm", "batch", "", "ms a seed's step", *KINDS, "rest", "of which windows laid out"]
+    bound_head = [
+        "norm", "batch", "peak, GFLOP/s", "all at peak, ms", "products alone, ms", "(c), ms",
+        "(c)'s share of peak", "(a)'s", "products' own share", "bar", "products / (c)",
+    ]  # fmt: skip
+    return [
+        "## Where the time goes\n", texts.PROFILE, table(head, rows), texts.BOUNDS,
+        table(bound_head, bounds),
+    ]  # fmt: skip

@@ -1,0 +1,121 @@
+"""Whole sweeps through the command line, against the script that does the same work."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lanes import cores, one_thread
+
+PROTOCOL = str(Path(__file__).parent.parent / "protocols" / "quick.toml")
+SEEDS = 12  # those of the protocol
+_LONG = 65.0  # seconds that the long sweep should take at least
+
+
+def _resident(process: int) -> float:
+    """The resident memory of a process in MiB, 0 where it cannot be read."""
+    try:
+        for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return 0.0
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            found += [int(child) for child in file.read_text(encoding="ascii").split()]
+        except OSError:
+            continue
+    return found
+
+
+def _timed(command: list[str]) -> dict[str, float]:
+    """Seconds of a command, wall-clock and CPU, and the most memory its processes held."""
+    main = worker = 0.0
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with one_thread():
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while process.poll() is None:
+            main = max(main, _resident(process.pid))
+            worker = max([worker, *(_resident(child) for child in _children(process.pid))])
+            try:
+                process.wait(0.25)
+            except subprocess.TimeoutExpired:
+                continue
+        seconds = time.perf_counter() - started
+    if process.returncode:
+        said = process.stderr.read().decode() if process.stderr else ""
+        raise RuntimeError(f"{' '.join(command[1:4])} ended with {process.returncode}: {said}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    memory = {"main MiB": round(main), "worker MiB": round(worker)}
+    return {"seconds": round(seconds, 2), "cpu": round(cpu, 2), **memory}
+
+
+def script(seeds: int) -> dict[str, Any]:
+    """The sweep by (a), one process per core."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "rows.csv")
+        module = "benchmarks.script_sweep"
+        command = [sys.executable, "-m", module, str(seeds), str(len(cores())), file]
+        return {"seeds": seeds, **_timed(command)}
+
+
+def normbench(seeds: int, workers: int | None = None, *more: str) -> dict[str, Any]:
+    """The sweep by ``normbench run``, with the share of time outside training and evaluation."""
+    import normbench as package
+
+    workers = len(cores()) if workers is None else workers
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "quick"
+        command = [sys.executable, "-m", "normbench", "run", PROTOCOL, "--quiet"]
+        command += [
+            "--device",
+            "cpu",
+            "--results",
+            str(results),
+            "--workers",
+            str(workers),
+            "--seeds",
+            str(seeds),
+            *more,
+        ]
+        found = _timed(command)
+        runs = package.load(results).runs
+    inside = float((runs["train_seconds"] + runs["eval_seconds"]).sum())
+    return {
+        "seeds": seeds, "workers": workers, "runs": len(runs), **found,
+        "outside": round(1 - inside / workers / found["seconds"], 4),
+        "group": int(runs["group_size"].max()),
+    }  # fmt: skip
+
+
+def measure(tell: Callable[[str], None], quick: bool) -> dict[str, Any]:
+    """All sweeps; a quick look takes few seeds and leaves out the long ones."""
+    seeds, rounds = (2, 1) if quick else (SEEDS, 3)
+    found: dict[str, Any] = {"script": [], "normbench": [], "untimed": [], "long": []}
+    for i in range(rounds):
+        found["script"].append(script(seeds))
+        found["normbench"].append(normbench(seeds))
+        found["untimed"].append(normbench(seeds, None, "--no-time"))
+        tell(f"sweep {i + 1}/{rounds}")
+    if quick:
+        return found
+    seconds, many = min(one["seconds"] for one in found["normbench"]), seeds
+    while seconds < _LONG:
+        seconds, many = 2 * seconds, 2 * many
+    for count, workers in ((many // 2, None), (many, None), (many // 2, 1)):
+        found["long"].append(normbench(count, workers))
+        tell(f"sweep with {count} seeds")
+    return found

@@ -1,0 +1,105 @@
+"""The page's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TITLE = """# Benchmarks
+
+How fast normbench trains many seeds of a network, compared with other ways of training the same.
+This page is written by the benchmark itself; the raw numbers are in `results/bench.json`.
+
+| command | what it does |
+| --- | --- |
+| `make bench`, or `python -m benchmarks` | everything, in about 25 minutes on 2 cores |
+| `python -m benchmarks --profile` | only where a step's time goes on the AlexNet |
+| `python -m benchmarks --quick` | a look of some minutes, into `results/quick.md` |
+| `python -m benchmarks --only steps` or `--only sweeps` | one part; the other is kept |
+| `python -m benchmarks --render` | this page from the stored numbers |
+
+The contenders:
+
+- (a) the script that a good PyTorch user writes ([script.py](script.py)): torch's own layers, a
+  `DataLoader` over tensors, `loss.backward()`, `torch.optim.SGD`, one seed after the other, one
+  process per core;
+- (a′) the same with batches by indexing tensors and `fused=True`;
+- (b) Lightning's `Trainer` with logging, checkpoints and progress off
+  ([with_lightning.py](with_lightning.py)), on two cells, where `lightning` is installed;
+- (c) normbench with the plan that its own calibration picks for 16 seeds of the cell and one worker
+  ([packed.py](packed.py)).
+"""
+
+STEPS = """\
+A step is the choice of a batch, forward pass, backward pass and SGD with momentum. Each contender
+has a process of its own, so that what one sets (oneDNN on or off, memory pools, kernel caches)
+does not reach another. All of them are pinned to the same core with one thread each and take turns,
+a block of about a quarter of a second each (one step at least): (a), (a′), (b), (c), matrix
+product, (a), … A ratio is formed within a round, and the table gives the median over the rounds and
+the range of the middle 80 %. All cores do this at once, each on other cells, as in a sweep. The
+seeds go on from round to round; building and warming up are not timed. normbench is calibrated
+before the first round, and nothing of the calibration is reported.
+
+The share of peak is the floating-point operations of the plain network's step
+(`torch.utils.flop_counter`) by the step's time, divided by the rate of a large single-precision
+matrix product in the same round.
+
+Before anything is timed, (a), (a′) and every formulation of (c) train from equal weights on equal
+batches: their losses differ by {worst} at most, relatively, over six steps and all norms.
+"""
+
+LIGHTNING = """\
+The time between the ends of two training steps of one `fit`: Lightning's start-up is left out.
+"""
+
+SWEEPS = """\
+`protocols/quick.toml` as a whole, from the start of the command to its end: imports, data,
+calibration, training, evaluation, writing. (a) is [script_sweep.py](script_sweep.py): the same
+networks, epochs and evaluations (training, validation and test items before training and after each
+epoch; batch norm with running, batch and recomputed statistics too), one process per core. Both by
+turns on all cores, in wall-clock time. normbench also stores what (a) leaves out: predictions, the
+loss and accuracy of the training batches, and norms of gradients, updates and weights; at its end
+it times isolated steps, which is in its seconds unless said otherwise.
+"""
+
+PROFILE = """\
+Shares of a step's CPU time by kind of operation, forward and backward together, one thread, a
+process for all cells; (a) by torch's profiler, (c) by timing each of its operations.
+"Windows laid out" is the part of the convolutions' time in which rows of windows are copied
+for the matrix products. "Rest" is what lies between operations: the interpreter, choosing batches,
+the loss.
+"""
+
+BOUNDS = """\
+What bounds a step: "all at peak" is the time of its floating-point operations at the rate of a
+large matrix product; "products alone" is the measured time of only the step's matrix products in
+their true shapes (operands in cache where they fit, no windows laid out, no norm, pool or
+activation). A formulation by matrix products cannot be faster than the latter; the last column says
+how much of a step it is.
+"""
+
+
+def clock(which: int) -> str:
+    """Which clock the ratios are from."""
+    if which == 0:
+        return (
+            "Ratios are by wall-clock time: the cores were otherwise idle (in at most a tenth of "
+            "the blocks the wall-clock ran over 5 % longer than the CPU time).\n"
+        )
+    return (
+        "Ratios are by CPU time: the machine was busy with other things (in more than a tenth of "
+        "the blocks the wall-clock ran over 5 % longer than the CPU time).\n"
+    )
+
+
+def machine(found: dict[str, Any]) -> str:
+    """The machine in a paragraph."""
+    if not found:
+        return ""
+    versions = [f"{k} {v}" for k, v in {**found["versions"], **found["libraries"]}.items() if v]
+    kind = "virtual machine" if found["virtual"] else "machine"
+    return (
+        f"## Machine\n\n{found['cpu']}, a {kind} of {found['cores']} cores "
+        f"({found['cores used']} used), {found['memory GiB']} GiB of memory, "
+        f"{found['instructions']}, {found['system']}. Python {found['python']}, "
+        f"{', '.join(versions)}. Load average before: {found['load before']}.\n"
+    )
