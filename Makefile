@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.normbench-installed
 INSTALLED_DEV := $(VENV)/.normbench-installed-dev
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow calibrate bench lint format clean
+.PHONY: help demo test test-slow calibrate bench tools lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,18 @@ bench: $(INSTALLED_DEV) ## Time normbench against other ways to train; writes be
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks --profile
+
+# What the browser tests use beside Chromium: not a Python package, so not in pyproject.toml.
+AXE_VERSION := 4.14.1
+AXE := .tools/node_modules/axe-core/axe.min.js
+
+tools: $(AXE) ## Fetch axe-core by npm, for the tests of the report in a browser
+
+$(AXE): Makefile
+	@mkdir -p .tools
+	@npm install --silent --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+	  --prefix .tools axe-core@$(AXE_VERSION)
+	@touch $@
 
 lint: $(INSTALLED_DEV) ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from normbench.plan.expand import expand
 from normbench.protocol.load import parse
+from normbench.protocol.study import Study
 from normbench.results.decisions import register_claims
 from normbench.results.schema import SCHEMA_VERSION, arrow_schema, planned_rows, to_table
 
@@ -41,7 +42,11 @@ def protocol(cells: int, seeds: int, epochs: int) -> dict:
 
 def write(folder: Path, cells: int, seeds: int, epochs: int) -> int:
     """Write results of ``cells`` × ``seeds`` runs of ``epochs`` evaluations; returns the rows."""
-    study = parse(protocol(cells, seeds, epochs), "big.toml", "big")
+    return fill(folder, parse(protocol(cells, seeds, epochs), "big.toml", "big"), epochs)
+
+
+def fill(folder: Path, study: Study, epochs: int) -> int:
+    """Write results of a study whose runs all last ``epochs``; returns the rows."""
     runs = expand(study)
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
@@ -52,9 +57,10 @@ def write(folder: Path, cells: int, seeds: int, epochs: int) -> int:
     for row in rows:
         row |= {"status": "finished", "execution_hash": "x", "classes": 10, "steps": epochs * 100}
     pq.write_table(to_table("runs", rows), folder / "runs.parquet")
+    runs = list({run.run_hash: run for run in runs}.values())  # experiments may share runs
     n, length = len(runs), epochs + 1
     x = np.tile(np.arange(length), n)
-    quality = {"none": 0.86, "batch": 0.9, "layer": 0.92, "group": 0.91}
+    quality = {"none": 0.86, "batch": 0.9, "layer": 0.92, "group": 0.91, "instance": 0.9}
     top = np.array([quality[r.cell.norm.name] + 0.01 * rng.standard_normal() for r in runs])
     speed = 20 * np.exp(0.3 * rng.standard_normal(n))
     curve = np.repeat(top, length) * (1 - np.exp(-x / np.repeat(speed, length)))

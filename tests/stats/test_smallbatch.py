@@ -101,6 +101,15 @@ def test_no_crossing_and_open_ends():
     assert any("open below" in text for text in better.warnings)
 
 
+@pytest.mark.parametrize(("level", "wanted"), [(0.3, (32.0, np.inf)), (-0.3, (0.0, 2.0))])
+def test_decided_at_every_size_the_crossing_lies_beyond_the_end(level, wanted):
+    rng = np.random.default_rng(1)
+    d = level + 0.01 * rng.standard_normal((10, 3))
+    result = crossover_batch_size(d, np.zeros_like(d), [2, 8, 32])
+    assert result.interval == pytest.approx(wanted)
+    assert result.estimate == (np.inf if level > 0 else 2.0)
+
+
 def test_crossover_by_at_least_moves_the_curve():
     bn, gn = errors(6, extra=1.2, shift=0.35)
     moved = crossover_batch_size(bn, gn, SIZES, by_at_least=0.2)

@@ -174,3 +174,9 @@ def test_fragile_is_marked():
 def test_impossible_families_are_refused(claims, method, said):
     with pytest.raises(StatisticsError, match=said):
         judge_family(claims, method=method)
+
+
+def test_one_seed_gives_no_verdict_and_no_error():
+    found = judge_family([Claim("a", "superiority", np.array([0.1]))] * 2, method="max-t")
+    assert [v.outcome for v in found] == ["inconclusive", "inconclusive"]
+    assert all(v.adjusted_p is None and v.result.refusal for v in found)

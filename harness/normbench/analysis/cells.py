@@ -26,7 +26,8 @@ class CellCurves:
 
     ``curves`` has shape (seeds, evaluations) with NaN where a run has no value, ``x`` the
     evaluations' epochs. ``error`` is the curve whose smaller values are better: one minus the
-    accuracy, or the loss. ``steps_per_epoch`` is None where no run took a step.
+    accuracy, or the loss. ``steps_per_epoch`` is None where no run took a step, ``runs`` are the
+    runs' hashes in the order of the seeds.
     """
 
     experiment: str
@@ -44,6 +45,7 @@ class CellCurves:
     classes: int
     cell_hash: str = ""
     steps_per_epoch: int | None = None
+    runs: tuple[str, ...] = ()
 
     @property
     def error(self) -> Floats:
@@ -161,6 +163,7 @@ def _cell(
         classes=int(computed["classes"].max()),
         cell_hash=str(first["cell_hash"]),
         steps_per_epoch=per_epoch,
+        runs=tuple(str(h) for h in computed["run_hash"]),
     )
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from normbench.errors import ResultsError
 from normbench.protocol.claims import ClaimMetric, Evaluation
+from normbench.results.load import Results
 
 Floats = NDArray[np.float64]
 
@@ -73,3 +75,26 @@ class Curves:
             if np.isfinite(special).any():
                 values = special
         return x, (1.0 - values if name == "error" else values)
+
+
+def computed_curves(results: Results) -> Curves:
+    """The curves of a study of which some run has been computed.
+
+    Raises :class:`~normbench.errors.ResultsError` where none has been yet, or where the
+    evaluations of one are gone.
+    """
+    status = results.runs["status"]
+    computed = status.isin(["finished", "diverged"])
+    if not computed.any():
+        raise ResultsError(
+            f"{results.folder} has no computed run yet ({len(status) or 'not even'} planned); "
+            "`normbench run` with its protocol computes them"
+        )
+    curves = Curves(results.epochs)
+    lost = sum(key not in curves for key in results.runs["run_hash"][computed])
+    if lost:
+        raise ResultsError(
+            f"the evaluations of {lost} computed run(s) are not in {results.folder}; "
+            "`normbench run` with its protocol computes them again"
+        )
+    return curves

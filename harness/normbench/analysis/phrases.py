@@ -150,3 +150,17 @@ def claim_sentence(
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def claim_amount(row: Mapping[str, Any], key: str) -> str:
+    """A number of a claim's row, such as its ``estimate``, signed; empty if there is none."""
+    value, unit = float(row[key]), _unit(row)
+    if math.isnan(value):
+        return ""
+    text = _number(value, unit)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def claim_unit(row: Mapping[str, Any]) -> str:
+    """The unit of a claim's effect."""
+    return _unit(row)

@@ -12,13 +12,17 @@ import pandas as pd
 from normbench.analysis.cells import Panel, panels
 from normbench.analysis.claims import claim_table
 from normbench.analysis.comparisons import comparison_table
-from normbench.analysis.curves import Curves, Floats
+from normbench.analysis.curves import Floats, computed_curves
 from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
+from normbench.analysis.evaluations import evaluation_tables
+from normbench.analysis.input_norm import input_norm_table
+from normbench.analysis.invariance import invariance_table
 from normbench.analysis.noise import noise_table
+from normbench.analysis.pairs import pair_table
+from normbench.analysis.profile import profile_table
 from normbench.analysis.seconds import Timings, cost_table, time_columns, timings_by_cell
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
-from normbench.errors import ResultsError
 from normbench.results.files import atomic_write, make_folder
 from normbench.results.load import Results
 from normbench.results.schema import STATUSES
@@ -123,20 +127,33 @@ def final_table(all_panels: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "seed", "error", "diverged"])
 
 
-def time_table(all_panels: list[Panel], timings: Timings, alpha: float) -> pd.DataFrame:
-    """Per cell and threshold: the restricted mean time and how many runs reached it.
+def time_tables(all_panels: list[Panel], timings: Timings, alpha: float) -> dict[str, pd.DataFrame]:
+    """The tables ``times``, per cell and threshold, and ``run_times``, the same run by run.
 
+    ``times`` holds the restricted mean time and how many runs reached the threshold.
     ``restricted_mean``, its interval and ``budget`` are in epochs; see
     :func:`~normbench.analysis.seconds.time_columns` for the same in steps, samples and seconds.
     """
     columns = [*KEYS, "threshold", "restricted_mean", "low", "high", "budget", "steps", "samples",
                "seconds", "seconds_low", "seconds_high", "reached", "runs", "fraction",
                "fraction_low", "fraction_high", "diverged"]  # fmt: skip
-    rows = []
+    rows, single = [], []
     for panel in all_panels:
         for cell in panel.cells.values():
             for theta in panel.series.thresholds:
                 found = times(cell, theta, panel.series.window)
+                single.append(
+                    pd.DataFrame(
+                        key_columns(cell)
+                        | {
+                            "threshold": theta,
+                            "seed": cell.seeds,
+                            "time": found.time,
+                            "reached": found.reached,
+                            "diverged": found.diverged,
+                        }
+                    )
+                )
                 share = fraction_reached(found.reached, alpha=alpha)
                 low, high = share.interval or (np.nan, np.nan)
                 row = time_columns(cell, found.time, timings, alpha) | {
@@ -149,7 +166,11 @@ def time_table(all_panels: list[Panel], timings: Timings, alpha: float) -> pd.Da
                     "diverged": int(cell.diverged.sum()),
                 }
                 rows.append(key_columns(cell) | row)
-    return pd.DataFrame(rows, columns=columns)
+    empty = pd.DataFrame(columns=[*KEYS, "threshold", "seed", "time", "reached", "diverged"])
+    return {
+        "times": pd.DataFrame(rows, columns=columns),
+        "run_times": pd.concat(single, ignore_index=True) if single else empty,
+    }
 
 
 def analyse(results: Results) -> Analysis:
@@ -160,20 +181,7 @@ def analyse(results: Results) -> Analysis:
     has been computed yet, or where the evaluations of one are gone.
     """
     alpha = results.study.alpha
-    status = results.runs["status"]
-    computed = status.isin(["finished", "diverged"])
-    if not computed.any():
-        raise ResultsError(
-            f"{results.folder} has no computed run yet ({len(status) or 'not even'} planned); "
-            "`normbench run` with its protocol computes them"
-        )
-    curves = Curves(results.epochs)
-    lost = sum(key not in curves for key in results.runs["run_hash"][computed])
-    if lost:
-        raise ResultsError(
-            f"the evaluations of {lost} computed run(s) are not in {results.folder}; "
-            "`normbench run` with its protocol computes them again"
-        )
+    curves = computed_curves(results)
     found = list(panels(results, curves))
     timings = timings_by_cell(results.timings)
     tuning = tuning_table(results, curves)
@@ -183,10 +191,15 @@ def analyse(results: Results) -> Analysis:
             "completeness": completeness(results),
             "curves": curve_table(found),
             "final": final_table(found),
-            "times": time_table(found, timings, alpha),
+            **time_tables(found, timings, alpha),
+            "profile": profile_table(found, alpha),
             "costs": cost_table(found, timings, alpha),
             "comparisons": comparison_table(found, alpha),
+            "pairs": pair_table(found, alpha),
             **small_batch_tables(found, alpha),
+            **evaluation_tables(found, curves, alpha),
+            "invariance": invariance_table(found, alpha),
+            "input_norm": input_norm_table(found, alpha),
             "divergence": divergence_table(found, alpha),
             "noise": noise_table(results),
             "tuning": tuning,

@@ -3,29 +3,119 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from normbench.report.write import Report
+
+_FORMATS = ("html", "md")
+
 
 def report(
-    results: Annotated[
-        Path, typer.Argument(help="A results folder; of a folder with several, the latest.")
-    ] = Path("results"),
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The HTML file [reports/NAME.html].")
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="[A]", help="A results folder; of a folder with several, the latest."
+        ),
+    ] = "results",
+    b: Annotated[
+        str | None,
+        typer.Argument(metavar="[B]", help="Other results, to say what changed from A to B."),
     ] = None,
-) -> None:
-    """Compute the statistics of RESULTS and write an HTML report, one self-contained file."""
-    from normbench.report.html import write_report
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file [reports/NAME.html].")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="html|md",
+            help="html, or md for a pull request: to the terminal, or to --output.",
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    no_index: Annotated[
+        bool, typer.Option("--no-index", help="Leave reports/index.html as it is.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Compute the statistics of A and write a report; with B, what changed from A to B."""
+    if not a or b == "":
+        _refuse("a comparison needs both A and B, each the name of a folder", f"A {a!r}, B {b!r}",
+                "normbench report A B")  # fmt: skip
+    markdown = _format(form, output) == "md"
+    if show and markdown:
+        _refuse("--open shows a page", "Markdown", "leave out --open, or --format md")
+    from normbench.report.write import compared, report_name, reported
     from normbench.results.files import make_folder
     from normbench.results.load import load
     from normbench.workflow import analyse
 
-    found = load(results)
-    path = output if output is not None else Path("reports") / f"{found.study.name}.html"
-    make_folder(path.parent)  # before the statistics: they take a while
-    summary = write_report(found, analyse(found), path)
-    for line in summary:
+    results, other = load(a), load(b) if b is not None else None
+    path = output
+    if path is None and not markdown:
+        path = Path("reports") / f"{report_name(results, other)}.html"
+    if path is not None:
+        make_folder(path.parent)  # before the statistics: they take a while
+    listed = path is not None and not markdown and _is_listed(path, no_index)
+    found = reported(results, analyse(results)) if other is None else compared(results, other)
+    if path is None:
+        typer.echo(found.markdown()[0], nl=False)
+        return
+    for line in _write_markdown(found, path) if markdown else found.write_page(path):
         typer.echo(line)
+    if listed:
+        from normbench.report.index import keep_index
+
+        keep_index(path, found.record, renew=not no_index)
     typer.echo(f"report: {path.resolve().as_uri()}")
+    if show:
+        _open(path)
+
+
+def _refuse(rule: str, received: str, fix: str) -> None:
+    from normbench.errors import UsageError
+
+    raise UsageError(f"{rule}\n    received: {received}\n    likely fix: {fix}")
+
+
+def _format(form: str | None, output: Path | None) -> str:
+    """The format that was asked for, or else that of the file's name."""
+    if form is None:
+        return "md" if output is not None and output.suffix in (".md", ".markdown") else "html"
+    if form not in _FORMATS:
+        _refuse("--format is html or md", repr(form), "--format md")
+    return form
+
+
+def _is_listed(path: Path, no_index: bool) -> bool:
+    """Whether the folder of a page keeps a list: ``reports`` does, and any that has one."""
+    from normbench.report import index
+
+    place = path.parent / index.NAME
+    here = path.parent.resolve() == Path("reports").resolve()
+    if here and path.name == index.NAME and not no_index:
+        _refuse(
+            f"{place} is the list of all reports", f"a report of that name: {path}",
+            "name another file with --output, or give --no-index",
+        )  # fmt: skip
+    if not index.is_ours(place):
+        if here and not no_index:
+            typer.echo(f"{place} is no list of reports and is left as it is", err=True)
+        return False
+    return here or place.exists()
+
+
+def _write_markdown(found: Report, path: Path) -> list[str]:
+    from normbench.results.files import write_text
+
+    text, lines = found.markdown()
+    write_text(path, text)
+    return lines
+
+
+def _open(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        typer.echo(f"no browser was found to open {path}; open it by hand", err=True)

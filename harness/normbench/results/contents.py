@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,17 @@ from normbench.errors import ResultsError
 from normbench.results.files import read_object, write_text
 
 NAME = "data.json"
+
+
+def read_contents(folder: Path) -> dict[str, str]:
+    """The stored keys by data set (name and parameters as JSON); empty where none is readable."""
+    known = read_object(folder / NAME) or {}
+    found = {}
+    for name, key in known.items():
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(name), dict) and isinstance(key, str):
+                found[name] = key
+    return found
 
 
 def check_contents(folder: Path, contents: Mapping[str, str]) -> None:

@@ -185,8 +185,10 @@ def _crossover_interval(curve: _Curve, alpha: float) -> tuple[float, float]:
     else:
         # Every grid size is decided: the crossings lie between sizes of opposite sign.
         turns = np.flatnonzero(np.diff(np.sign(curve.mean)) != 0)
-        low = float(curve.x[turns[0]]) if turns.size else float(curve.x[0])
-        high = float(curve.x[turns[-1] + 1]) if turns.size else float(curve.x[-1])
+        # Without one they lie beyond the end towards which the difference is decided.
+        beyond = float(curve.x[-1] if curve.mean[0] > 0 else curve.x[0])
+        low = float(curve.x[turns[0]]) if turns.size else beyond
+        high = float(curve.x[turns[-1] + 1]) if turns.size else beyond
     ends = 2.0**low, 2.0**high
     if not (rejected[0] and curve.mean[0] > 0):
         ends = 0.0, ends[1]

@@ -124,7 +124,9 @@ def judge_family(
     if method == "max-t":
         shifted = np.column_stack([claim.d - claim.bound for claim in checked])
         adjusted = max_t(shifted)
-        pairs = _band_pairs(simultaneous_band(shifted, alpha), checked)
+        pairs = [None] * len(checked)
+        if len(shifted) > 1:  # one seed has no spread, and nothing is tested
+            pairs = _band_pairs(simultaneous_band(shifted, alpha), checked)
     else:
         adjusted = holm([_p_for_holm(result) for result in results])
         pairs = [_bonferroni(claim, alpha / len(checked)) for claim in checked]

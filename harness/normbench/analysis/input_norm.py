@@ -1,0 +1,118 @@
+"""Input normalization on against off: final error and time saved, and what norms make of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.curves import Floats
+from normbench.analysis.endpoints import KEYS, RESULT_COLUMNS, final_values, times
+from normbench.analysis.pairing import noted_row, pair, refused_row
+from normbench.stats.compare import paired_difference
+
+COLUMNS = [*KEYS, "input_norm", "off", "against", "endpoint", "threshold", *RESULT_COLUMNS,
+           "diverged"]  # fmt: skip
+_AXIS = re.compile(r"(?:^|, )input_norm=([a-z-]+)")
+#: Inputs as they are, that is, without any normalization.
+OFF = "raw"
+
+Read = Callable[[CellCurves], tuple[Floats, Floats]]
+
+
+def level(setting: str) -> str:
+    """The input normalization that a setting names; empty if it names none."""
+    found = _AXIS.search(setting)
+    return found.group(1) if found else ""
+
+
+def without_level(setting: str) -> str:
+    """The setting without its input normalization."""
+    return _AXIS.sub("", setting).removeprefix(", ")
+
+
+def _readers(panel: Panel) -> list[tuple[str, float, Read]]:
+    """The endpoints: final error, and the time to each threshold."""
+    window = panel.series.window
+
+    def final(cell: CellCurves) -> tuple[Floats, Floats]:
+        end = final_values(cell, window)
+        return end.values, end.diverged.astype(float)
+
+    def time(theta: float) -> Read:
+        def read(cell: CellCurves) -> tuple[Floats, Floats]:
+            found = times(cell, theta, window)
+            return found.time, found.diverged.astype(float)
+
+        return read
+
+    return [("final", np.nan, final), *(("time", t, time(t)) for t in panel.series.thresholds)]
+
+
+def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> dict[str, Any]:
+    """Off minus on, and, given four cells, the first two's difference minus the last two's."""
+    pairing = pair(cells, panel.series.seeds)
+    refusal = pairing.refusal
+    if not refusal and len({c.budget for c in cells}) > 1:
+        refusal = "the budgets differ"
+    if refusal:
+        return refused_row(refusal, "")
+    found = [read(cell) for cell in cells]
+    values = [v[p] for (v, _), p in zip(found, pairing.picks, strict=True)]
+    lost = sum(int(d[p].sum()) for (_, d), p in zip(found, pairing.picks, strict=True))
+    d = values[0] - values[1]
+    if len(cells) == 4:
+        d = d - (values[2] - values[3])
+    result = paired_difference(
+        d, alpha=alpha, diverged=lost,
+        estimand="mean over seeds of what input normalization gains (positive: it helps)"
+        + ("" if len(cells) == 2 else ", minus the same without that norm"),
+    )  # fmt: skip
+    return noted_row(result, pairing.notes) | {"diverged": lost}
+
+
+def _group(group: list[Panel], alpha: float) -> list[dict[str, Any]]:
+    by_level = {level(p.setting): p for p in group}
+    off = OFF if OFF in by_level else next(iter(by_level))
+    rows = []
+    for name, panel in by_level.items():
+        if name == off:
+            continue
+        base = "none" if "none" in panel.norms else panel.series.reference
+        for (norm, size), on in panel.cells.items():
+            plain = by_level[off].cells.get((norm, size))
+            others = [p.cells.get((base, size)) for p in (by_level[off], panel)]
+            if plain is None:
+                continue
+            comparisons = [("", [plain, on])]
+            if norm != base and all(c is not None for c in others):
+                comparisons.append((base, [plain, on, *(c for c in others if c is not None)]))
+            for endpoint, theta, read in _readers(panel):
+                for against, cells in comparisons:
+                    key = {
+                        "experiment": panel.series.name, "norm": norm, "batch_size": size,
+                        "setting": without_level(panel.setting), "input_norm": name, "off": off,
+                        "against": against, "endpoint": endpoint, "threshold": theta,
+                    }  # fmt: skip
+                    rows.append(key | _result(cells, panel, read, alpha))
+    return rows
+
+
+def input_norm_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+    """Every input normalization against none, within a seed; positive: it helps.
+
+    Without ``against``: the final error that it lowers, or the epochs that it saves. With
+    ``against``: that gain minus the gain of the norm named there, so that a negative value means
+    that the norm makes input normalization less needed. p-values are of single comparisons.
+    """
+    groups: dict[tuple[str, str], list[Panel]] = {}
+    for panel in panels:
+        if level(panel.setting):
+            key = (panel.series.name, without_level(panel.setting))
+            groups.setdefault(key, []).append(panel)
+    rows = [row for group in groups.values() if len(group) > 1 for row in _group(group, alpha)]
+    return pd.DataFrame(rows, columns=COLUMNS)

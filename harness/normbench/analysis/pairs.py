@@ -1,0 +1,125 @@
+"""Every norm against every other at the same batch size, as one family of comparisons."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.endpoints import RESULT_COLUMNS, final_values
+from normbench.analysis.pairing import Pairing, noted_row, pair, refused_row
+from normbench.stats.planning import seeds_needed
+from normbench.stats.verdict import Claim, Verdict, judge_family
+
+KEYS = ["experiment", "setting", "batch_size", "norm", "other"]
+COLUMNS = [*KEYS, "finding", *RESULT_COLUMNS, "adjusted_p", "simultaneous_low",
+           "simultaneous_high", "family", "seeds_to_decide", "fragile", "diverged",
+           "diverged_other"]  # fmt: skip
+#: Of more batch sizes than these, this many are compared: the ends, and evenly spaced ones between.
+MOST_SIZES = 8
+
+_FINDING = {"supported": "better", "refuted": "worse", "inconclusive": "undecided"}
+
+
+def spread(sizes: list[int], most: int = MOST_SIZES) -> list[int]:
+    """At most ``most`` of the sizes: the ends, and evenly spaced ones between them."""
+    if len(sizes) <= most:
+        return sizes
+    places = np.unique(np.linspace(0, len(sizes) - 1, most).round().astype(int))
+    return [sizes[i] for i in places]
+
+
+def _usable(cell: CellCurves) -> bool:
+    """Whether most of the cell's seeds have a run: a cell that lacks most is a missing cell."""
+    return 2 * len(cell.seeds) > cell.planned
+
+
+def _seeds(verdict: Verdict, alpha: float, family: int) -> float:
+    """Seeds that would decide a difference of the size seen, where it is undecided."""
+    sd = verdict.result.details.get("sd")
+    estimate = abs(verdict.result.estimate)
+    if verdict.outcome != "inconclusive" or not isinstance(sd, float) or not sd > 0:
+        return np.nan
+    if not estimate > 1e-3 * sd:
+        return np.nan
+    correction = {"alpha": alpha, "claims": family}
+    return float(seeds_needed(sd, estimate, correction="max-t", **correction).estimate)  # type: ignore[arg-type]
+
+
+def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
+    sizes = spread(panel.batch_sizes)
+    cells = [c for c in panel.cells.values() if c.batch_size in sizes and _usable(c)]
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(len(cells)), 2)
+        if cells[a].batch_size == cells[b].batch_size
+    ]
+    pairs.sort(key=lambda p: cells[p[0]].batch_size)
+    if not pairs:
+        return []
+    used = sorted({i for both in pairs for i in both})
+    pairing = pair([cells[i] for i in used], panel.series.seeds)
+    keys = [
+        {
+            "experiment": panel.series.name, "setting": panel.setting,
+            "batch_size": cells[a].batch_size, "norm": cells[a].norm, "other": cells[b].norm,
+            "family": len(pairs), "finding": "undecided", "fragile": False,
+        }
+        for a, b in pairs
+    ]  # fmt: skip
+    if pairing.refusal:
+        refused = refused_row(pairing.refusal, "difference of the final errors")
+        return [key | refused for key in keys]
+    return _judged(panel, cells, pairs, keys, dict(zip(used, pairing.picks, strict=True)),
+                   pairing, alpha)  # fmt: skip
+
+
+def _judged(
+    panel: Panel, cells: list[CellCurves], pairs: list[tuple[int, int]],
+    keys: list[dict[str, Any]], picks: dict[int, list[int]], pairing: Pairing, alpha: float,
+) -> list[dict[str, Any]]:  # fmt: skip
+    ends = {i: final_values(cells[i], panel.series.window) for i in picks}
+    values = {i: ends[i].values[pick] for i, pick in picks.items()}
+    lost = {i: int(ends[i].diverged[pick].sum()) for i, pick in picks.items()}
+    claims = [
+        Claim(
+            f"{cells[a].norm} against {cells[b].norm}", "superiority", values[b] - values[a],
+            diverged=lost[a] + lost[b],
+            estimand=f"final error of {cells[b].norm} minus that of {cells[a].norm}",
+        )
+        for a, b in pairs
+    ]  # fmt: skip
+    verdicts = judge_family(claims, method="max-t", alpha=alpha)
+    rows = []
+    for key, (a, b), verdict in zip(keys, pairs, verdicts, strict=True):
+        wide = verdict.result.details.get("simultaneous_interval")
+        low, high = wide if isinstance(wide, tuple) else (np.nan, np.nan)
+        rows.append(
+            key
+            | noted_row(verdict.result, pairing.notes)
+            | {
+                "finding": _FINDING[verdict.outcome],
+                "adjusted_p": np.nan if verdict.adjusted_p is None else verdict.adjusted_p,
+                "simultaneous_low": low,
+                "simultaneous_high": high,
+                "seeds_to_decide": _seeds(verdict, alpha, len(pairs)),
+                "fragile": verdict.fragile,
+                "diverged": lost[a],
+                "diverged_other": lost[b],
+            }
+        )
+    return rows
+
+
+def pair_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+    """All pairs of norms at each batch size, by final error; positive: the norm is better.
+
+    The pairs of one experiment and setting are one family, judged by max-T: ``finding`` is that
+    of ``adjusted_p``, ``low`` and ``high`` are of the comparison alone. Of more than
+    ``MOST_SIZES`` batch sizes, that many are compared; the table ``comparisons`` has the rest.
+    """
+    rows = [row for panel in panels for row in _panel(panel, alpha)]
+    return pd.DataFrame(rows, columns=COLUMNS)

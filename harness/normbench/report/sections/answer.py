@@ -1,0 +1,175 @@
+"""The answer first: what to use, where batch norm breaks, what is open; then the claims."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from normbench.analysis.phrases import degradation_sentence, norm_name
+from normbench.protocol.study import Series
+from normbench.report import words
+from normbench.report.blocks import Block, Section, Text
+from normbench.report.sections.advice import advice, advice_table, sentences
+from normbench.report.sections.claims_table import claims_table, in_words, seeds_text
+from normbench.report.sections.completeness import totals
+from normbench.report.sections.crossover import crossover_sentence
+from normbench.report.source import Source, uses_batch_statistics
+
+_VERDICTS = ("supported", "refuted", "inconclusive", "void")
+
+
+def norm_advice(source: Source) -> list[str]:
+    """Which norm to use at which batch size in the main experiment."""
+    if source.main is None:
+        return ["No experiment has results yet."]
+    series, setting = source.main
+    found = advice(source, series, setting)
+    norms = source.rows("final", series, setting)["norm"].unique()
+    if len(norms) < 2:
+        return [f"Only {norm_name(str(norms[0]))} has results in {series.title}, so no norms are "
+                "compared."]  # fmt: skip
+    if not found:
+        return [f"No two norms have results at the same batch size in {series.title}."]
+    return sentences(found, series.metric)
+
+
+def breaking_point(source: Source) -> str:
+    """Where batch norm breaks: the crossover batch size of the main experiment, in a sentence."""
+    if source.main is None:
+        return ""
+    series, setting = source.main
+    final = source.rows("final", series, setting)
+    here = [str(n) for n in dict.fromkeys(final["norm"]) if uses_batch_statistics(str(n))]
+    if not here:
+        return "Batch norm has no results here, so where it breaks is not shown."
+    if final["batch_size"].nunique() < 2:
+        return "Only one batch size has results here, so where batch norm breaks is not shown."
+    rows = source.rows("crossover", series, setting)
+    rows = rows[rows["norm"].map(uses_batch_statistics)]
+    if rows.empty:
+        return (
+            f"{words.capital(norm_name(here[0]))} is the reference itself, so it has no crossover."
+        )
+    return " ".join(words.capital(crossover_sentence(row)) for row in rows.to_dict("records"))
+
+
+def _degradation(source: Source, series: Series, setting: str) -> list[str]:
+    rows = source.rows("degradation", series, setting)
+    rows = rows[rows["norm"].map(uses_batch_statistics).astype(bool)]
+    return [
+        words.capital(degradation_sentence(row, series.metric, source.alpha))
+        for row in rows.to_dict("records")
+    ]
+
+
+def open_questions(source: Source) -> str:
+    """What is undecided, and how many more seeds would decide it."""
+    claims = source.analysis["claims"]
+    unsettled = claims[claims["verdict"] == "inconclusive"]
+    parts = []
+    for row in unsettled.head(4).to_dict("records"):
+        needed = seeds_text(row["seeds_to_decide"], row["n"])
+        why = (
+            str(row["refusal"]) or "the effect seen is too close to the bound for a number of seeds"
+        )
+        if needed:
+            why = f"{needed} would decide an effect of the size seen"
+        parts.append(f"{row['hypothesis']}: {why}")
+    if parts:
+        more = len(unsettled) - len(parts)
+        tail = f"; and {more} more, see the table" if more > 0 else ""
+        return f"Undecided among the claims are {'; '.join(parts)}{tail}."
+    if not claims.empty and (claims["verdict"] != "void").all():
+        return " ".join(filter(None, ["No claim is left undecided.", _open_pairs(source)]))
+    return _open_pairs(source)
+
+
+def _open_pairs(source: Source) -> str:
+    """Without claims: the batch sizes at which the best norm is not told apart from the next."""
+    if source.main is None:
+        return ""
+    series, setting = source.main
+    found = [a for a in advice(source, series, setting) if a.tied and not a.refusal]
+    if not found:
+        return ""
+    needs: dict[str, list[int]] = {}
+    for one in found:
+        needs.setdefault(seeds_text(one.seeds, one.present), []).append(one.batch_size)
+    parts = [
+        f"{needed} at {words.sizes(own)}" for needed, own in needs.items() if needed
+    ]  # fmt: skip
+    said = "Undecided is which of the norms that are named together is better"
+    if not parts:
+        return f"{said}."
+    return f"{said}; a difference of the size seen would be decided by {'; '.join(parts)}."
+
+
+def verdict_counts(claims: pd.DataFrame) -> str:
+    """How many claims have each verdict."""
+    counts = claims["verdict"].value_counts()
+    parts = [f"{counts[v]} {v}" for v in _VERDICTS if counts.get(v, 0)]
+    return words.listed(parts)
+
+
+def lines(source: Source) -> list[str]:
+    """What matters, for the terminal: the answer, the crossover, the claims, completeness."""
+    from normbench.report.sections.completeness import sentence
+
+    claims = source.analysis["claims"]
+    said = (
+        f"Claims: {verdict_counts(claims)}." if not claims.empty
+        else open_questions(source) or "The protocol declares no claims."
+    )  # fmt: skip
+    return [" ".join(norm_advice(source)), breaking_point(source), said, sentence(source)]
+
+
+def _incomplete(source: Source) -> str:
+    found = totals(source)
+    rest = found["missing"] + found["failed"]
+    if not rest:
+        return ""
+    return (
+        f"These results are not complete: {rest:,} of {words.plural(found['planned'], 'run')} "
+        "failed or are missing, so all of this may change."
+    )
+
+
+def section(source: Source) -> Section:
+    """One paragraph in words, and the claims with their verdicts."""
+    said = [*norm_advice(source)]
+    if source.main is not None:
+        series, setting = source.main
+        where = f"{series.title}{f' ({setting})' if setting else ''}: "
+        several = len(list(source.groups())) > 1
+        said[0] = (where if several else "") + said[0]
+        said += [breaking_point(source), *_degradation(source, series, setting)]
+    said += [open_questions(source), _incomplete(source)]
+    blocks: list[Block] = [Text([" ".join(filter(None, said))], lead=True)]
+    claims = source.analysis["claims"]
+    if claims.empty:
+        blocks.append(
+            Text(
+                [
+                    "The protocol declares no claims, so there are no verdicts: what stands above "
+                    "comes from comparing all pairs of norms as one family."
+                ]
+            )
+        )
+    else:
+        fit = "declared before the first run" if not claims["exploratory"].any() else (
+            "those marked exploratory were changed after the first run")  # fmt: skip
+        caption = f"Claims and what the data say: {verdict_counts(claims)} ({fit})"
+        blocks.append(claims_table(source, claims, "answer-claims", caption))
+        blocks.append(in_words(claims))
+    table = advice_table(source)
+    if table is not None:
+        blocks.append(table)
+    blocks.append(
+        Text(
+            [
+                "Every difference is within a seed, conditional on the learning rates that were "
+                "set or chosen and on the validation set; the inference is to new seeds on the "
+                "same task, not to new tasks."
+            ]
+        )
+    )
+    return Section("answer", "Answer", blocks)

@@ -1,0 +1,126 @@
+"""The claims with their verdicts as one table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from normbench.analysis.phrases import claim_amount, claim_unit
+from normbench.report import words
+from normbench.report.blocks import Column, Items, Table, Value, Verdict
+from normbench.report.source import Source
+
+_VERDICTS: dict[str, Verdict] = {
+    "supported": "supported", "refuted": "refuted", "inconclusive": "inconclusive", "void": "void",
+}  # fmt: skip
+#: More seeds than this are not worth a number.
+MOST_SEEDS = 1000
+#: As many claims are put into sentences below their table.
+MOST_SENTENCES = 12
+
+
+def seeds_text(needed: float, present: int) -> str:
+    """How many seeds would decide, and how many that is more; empty where it is not known."""
+    if math.isnan(needed):
+        return ""
+    if needed > MOST_SEEDS:
+        return f"more than {MOST_SEEDS:,} seeds"
+    more = int(needed) - present
+    tail = f" ({more} more than now)" if more > 0 else " (no more than now: chance decides)"
+    return f"about {needed:.0f} seeds{tail}"
+
+
+def evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
+    """The anchor of what a claim rests on, and what to call it."""
+    name = row["experiment"]
+    if row["endpoint"] == "diverged":
+        return "completeness-divergence", "divergence"
+    if row["endpoint"] == "time":
+        return f"convergence-{name}", "convergence"
+    if row["kind"] == "interaction" or row["b"] == "itself":
+        return f"small-batches-{name}", "small batches"
+    if "input_norm" in f"{row['a']} {row['b']}":
+        return f"inputs-{name}", "input normalization"
+    if "statistics)" in f"{row['a']} {row['b']}":
+        return f"small-batches-{name}", "small batches"
+    return f"pairwise-{name}", "pairwise"
+
+
+def _verdict(row: Mapping[Any, Any]) -> Value:
+    marks = [mark for mark in ("fragile", "exploratory") if row[mark]]
+    expected = ""
+    if row["expect"]:
+        kept = row["as_expected"] == "true"
+        marks += [] if kept else [f"expected: {row['expect']}"]
+        expected = "as expected" if kept else ""
+    hint = "; ".join(filter(None, [str(row["reason"]), expected]))
+    shown = ", ".join([row["verdict"], *marks])
+    return Value(shown, mark=_VERDICTS[row["verdict"]], hint=hint)
+
+
+def _row(row: Mapping[Any, Any]) -> list[Value]:
+    unit = claim_unit(row)
+    span = " to ".join(filter(None, (claim_amount(row, k) for k in ("low", "high"))))
+    wide = " to ".join(
+        filter(None, (claim_amount(row, k) for k in ("simultaneous_low", "simultaneous_high")))
+    )
+    effect = claim_amount(row, "estimate")
+    anchor, name = evidence(row)
+    undecided = row["verdict"] == "inconclusive"
+    needed = seeds_text(row["seeds_to_decide"], row["n"]) if undecided else ""
+    hint = "; ".join(
+        filter(None, [f"would decide: {needed}" if needed else "", str(row["warnings"])])
+    )
+    return [
+        Value(row["hypothesis"], hint=" ".join(filter(None, [str(row["text"]), sentence(row)]))),
+        _verdict(row),
+        Value(words.minus(effect) + (f" {unit}" if effect else ""), sort=float(row["estimate"])),
+        Value(
+            " to ".join(map(words.minus, span.split(" to "))) if span else "",
+            sort=float(row["low"]),
+            hint=f"all claims of the family at once: {wide}" if wide else "",
+        ),
+        words.probability(row["adjusted_p"]),
+        Value(str(row["n"]), sort=row["n"], hint=hint),
+        Value(str(row["chapter"])),
+        Value(name, link=anchor),
+    ]
+
+
+def sentence(row: Mapping[Any, Any]) -> str:
+    """What was found, in a sentence."""
+    return words.capital(str(row["sentence"]).replace("batch_size=", "batch size "))
+
+
+def in_words(claims: pd.DataFrame) -> Items:
+    """What was found on each claim, in sentences; the first of them where there are many."""
+    rows = claims.head(MOST_SENTENCES).to_dict("records")
+    items: list[str | tuple[str, str]] = [(str(r["hypothesis"]), sentence(r)) for r in rows]
+    if len(claims) > len(rows):
+        items.append(("and more", f"{len(claims) - len(rows)} further ones: see the table's hints"))
+    return Items(items, title="What was found")
+
+
+def claims_table(source: Source, claims: pd.DataFrame, anchor: str, caption: str) -> Table:
+    """Claims with effect, interval, seeds, what the chapter says and a link to the evidence."""
+    columns = [
+        Column("claim", doc="the hypothesis; a claim over several batch sizes may have several"),
+        Column("verdict", doc="supported or refuted at the family's error rate, else inconclusive; "
+               "fragile: few seeds and diverged runs; exploratory: changed after the first run"),
+        Column("effect", number=True, doc="how much better the claim's first side is"),
+        Column(source.level, number=True, doc="of this claim alone; of an equivalence the interval "
+               "that supports it"),
+        Column("adjusted p", number=True, doc="corrected for all claims of its family"),
+        Column("seeds", number=True), Column("what the chapter says"), Column("evidence"),
+    ]  # fmt: skip
+    rows = [_row(row) for row in claims.to_dict("records")]
+    several = claims["experiment"].nunique() > 1
+    if several:
+        columns.insert(1, Column("experiment"))
+        rows = [
+            [r[0], Value(str(e)), *r[1:]] for r, e in zip(rows, claims["experiment"], strict=True)
+        ]
+    return Table(anchor, caption, columns, rows, filter_by=1 if several else None)

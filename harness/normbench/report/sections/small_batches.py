@@ -1,0 +1,112 @@
+"""Small batches: error against batch size, degradation, crossover, and batch norm's loss."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from normbench.analysis.phrases import degradation_sentence, norm_name
+from normbench.figures.batch_size import error_by_batch_size
+from normbench.protocol.study import Series
+from normbench.report import words
+from normbench.report.blocks import Block, Figure, Section, Text
+from normbench.report.sections.crossover import crossover_sentence
+from normbench.report.sections.small_batch_tables import (
+    crossover_table,
+    degradation_table,
+    invariance_claims,
+    invariance_table,
+)
+from normbench.report.sections.statistics import statistics_blocks
+from normbench.report.source import Source, titled, uses_batch_statistics
+
+
+def _figure_says(final: pd.DataFrame, series: Series) -> str:
+    setting = str(final["setting"].iloc[0])
+    own = final[final["setting"] == setting]
+    small, large = int(own["batch_size"].min()), int(own["batch_size"].max())
+    means = own.groupby(["norm", "batch_size"], sort=False)["error"].mean()
+    said = []
+    for norm in dict.fromkeys(own["norm"]):
+        if (norm, small) in means.index and (norm, large) in means.index:
+            ends = [words.error(means[(norm, b)], series.metric) for b in (large, small)]
+            said.append(f"{norm_name(norm)} from {ends[0]} to {ends[1]}")
+    if not said:
+        return "No norm has runs at both the smallest and the largest batch size."
+    where = f" ({setting})" if setting else ""
+    name = words.error_name(series.metric)
+    return f"From batch size {large} to {small}{where} the mean {name} goes: {'; '.join(said)}."
+
+
+def error_figure(source: Source, series: Series) -> Figure:
+    """Final error of every run against the batch size."""
+    final = source.rows("final", series)
+    name = f"final validation {words.error_name(series.metric)}"
+    label = f"{words.capital(name)} against batch size in {series.title}"
+    window = "the last evaluation" if series.window == 1 else (
+        f"the mean of the last {series.window} evaluations")  # fmt: skip
+    lost = int(final["diverged"].sum())
+    failed = (
+        f" Crosses are diverged runs: they count with the {words.error_name(series.metric)} of "
+        "chance, in the means too."
+        if lost
+        else ""
+    )
+    return Figure(
+        f"small-batches-{series.name}-error",
+        error_by_batch_size(final, name, source.look, label),
+        f"{words.capital(name)} ({window}) of every run over the batch size; small dots are seeds, "
+        f"markers with lines the means over them.{failed}",
+        _figure_says(final, series),
+        label,
+        words.csv(final),
+    )
+
+
+def _sentences(source: Source, series: Series) -> list[str]:
+    """What shrinking batches do to each norm; batch norm first."""
+    rows = source.rows("degradation", series).to_dict("records")
+    rows.sort(key=lambda row: not uses_batch_statistics(str(row["norm"])))
+    found = []
+    for row in rows:
+        where = f"{row['setting']}: " if row["setting"] else ""
+        said = degradation_sentence(row, series.metric, source.alpha)
+        found.append(where + words.capital(said))
+    crossing = source.rows("crossover", series).to_dict("records")
+    for row in crossing:
+        if uses_batch_statistics(str(row["norm"])):
+            found.append(words.capital(crossover_sentence(row)))
+    return found
+
+
+def _part(source: Source, series: Series) -> Section | None:
+    final = source.rows("final", series)
+    if final.empty or final["batch_size"].nunique() < 2:
+        return None
+    blocks: list[Block] = []
+    said = _sentences(source, series)
+    if said:
+        blocks.append(Text(said[:8]))
+    blocks.append(error_figure(source, series))
+    blocks += statistics_blocks(source, series)
+    return Section(f"small-batches-{series.name}", titled(series, ""), blocks)
+
+
+def section(source: Source) -> Section:
+    """What small batches cost each norm."""
+    parts = [p for p in (_part(source, s) for s in source.study.experiments) if p is not None]
+    blocks: list[Block] = []
+    if not parts:
+        blocks.append(
+            Text(["No experiment with results varies the batch size, so nothing is shown here."])
+        )
+    for table in (degradation_table(source), crossover_table(source)):
+        if table is not None:
+            blocks.append(table)
+    blocks += invariance_claims(source)
+    bounds = invariance_table(source)
+    if bounds is not None:
+        blocks.append(bounds)
+    if not parts:  # batch norm at one batch size: its statistics can still be told apart
+        for series in source.study.experiments:
+            blocks += statistics_blocks(source, series)
+    return Section("small-batches", "Small batches", blocks, parts)

@@ -1,0 +1,96 @@
+"""What the sections of a report are made from: the results, their tables and one look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from normbench.analysis.tables import Analysis
+from normbench.catalog import BATCH_STATISTICS, NORMS
+from normbench.figures.cases import short
+from normbench.figures.look import Look
+from normbench.protocol.study import Series, Study
+from normbench.results.load import Results
+
+
+def uses_batch_statistics(label: str) -> bool:
+    """Whether a norm computes from other samples of the batch, as batch norm does."""
+    name = label.partition("(")[0]
+    return name in NORMS and BATCH_STATISTICS in NORMS[name].traits
+
+
+@dataclass(frozen=True)
+class Source:
+    """Results with their analysis; ``tables`` is the folder beside the page that holds it."""
+
+    results: Results
+    analysis: Analysis
+    tables: str = ""
+
+    @property
+    def study(self) -> Study:
+        """The protocol."""
+        return self.results.study
+
+    @property
+    def alpha(self) -> float:
+        """The error rate of every test."""
+        return self.study.alpha
+
+    @cached_property
+    def look(self) -> Look:
+        """Colours and markers for the norms of the whole study."""
+        return Look.of([cell.norm.label for e in self.study.experiments for cell in e.cells])
+
+    @property
+    def level(self) -> str:
+        """The level of intervals, in words."""
+        return f"{100 * (1 - self.alpha):g} % interval"
+
+    def rows(self, table: str, series: Series, setting: str | None = None) -> pd.DataFrame:
+        """The rows of a table that belong to an experiment, and a setting if one is given."""
+        frame = self.analysis[table]
+        own = frame["experiment"] == series.name
+        if setting is not None:
+            own &= frame["setting"] == setting
+        return frame[own]
+
+    def groups(self, table: str = "final") -> Iterator[tuple[Series, str]]:
+        """Every experiment and setting that a table has rows of, in the protocol's order."""
+        for series in self.study.experiments:
+            for setting in dict.fromkeys(self.rows(table, series)["setting"]):
+                yield series, str(setting)
+
+    def several(self, series: Series) -> bool:
+        """Whether an experiment has several settings."""
+        return self.rows("final", series)["setting"].nunique() > 1
+
+    @cached_property
+    def main(self) -> tuple[Series, str] | None:
+        """The experiment and setting that the answer is about.
+
+        That of the first claim, else the first that compares norms at several batch sizes, else
+        the first that compares norms, else the first that has results.
+        """
+        found = list(self.groups())
+        claimed = self.study.claims[0].experiment if self.study.claims else ""
+
+        def rank(group: tuple[Series, str]) -> tuple[bool, bool, bool]:
+            final = self.rows("final", *group)
+            norms, sizes = final["norm"].nunique() > 1, final["batch_size"].nunique() > 1
+            return group[0].name != claimed, not (norms and sizes), not norms
+
+        return min(found, key=rank) if found else None
+
+
+def titled(series: Series, setting: str) -> str:
+    """An experiment and setting as a title."""
+    return f"{series.title} ({setting})" if setting else series.title
+
+
+def place(setting: str) -> str:
+    """A setting as a cell of a table."""
+    return short(setting, 60)

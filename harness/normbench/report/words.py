@@ -1,0 +1,136 @@
+"""Numbers as table cells and as parts of sentences."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from normbench.analysis.phrases import amount, bare, p_value
+from normbench.report.blocks import Value, Verdict
+
+
+def text(value: object, *, hint: str = "", link: str = "", mark: Verdict = "") -> Value:
+    """A word."""
+    return Value(str(value), hint=hint, link=link, mark=mark)
+
+
+def count(value: float) -> Value:
+    """A whole number."""
+    return Value("", sort=math.nan) if pd.isna(value) else Value(f"{value:,.0f}", sort=float(value))
+
+
+def real(value: float, form: str = ".3g", *, hint: str = "") -> Value:
+    """A number in a given form; nothing where there is none."""
+    if pd.isna(value):
+        return Value("", sort=math.nan, hint=hint)
+    if math.isinf(value):
+        return Value("∞" if value > 0 else "−∞", sort=value, hint=hint)
+    return Value(minus(f"{value:{form}}"), sort=float(value), hint=hint)
+
+
+def minus(shown: str) -> str:
+    """A number with a true minus sign; no sign before a nought."""
+    if not any(c in "123456789" for c in shown):
+        shown = shown.lstrip("+-")
+    return shown.replace("-", "−") if shown[:1] == "-" else shown
+
+
+def difference(value: float, metric: str, *, hint: str = "") -> Value:
+    """A difference of errors in points, or of losses in nat, without the unit."""
+    if pd.isna(value):
+        return Value("", sort=math.nan, hint=hint)
+    return Value(minus(bare(value, metric, signed=True)), sort=float(value), hint=hint)
+
+
+def span(low: float, high: float, metric: str | None, *, form: str = "+.2f") -> Value:
+    """An interval; of errors or losses if ``metric`` is given, sorted by its lower end."""
+    if pd.isna(low) or pd.isna(high):
+        return Value("", sort=math.nan)
+    shown = [bare(v, metric, signed=True) if metric else f"{v:{form}}" for v in (low, high)]
+    return Value(f"{minus(shown[0])} to {minus(shown[1])}", sort=float(low))
+
+
+def probability(p: float) -> Value:
+    """A p-value."""
+    if pd.isna(p):
+        return Value("", sort=math.nan)
+    return Value(p_value(p).removeprefix("p = ").removeprefix("p "), sort=float(p))
+
+
+def error(value: float, metric: str) -> str:
+    """An error of accuracy in per cent, or a loss in nat."""
+    return f"{100 * value:.1f}\u00a0%" if metric == "accuracy" else f"{value:.3f} nat"
+
+
+def unit(metric: str) -> str:
+    """The unit of differences of a metric."""
+    return "points" if metric == "accuracy" else "nat"
+
+
+def error_name(metric: str) -> str:
+    """What is small where a run is good."""
+    return "error" if metric == "accuracy" else "loss"
+
+
+#: Longer reasons stand in a table by what comes before their colon, all of it as hint.
+MOST_LETTERS = 40
+#: What a warning is about, in a word, by what it says.
+_TAGS = {
+    "fragile": "fragile", "diverged": "diverged runs", "skewed": "skewed",
+    "open below": "open below", "open above": "open above", "no crossing": "no crossing",
+    "equal the null": "ties", "drawn sign": "drawn signs", "lack": "seeds left out",
+}  # fmt: skip
+
+
+def note(row: Mapping[Any, Any]) -> Value:
+    """Why there is no result, or in a word what a reader must know of it, and all of it as hint."""
+    if row["refusal"]:
+        why = str(row["refusal"])
+        brief = why.partition(":")[0] if len(why) > MOST_LETTERS else why
+        return Value(brief, hint=why if brief != why else "")
+    said = str(row["warnings"] or "")
+    tags = [tag for words, tag in _TAGS.items() if words in said]
+    return Value(", ".join(tags) or ("see the hint" if said else ""), hint=said)
+
+
+def interval(row: Mapping[Any, Any], metric: str) -> str:
+    """The interval of a row in words, with the unit."""
+    low, high = (minus(bare(row[k], metric)) for k in ("low", "high"))
+    return f"{100 * row['level']:g} % interval {low} to {high}"
+
+
+def signed(value: float, metric: str) -> str:
+    """A signed difference with its unit."""
+    return minus(amount(value, metric, signed=True))
+
+
+def listed(words: Iterable[object], joint: str = "and") -> str:
+    """Words as a list in a sentence."""
+    found = [str(w) for w in words]
+    if len(found) < 2:
+        return "".join(found)
+    return f"{', '.join(found[:-1])} {joint} {found[-1]}"
+
+
+def plural(number: float, one: str, many: str = "") -> str:
+    """A number with its noun."""
+    return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
+
+
+def capital(sentence: str) -> str:
+    """A sentence with a capital letter, and true minus signs before numbers."""
+    return re.sub(r"(?<![\w)-])-(?=\d)", "−", sentence[:1].upper() + sentence[1:])
+
+
+def sizes(values: Sequence[int]) -> str:
+    """Batch sizes in a sentence."""
+    return f"batch size{'s' if len(values) > 1 else ''} {listed(values)}"
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """A figure's data as CSV."""
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")

@@ -1,0 +1,47 @@
+"""Large reports: rendered in time, and small enough for a mail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from normbench.protocol.load import load_text, read_protocol
+from tests import big_results
+
+MEASURE = """
+import sys, time
+from pathlib import Path
+started = time.perf_counter()
+import normbench
+from normbench.report.html import write_report
+results = normbench.load(sys.argv[1])
+write_report(results, normbench.analyse(results), Path(sys.argv[2]))
+print(time.perf_counter() - started)
+"""
+
+
+def measured(folder: Path, page: Path) -> tuple[float, float]:
+    """Seconds from the start of Python, and the page's size in MB."""
+    command = [sys.executable, "-c", MEASURE, str(folder), str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout), page.stat().st_size / 1e6
+
+
+@pytest.mark.slow
+def test_every_experiment_so_far_within_twenty_seconds(tmp_path: Path) -> None:
+    path, text = read_protocol("full")
+    big_results.fill(tmp_path / "r", load_text(text, path, (), None), epochs=10)
+    seconds, megabytes = measured(tmp_path / "r", tmp_path / "page.html")
+    assert seconds < 20
+    assert megabytes < 5
+
+
+@pytest.mark.slow
+def test_a_million_epoch_rows_within_forty_seconds(tmp_path: Path) -> None:
+    assert big_results.write(tmp_path / "r", cells=100, seeds=20, epochs=500) > 1_000_000
+    seconds, megabytes = measured(tmp_path / "r", tmp_path / "page.html")
+    assert seconds < 40
+    assert megabytes < 5
