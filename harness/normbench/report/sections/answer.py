@@ -79,7 +79,8 @@ def open_questions(source: Source) -> str:
         tail = f"; and {more} more, see the table" if more > 0 else ""
         return f"Undecided among the claims are {'; '.join(parts)}{tail}."
     if not claims.empty and (claims["verdict"] != "void").all():
-        return " ".join(filter(None, ["No claim is left undecided.", _open_pairs(source)]))
+        pairs = _open_pairs(source)
+        return "No claim is left undecided" + (f"; {pairs[0].lower()}{pairs[1:]}" if pairs else ".")
     return _open_pairs(source)
 
 
@@ -97,10 +98,10 @@ def _open_pairs(source: Source) -> str:
     parts = [
         f"{needed} at {words.sizes(own)}" for needed, own in needs.items() if needed
     ]  # fmt: skip
-    said = "Undecided is which of the norms that are named together is better"
+    said = "It is open which of the norms that are named together is better"
     if not parts:
         return f"{said}."
-    return f"{said}; a difference of the size seen would be decided by {'; '.join(parts)}."
+    return f"{said}: a difference of the size seen would be decided by {'; '.join(parts)}."
 
 
 def verdict_counts(claims: pd.DataFrame) -> str:

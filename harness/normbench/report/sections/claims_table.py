@@ -33,20 +33,16 @@ def seeds_text(needed: float, present: int) -> str:
     return f"about {needed:.0f} seeds{tail}"
 
 
-def evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
-    """The anchor of what a claim rests on, and what to call it."""
-    name = row["experiment"]
+def evidence(row: Mapping[Any, Any]) -> str:
+    """The anchor of what a claim rests on."""
+    name, sides = row["experiment"], f"{row['a']} {row['b']}"
     if row["endpoint"] == "diverged":
-        return "completeness-divergence", "divergence"
+        return "completeness"
     if row["endpoint"] == "time":
-        return f"convergence-{name}", "convergence"
-    if row["kind"] == "interaction" or row["b"] == "itself":
-        return f"small-batches-{name}", "small batches"
-    if "input_norm" in f"{row['a']} {row['b']}":
-        return f"inputs-{name}", "input normalization"
-    if "statistics)" in f"{row['a']} {row['b']}":
-        return f"small-batches-{name}", "small batches"
-    return f"pairwise-{name}", "pairwise"
+        return f"convergence-{name}"
+    if row["kind"] == "interaction" or row["b"] == "itself" or "statistics)" in sides:
+        return f"small-batches-{name}"
+    return f"inputs-{name}" if "input_norm" in sides else f"pairwise-{name}"
 
 
 def _verdict(row: Mapping[Any, Any]) -> Value:
@@ -68,14 +64,14 @@ def _row(row: Mapping[Any, Any]) -> list[Value]:
         filter(None, (claim_amount(row, k) for k in ("simultaneous_low", "simultaneous_high")))
     )
     effect = claim_amount(row, "estimate")
-    anchor, name = evidence(row)
+    told = " ".join(filter(None, [str(row["text"]), sentence(row)]))
     undecided = row["verdict"] == "inconclusive"
     needed = seeds_text(row["seeds_to_decide"], row["n"]) if undecided else ""
     hint = "; ".join(
         filter(None, [f"would decide: {needed}" if needed else "", str(row["warnings"])])
     )
     return [
-        Value(row["hypothesis"], hint=" ".join(filter(None, [str(row["text"]), sentence(row)]))),
+        Value(str(row["hypothesis"]), link=evidence(row), hint=told),
         _verdict(row),
         Value(words.minus(effect) + (f" {unit}" if effect else ""), sort=float(row["estimate"])),
         Value(
@@ -86,7 +82,6 @@ def _row(row: Mapping[Any, Any]) -> list[Value]:
         words.probability(row["adjusted_p"]),
         Value(str(row["n"]), sort=row["n"], hint=hint),
         Value(str(row["chapter"])),
-        Value(name, link=anchor),
     ]
 
 
@@ -105,16 +100,17 @@ def in_words(claims: pd.DataFrame) -> Items:
 
 
 def claims_table(source: Source, claims: pd.DataFrame, anchor: str, caption: str) -> Table:
-    """Claims with effect, interval, seeds, what the chapter says and a link to the evidence."""
+    """Claims with effect, interval, seeds, what the chapter says; each a link to its evidence."""
     columns = [
-        Column("claim", doc="the hypothesis; a claim over several batch sizes may have several"),
+        Column("claim", doc="the hypothesis, as a link to its evidence; a claim over several batch "
+               "sizes may have several"),
         Column("verdict", doc="supported or refuted at the family's error rate, else inconclusive; "
                "fragile: few seeds and diverged runs; exploratory: changed after the first run"),
         Column("effect", number=True, doc="how much better the claim's first side is"),
         Column(source.level, number=True, doc="of this claim alone; of an equivalence the interval "
                "that supports it"),
         Column("adjusted p", number=True, doc="corrected for all claims of its family"),
-        Column("seeds", number=True), Column("what the chapter says"), Column("evidence"),
+        Column("seeds", number=True), Column("what the chapter says"),
     ]  # fmt: skip
     rows = [_row(row) for row in claims.to_dict("records")]
     several = claims["experiment"].nunique() > 1
