@@ -198,7 +198,7 @@ def test_batch_norm_at_batch_size_one_on_vectors_is_undefined_and_no_failure(cli
     assert "0 runs to train" in cli("run", "tiny.toml", "--workers", "0").out
     assert cli("report").status == 0
     page = Path("reports/tiny.html").read_text(encoding="utf-8")
-    assert "one, batch, batch size 1: at site fc1: batch norm needs" in page
+    assert "at site fc1: batch norm needs at least two values per channel" in page
 
 
 def test_thresholds_that_no_run_reaches_are_censored_at_the_budget(cli, tmp_path):
@@ -500,7 +500,7 @@ def test_partial_results_are_read_by_every_command(cli, tmp_path):
     said = cli("check")
     assert (said.status, "0 of 2 as expected" in said.out) == (1, True)
     said = cli("report")
-    assert (said.status, "18 missing, 6 finished" in said.out) == (0, True)
+    assert (said.status, "6 finished and 18 missing" in said.out) == (0, True)
 
 
 #: For each file, the commands that need it and say so; the others work without it.

@@ -97,12 +97,12 @@ def test_failed_runs_end_with_1_and_their_errors(cli, tiny, failing):
 def test_failed_runs_are_mended_by_running_again(cli, tiny, request, monkeypatch):
     with monkeypatch.context():
         request.getfixturevalue("failing")
-        assert cli("run", tiny, "--workers", "0").status == 1
+        assert cli("run", tiny, "--engine", "plain", "--workers", "0").status == 1
     import normbench.training.group as group
     from normbench.training.loop import train
 
     monkeypatch.setattr(group, "train", train)
-    said = cli("run", tiny, "--workers", "0")
+    said = cli("run", tiny, "--engine", "plain", "--workers", "0")
     assert said.status == 0
     assert "4 runs to train on 1 worker(s), 4 done before" in said.out
     assert status_counts(Path("results/tiny")) == {"finished": 8}
