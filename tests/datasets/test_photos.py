@@ -75,7 +75,9 @@ def test_fewer_items_are_a_stratified_part(tmp_path):
     assert positions[:8] == positions[8:]  # the same photos at every resolution
 
 
-@pytest.mark.parametrize(("items", "said"), [(21, "must not exceed the 20 items"), (3, "at least 2 photos")])
+@pytest.mark.parametrize(
+    ("items", "said"), [(21, "must not exceed the 20 items"), (3, "at least 2 photos")]
+)
 def test_impossible_numbers_of_items_are_refused(tmp_path, items, said):
     LAYOUTS["flat"](tmp_path / "p", 10)
     with pytest.raises(UsageError, match=said):
