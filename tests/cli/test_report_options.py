@@ -227,21 +227,25 @@ def test_sets_without_a_common_cell(cli, here):
 @pytest.mark.parametrize("arguments", [("", "results/b"), ("results/a", "")])
 def test_one_side_alone_is_no_comparison(cli, here, arguments):
     refused(cli("report", *arguments), "both A and B", "received", "normbench report A B")
+    assert not list((here / "reports").glob("*.html"))
 
 
 @pytest.mark.parametrize("arguments", [("results/none",), ("results/a", "results/none")])
 def test_a_folder_without_results(cli, here, arguments):
     refused(cli("report", *arguments), "results/none", "holds no results")
+    assert not list((here / "reports").glob("*.html"))
 
 
 @pytest.mark.parametrize("name", ["pdf", "", "HTML", "markdown"])
 def test_an_unknown_format(cli, here, name):
     refused(cli("report", "results/a", "--format", name), "html or md", f"received: {name!r}",
             "--format md")  # fmt: skip
+    assert not list((here / "reports").glob("*.html"))
 
 
 def test_markdown_is_not_opened(cli, here):
     refused(cli("report", "results/a", "--format", "md", "--open"), "--open", "received")
+    assert not list((here / "reports").glob("*.html"))
 
 
 @pytest.mark.parametrize("arguments", [(), ("results/b",)])
