@@ -14,7 +14,7 @@ from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Part, Prepared, prepare
 from normbench.training.ensemble import Ensemble, train_together
-from normbench.training.loop import Outcome, Trainer, train
+from normbench.training.loop import CHANNELS_LAST, COMPILED, Outcome, Trainer, train
 from tests.builders import run_of
 
 MEASURED = {"train_seconds", "eval_seconds"}
@@ -62,6 +62,28 @@ def check_equal(found: Outcome, expected: Outcome, tolerance: float = 1e-9) -> N
 def check(runs: list[RunSpec], **options: Any) -> None:
     for found, expected in zip(together(runs, **options), alone(runs), strict=True):
         check_equal(found, expected)
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+def test_the_plain_loops_channels_last_gives_its_own_rows(norm: str) -> None:
+    run = runs_of(1, norm=norm)[0]
+    data = in_double(prepare(run.cell))
+    check_equal(train(run, data, "cpu", CHANNELS_LAST), train(run, data))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+def test_the_compiled_plain_loop_gives_its_own_rows(norm: str) -> None:
+    pytest.importorskip("torch._inductor")
+    run = runs_of(1, norm=norm)[0]
+    data = in_double(prepare(run.cell))
+    check_equal(train(run, data, "cpu", COMPILED), train(run, data))
+
+
+def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
+    run = runs_of(1, norm="none")[0]
+    with pytest.raises(ValueError, match="no variant 'rows'"):
+        train(run, prepare(run.cell), "cpu", "rows")
 
 
 @pytest.mark.parametrize("norm", list(NORMS))
