@@ -125,8 +125,8 @@ def formulated(model: nn.Module, variant: str) -> Callable[[Tensor], Tensor]:
     Raises ``ValueError`` for a variant that the plain loop does not have.
     """
     if variant == CHANNELS_LAST:
-        # typed for tensors of four dimensions alone, which is what it changes
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # the layers keep the input's format; the filters stay as they are, since the fused optimizer
+        # needs parameters and gradients of one layout
         return lambda x: cast(Tensor, model(x.contiguous(memory_format=torch.channels_last)))
     if variant == COMPILED:
         from torch._inductor import config
@@ -143,7 +143,7 @@ class Trainer:
     """The model, optimizer and learning rates of one run, and its training step.
 
     The model's numbers are of the data's type: float32, or float64 in comparisons of engines.
-    ``variant`` is "", ``channels-last`` (that memory format for images and filters) or ``compiled``
+    ``variant`` is "", ``channels-last`` (that memory format for images) or ``compiled``
     (``torch.compile``): the same computation, faster on some shapes and machines.
     """
 
