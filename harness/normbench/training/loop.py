@@ -125,8 +125,8 @@ def formulated(model: nn.Module, variant: str) -> Callable[[Tensor], Tensor]:
     Raises ``ValueError`` for a variant that the plain loop does not have.
     """
     if variant == CHANNELS_LAST:
-        # the layers keep the input's format; the filters stay as they are, since the fused optimizer
-        # needs parameters and gradients of one layout
+        # layers keep their input's format; filters stay as they are, since the fused optimizer needs
+        # parameters and gradients of one layout
         return lambda x: cast(Tensor, model(x.contiguous(memory_format=torch.channels_last)))
     if variant == COMPILED:
         from torch._inductor import config
