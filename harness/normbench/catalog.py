@@ -173,6 +173,11 @@ _PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)
 DATASETS = Catalog(
     "data set",
     {
+        "diabetes": Entry(
+            "normbench.datasets.diabetes:DIABETES",
+            "progression of diabetes by ten measurements in their own units, shipped with "
+            "scikit-learn (Efron et al. 2004)",
+        ),
         "digits": Entry(
             "normbench.datasets.digits:DIGITS",
             "1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn",
@@ -193,6 +198,20 @@ DATASETS = Catalog(
                 ),
                 "resolution": _RESOLUTION,
                 "items": _PHOTO_ITEMS,
+            },
+        ),
+        "houses": Entry(
+            "normbench.datasets.houses:HOUSES",
+            "price of generated flats by area and number of bedrooms",
+            params={
+                "items": Param(500, "how many are drawn", at_least=50, at_most=1_000_000),
+                "area_unit": Param(
+                    "m2",
+                    "unit of the area: square metres, square feet, pyeong (3.3 m²) or ares "
+                    "(100 m²)",
+                    choices=("m2", "ft2", "pyeong", "are"),
+                ),
+                "version": Param(1, "version of the draws", at_least=1, at_most=1),
             },
         ),
         "image-folder": Entry(
@@ -226,6 +245,10 @@ MODELS = Catalog(
                 "width": Param(64, "units of each hidden layer", at_least=1, at_most=65536),
                 "depth": Param(2, "hidden layers", at_least=1, at_most=64),
             },
+        ),
+        "linear": Entry(
+            "normbench.models.linear:layers",
+            "one linear layer, without a site for a norm",
         ),
         "small-cnn": Entry(
             "normbench.models.small_cnn:layers",

@@ -19,7 +19,9 @@ class Arrays:
     [0, 1]; tabular data are (items, features, 1, 1) in the units of the features. ``labels`` has
     shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression float32,
     and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute error up
-    to which an item counts as right, in the labels' units. ``key`` names the content (data set,
+    to which an item counts as right, in the labels' units. Labels that are ``standardized`` become
+    those of mean 0 and variance 1 in the training split, and ``tolerance`` is in that unit.
+    ``features`` names the columns of tabular data. ``key`` names the content (data set,
     version, parameters): the split is derived from it.
     """
 
@@ -29,6 +31,8 @@ class Arrays:
     classes: int
     task: Task = "classification"
     tolerance: float = 0.0
+    standardized: bool = False
+    features: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

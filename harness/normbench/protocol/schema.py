@@ -29,7 +29,7 @@ InputNorm = Literal["raw", "centred", "per-channel", "global", "imagenet"]
 InputUnits = Literal["unit", "byte", "uneven"]
 Position = Literal["pre", "post"]
 Init = Literal["torch", "he"]
-LrScaling = Literal["none", "linear", "sqrt"]
+LrScaling = Literal["none", "linear", "sqrt", "curvature"]
 Metric = Literal["accuracy", "loss"]
 NamedSites = Literal["all", "first-two", "fc"]
 
@@ -150,7 +150,9 @@ class Cell(BaseModel):
         description="how the learning rate changes within a run",
     )
     lr_scaling: LrScaling = Field(
-        default="none", description="how the learning rate grows with the batch size"
+        default="none",
+        description="how the learning rate grows with the batch size; curvature: it is given in "
+        "units of 1/λ_max of the training loss (linear regressions alone)",
     )
     lr_reference_batch: int = Field(
         default=32,
@@ -198,12 +200,12 @@ class Cell(BaseModel):
     def scaled_learning_rate(self) -> float:
         """The learning rate at this batch size, after scaling from the reference batch.
 
-        Raises ``ValueError`` while the rate is still to be tuned.
+        Where the rate is scaled by ``curvature`` it is in units of 1/λ_max, as given. Raises ``ValueError`` while the rate is still to be tuned.
         """
         if self.learning_rate is None:
             raise ValueError("the learning rate of this cell is not tuned yet")
         ratio = self.batch_size / self.lr_reference_batch
-        factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
+        factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio), "curvature": 1.0}
         return self.learning_rate * factors[self.lr_scaling]
 
 

@@ -80,7 +80,12 @@ RUNS: tuple[Column, ...] = (
     Column("error", _TEXT, "why it failed, or why it is undefined"),
     Column("planned", _BOOL, "false for a kept run that the present protocol no longer asks for"),
     *_axis_columns(),
-    Column("scaled_learning_rate", _FLOAT, "learning rate at this batch size, after scaling"),
+    Column(
+        "scaled_learning_rate",
+        _FLOAT,
+        "learning rate at this batch size, after scaling; in units of 1/λ_max where scaled by "
+        "curvature",
+    ),
     Column("steps", _INT, "training steps taken", "steps"),
     Column("samples", _INT, "training samples seen", "samples"),
     Column("engine", _TEXT, "plain (run by run) or packed (a group as one computation)"),

@@ -18,6 +18,7 @@ from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
+from normbench.training.curvature import rate_unit
 from normbench.training.data import Prepared, check_batch_size, epoch_order
 from normbench.training.evaluate import batch_norms, evaluate
 from normbench.training.optimizers import Optimizer, decay_mask
@@ -77,10 +78,13 @@ def schedule_of(run: RunSpec, n_train: int) -> Schedule:
 
 
 class LearningRates:
-    """The learning rate of each step of a run: scaled to the batch size, times the schedule's."""
+    """The learning rate of each step of a run: scaled to the batch size, times the schedule's.
 
-    def __init__(self, cell: Cell, steps: int) -> None:
-        self.base, self.steps = cell.scaled_learning_rate(), steps
+    ``unit`` is what rates are measured in: 1, or 1/λ_max where the cell scales by curvature.
+    """
+
+    def __init__(self, cell: Cell, steps: int, unit: float = 1.0) -> None:
+        self.base, self.steps = cell.scaled_learning_rate() * unit, steps
         self.factor = SCHEDULES[cell.lr_schedule.name].load()
         self.params = cell.lr_schedule.params
 
@@ -129,7 +133,7 @@ class Trainer:
         self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
         initialise(self.model, run.seed, cell.init)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.rates = LearningRates(cell, self.schedule.steps)
+        self.rates = LearningRates(cell, self.schedule.steps, rate_unit(cell, data))
         self.clip = cell.clip_norm
         self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
             self.parameters,
