@@ -200,7 +200,8 @@ class Cell(BaseModel):
     def scaled_learning_rate(self) -> float:
         """The learning rate at this batch size, after scaling from the reference batch.
 
-        Where the rate is scaled by ``curvature`` it is in units of 1/λ_max, as given. Raises ``ValueError`` while the rate is still to be tuned.
+        Where it is scaled by ``curvature`` it is in units of 1/λ_max, as given. Raises
+        ``ValueError`` while the rate is still to be tuned.
         """
         if self.learning_rate is None:
             raise ValueError("the learning rate of this cell is not tuned yet")
