@@ -184,8 +184,10 @@ class Objective:
         with torch.no_grad():
             return float(self(parameters))
 
-    def gradient(self, parameters: Mapping[str, Tensor], of: Iterable[str] | None = None) -> State:
-        """The gradient at these parameters, of all of them or of those named."""
+    def value_and_gradient(
+        self, parameters: Mapping[str, Tensor], of: Iterable[str] | None = None
+    ) -> tuple[float, State]:
+        """The loss at these parameters and its gradient, by all of them or by those named."""
         wanted = list(parameters if of is None else of)
         leaves = {n: p.detach() for n, p in parameters.items()}
         for name in wanted:
@@ -193,7 +195,11 @@ class Objective:
         with torch.enable_grad():
             loss = self(leaves)
         gradients = torch.autograd.grad(loss, [leaves[n] for n in wanted], materialize_grads=True)
-        return dict(zip(wanted, gradients, strict=True))
+        return float(loss), dict(zip(wanted, gradients, strict=True))
+
+    def gradient(self, parameters: Mapping[str, Tensor], of: Iterable[str] | None = None) -> State:
+        """The gradient at these parameters, by all of them or by those named."""
+        return self.value_and_gradient(parameters, of)[1]
 
     def hessian_product(self, parameters: State, direction: State) -> State:
         """The Hessian at these parameters times a direction, by ``jvp(grad)``.
@@ -232,3 +238,18 @@ def cosine(a: Tensor, b: Tensor) -> float | None:
     if aa == 0.0 or bb == 0.0:
         return None
     return float(a.dot(b)) / (aa * bb) ** 0.5
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean of at least one number."""
+    found = list(values)
+    return sum(found) / len(found)
+
+
+def shaped(vector: Tensor, like: Mapping[str, Tensor]) -> State:
+    """A flat vector cut into tensors of the shapes and types of ``like``: undoes :func:`flat`."""
+    pieces = vector.split([p.numel() for p in like.values()])
+    return {
+        n: piece.reshape(p.shape).to(p.dtype)
+        for (n, p), piece in zip(like.items(), pieces, strict=True)
+    }
