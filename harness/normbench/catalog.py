@@ -346,6 +346,22 @@ SCHEDULES = Catalog(
 PROBES = Catalog(
     "probe",
     {
+        "excess-loss": Entry(
+            "normbench.training.probes.linear:excess_loss",
+            "linear regressions: the loss above the least possible, as a share of what the "
+            "features explain",
+            gives=quantities.EXCESS_LOSS,
+        ),
+        "linear-weights": Entry(
+            "normbench.training.probes.linear:linear_weights",
+            "linear regressions: the weight of every feature",
+            gives=quantities.LINEAR_WEIGHTS,
+        ),
+        "update-share": Entry(
+            "normbench.training.probes.linear:update_share",
+            "linear regressions: how much of a step each feature has",
+            gives=quantities.UPDATE_SHARE,
+        ),
         "weight-norm": Entry(
             "normbench.training.probes.sizes:weight_norm",
             "Euclidean norm of the weights, of all and of each layer",

@@ -20,6 +20,7 @@ from normbench.analysis.invariance import invariance_table
 from normbench.analysis.noise import noise_table
 from normbench.analysis.pairs import pair_table
 from normbench.analysis.profile import profile_table
+from normbench.analysis.scale import scale_tables
 from normbench.analysis.seconds import Timings, cost_table, time_columns, timings_by_cell
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
@@ -200,6 +201,7 @@ def analyse(results: Results) -> Analysis:
             **evaluation_tables(found, curves, alpha),
             "invariance": invariance_table(found, alpha),
             "input_norm": input_norm_table(found, alpha),
+            **scale_tables(results, found, alpha),
             "divergence": divergence_table(found, alpha),
             "noise": noise_table(results),
             "tuning": tuning,

@@ -14,6 +14,7 @@ from normbench.figures.inputs import input_norm_curves
 from normbench.protocol.study import Series
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
+from normbench.report.sections import scale
 from normbench.report.source import Source, place, titled
 
 
@@ -137,7 +138,7 @@ def _table(source: Source, series: Series, table: pd.DataFrame) -> Table:
 
 
 def section(source: Source) -> Section | None:
-    """Input normalization, where an experiment varies it; else nothing."""
+    """Input normalization and the scale of features, where experiments are about it."""
     parts = []
     for series in source.study.experiments:
         if "input_norm" not in series.varies:
@@ -153,4 +154,5 @@ def section(source: Source) -> Section | None:
         blocks += [figure] if figure is not None else []
         blocks.append(_table(source, series, table))
         parts.append(Section(anchor, titled(series, ""), blocks))
+    parts += scale.parts(source)
     return Section("inputs", "Input normalization", [], parts) if parts else None

@@ -1,0 +1,127 @@
+"""Features in different units: the path of gradient descent, and its steps to a tolerance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normbench.figures.canvas import FAINT, Canvas, Key
+from normbench.figures.render import COLOURS, MARKERS
+from normbench.figures.scales import Floats, Scale, decades, linear
+
+#: Colours of input normalizations, apart from each other as those of norms are.
+_COLOURS = {
+    "raw": COLOURS["batch"],
+    "centred": COLOURS["none"],
+    "global": COLOURS["group"],
+    "per-channel": COLOURS["layer"],
+    "imagenet": COLOURS["instance"],
+}
+#: Contours through these shares of the loss at the start of the path.
+_LEVELS = (1.0, 0.5, 0.2, 0.05)
+_WIDTH, _HEIGHT = 250.0, 190.0
+_AROUND = np.linspace(0.0, 2.0 * np.pi, 181)
+
+
+def ellipse(row: Mapping[Any, Any], level: float) -> tuple[Floats, Floats]:
+    """The weights at which ½·(w − x)ᵀ·h·(w − x) is ``level``, in order around the centre."""
+    h = np.array([[row["h11"], row["h12"]], [row["h12"], row["h22"]]])
+    values, vectors = np.linalg.eigh(h)
+    radii = np.sqrt(2.0 * level / values)
+    circle = np.stack([radii[0] * np.cos(_AROUND), radii[1] * np.sin(_AROUND)])
+    x, y = vectors @ circle
+    return row["x1"] + x, row["x2"] + y
+
+
+def _same_scales(path: pd.DataFrame, row: Mapping[Any, Any]) -> tuple[Scale, Scale]:
+    """Axes around the path and the centre on which both weights have the same scale."""
+    ends = []
+    for name in ("x1", "x2"):
+        values = [*path[name], row[name]]
+        ends.append((min(values), max(values)))
+    per_point = max(
+        (high - low) * 1.25 / size for (low, high), size in zip(ends, (_WIDTH, _HEIGHT), strict=True)
+    )  # fmt: skip
+    per_point = max(per_point, 1e-9)
+    found = []
+    for (low, high), size in zip(ends, (_WIDTH, _HEIGHT), strict=True):
+        middle, half = (low + high) / 2, per_point * size / 2
+        ticks = linear([middle - 0.9 * half, middle + 0.9 * half], count=4).ticks
+        found.append(Scale(middle - half, middle + half, ticks))
+    return found[0], found[1]
+
+
+def _within(xs: Floats, ys: Floats, x: Scale, y: Scale) -> tuple[Floats, Floats]:
+    """Points with a gap where they lie outside the axes."""
+    inside = (xs >= x.low) & (xs <= x.high) & (ys >= y.low) & (ys <= y.high)
+    return np.where(inside, xs, np.nan), np.where(inside, ys, np.nan)
+
+
+def _dense(xs: Floats, ys: Floats) -> tuple[Floats, Floats]:
+    """A closed line with so many points between its corners that it can be cut anywhere."""
+    at, fine = np.arange(len(xs)), np.linspace(0, len(xs) - 1, 24 * len(xs))
+    return np.interp(fine, at, xs), np.interp(fine, at, ys)
+
+
+def descent_paths(paths: pd.DataFrame, contours: pd.DataFrame, label: str) -> str:
+    """Draw rows of ``scale_paths`` on rows of ``scale_contours``, a panel per row of the latter."""
+    canvas = Canvas(
+        min(2, len(contours)), _WIDTH, _HEIGHT,
+        legend=[Key("equal loss", FAINT), Key("gradient descent", COLOURS["batch"], "o"),
+                Key("least loss", COLOURS["layer"], "*")],
+    )  # fmt: skip
+    for row in contours.to_dict("records"):
+        path = paths[
+            (paths["input_norm"] == row["input_norm"]) & (paths["setting"] == row["setting"])
+        ]
+        x, y = _same_scales(path, row)
+        panel = canvas.panel(
+            x, y, title=f"{row['input_norm']} inputs, condition number {row['condition']:,.3g}",
+            across=f"weight of {row['feature1']}", up=f"weight of {row['feature2']}",
+        )  # fmt: skip
+        away = path[["x1", "x2"]].to_numpy(dtype=float)[0] - [row["x1"], row["x2"]]
+        h = np.array([[row["h11"], row["h12"]], [row["h12"], row["h22"]]])
+        first = 0.5 * float(away @ h @ away)
+        for share in _LEVELS:
+            panel.line(
+                *_within(*_dense(*ellipse(row, share * first)), x, y), FAINT, width=0.8
+            )  # fmt: skip
+        panel.line(path["x1"], path["x2"], COLOURS["batch"], width=1.0)
+        panel.marks(path["x1"], path["x2"], COLOURS["batch"], "o", size=1.7)
+        panel.marks([row["x1"]], [row["x2"]], COLOURS["layer"], "*", size=5.0)
+    return canvas.svg(label)
+
+
+def steps_by_condition(table: pd.DataFrame, label: str) -> str:
+    """Draw rows of ``scale``: steps to a tolerance against the condition number, with theory.
+
+    Filled: measured, with its interval; hollow: not every run got there, so that the budget
+    stands in. Crosses: predicted. The line is the rule of thumb.
+    """
+    kinds = list(dict.fromkeys(table["input_norm"]))
+    marker = {kind: MARKERS[i % len(MARKERS)] for i, kind in enumerate(kinds)}
+    colour = {kind: _COLOURS.get(kind, FAINT) for kind in kinds}
+    keys = [Key(f"{kind} inputs", colour[kind], marker[kind]) for kind in kinds]
+    finite = table[np.isfinite(table["condition"])]
+    shown = [*finite["measured"], *finite["predicted"], *finite["rule"]]
+    canvas = Canvas(1, 360.0, 200.0, legend=[*keys, Key("κ·ln(1/tolerance)/2", FAINT, dash="6 3")])
+    panel = canvas.panel(
+        decades([*finite["condition"], 2.0]), decades([v for v in shown if v > 0] or [1.0]),
+        across="condition number κ (log scale)", up="steps (log scale)",
+    )  # fmt: skip
+    ordered = finite.sort_values("condition")
+    panel.line(ordered["condition"], ordered["rule"], FAINT, dash="6 3", width=1.0)
+    for kind in kinds:
+        own = finite[finite["input_norm"] == kind]
+        whole = own["reached"] == own["runs"]
+        panel.bars(own["condition"], own["low"], own["high"], colour[kind])
+        for part, hollow in ((own[whole], False), (own[~whole], True)):
+            panel.marks(part["condition"], part["measured"], colour[kind], marker[kind],
+                        size=3.6, hollow=hollow)  # fmt: skip
+        predicted = own["predicted"].where(own["predicted"].map(math.isfinite))
+        panel.marks(own["condition"], predicted, colour[kind], "x", size=2.6)
+    return canvas.svg(label)
