@@ -43,12 +43,10 @@ def _same_scales(path: pd.DataFrame, row: Mapping[Any, Any]) -> tuple[Scale, Sca
     for name in ("x1", "x2"):
         values = [*path[name], row[name]]
         ends.append((min(values), max(values)))
-    per_point = max(
-        (high - low) * 1.25 / size for (low, high), size in zip(ends, (_WIDTH, _HEIGHT), strict=True)
-    )  # fmt: skip
-    per_point = max(per_point, 1e-9)
+    sized = list(zip(ends, (_WIDTH, _HEIGHT), strict=True))
+    per_point = max(1e-9, *((high - low) * 1.25 / size for (low, high), size in sized))
     found = []
-    for (low, high), size in zip(ends, (_WIDTH, _HEIGHT), strict=True):
+    for (low, high), size in sized:
         middle, half = (low + high) / 2, per_point * size / 2
         ticks = linear([middle - 0.9 * half, middle + 0.9 * half], count=4).ticks
         found.append(Scale(middle - half, middle + half, ticks))

@@ -26,7 +26,7 @@ _SAVED = {
     "evaluation",
     "invariance": "largest change of each norm with the batch size, and a bound on it",
     "input_norm": "what input normalization gains, and how that depends on the norm",
-    "scale": "linear regressions: steps to a tolerance, predicted and measured, by condition number",
+    "scale": "linear regressions: steps to a tolerance, predicted and measured",
     "scale_shares": "each feature's share of the first step against its importance",
     "scale_paths": "with two features, the first seed's weights step by step",
     "scale_contours": "the training loss as a quadratic over those two weights",

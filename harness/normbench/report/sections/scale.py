@@ -23,7 +23,7 @@ def _name(row: dict[str, object], several: bool) -> str:
     return f"{on} of {row['dataset']}" if several else on
 
 
-def _sentences(source: Source, table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
+def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
     found, several = [], _several(table) if not table.empty else False
     for tolerance, part in table.groupby("tolerance", sort=False):
         said = []
@@ -168,7 +168,7 @@ def parts(source: Source) -> list[Section]:
         path = _path_figure(source, series)
         if table.empty and shares.empty and path is None:
             continue
-        blocks: list[Block] = [Text(_sentences(source, table, shares))]
+        blocks: list[Block] = [Text(_sentences(table, shares))]
         blocks += [path] if path is not None else []
         if not table.empty:
             blocks += [_steps_figure(source, series, table), _steps_table(source, series, table)]
