@@ -49,7 +49,12 @@ id = "faster"
 kind = "superiority"
 a = { input_norm = "per-channel" }
 b = { input_norm = "raw" }
-endpoint = { kind = "time", metric = "probe:excess-loss", goal = "min", threshold = 0.05, window = 1 }
+[claim.endpoint]
+kind = "time"
+metric = "probe:excess-loss"
+goal = "min"
+threshold = 0.05
+window = 1
 """
 
 
