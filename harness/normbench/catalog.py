@@ -346,6 +346,56 @@ SCHEDULES = Catalog(
 PROBES = Catalog(
     "probe",
     {
+        "weights": Entry(
+            "normbench.training.probes.weights:weights",
+            "sizes of weights and updates, angles, effective learning rates",
+            gives=quantities.WEIGHTS,
+        ),
+        "landscape": Entry(
+            "normbench.training.probes.landscape:landscape",
+            "loss and gradient along the gradient (Santurkar et al. 2018, arXiv:1805.11604)",
+            gives=quantities.LANDSCAPE,
+        ),
+        "covariate-shift": Entry(
+            "normbench.training.probes.covariate_shift:covariate_shift",
+            "change of gradients by the layers before (Santurkar et al. 2018, arXiv:1805.11604)",
+            gives=quantities.COVARIATE_SHIFT,
+        ),
+        "drift": Entry(
+            "normbench.training.probes.drift:drift",
+            "drift of activations (after Ioffe & Szegedy 2015, arXiv:1502.03167)",
+            gives=quantities.DRIFT,
+        ),
+        "curvature": Entry(
+            "normbench.training.probes.curvature:curvature",
+            "top eigenvalue of the Hessian, by Lanczos iteration",
+            gives=quantities.CURVATURE,
+        ),
+        "max-step": Entry(
+            "normbench.training.probes.max_step:max_step",
+            "longest step that lowers the loss (after Bjorck et al. 2018, arXiv:1806.02375)",
+            gives=quantities.MAX_STEP,
+        ),
+        "activations": Entry(
+            "normbench.training.probes.activations:activations",
+            "statistics of activations, and dead channels",
+            gives=quantities.ACTIVATIONS,
+        ),
+        "participation": Entry(
+            "normbench.training.probes.gradients:participation",
+            "how many of its features and channels a layer's gradient uses",
+            gives=quantities.PARTICIPATION,
+        ),
+        "gradient-tails": Entry(
+            "normbench.training.probes.gradients:gradient_tails",
+            "tails of the gradients (after Bjorck et al. 2018, arXiv:1806.02375)",
+            gives=quantities.GRADIENT_TAILS,
+        ),
+        "gradient-noise": Entry(
+            "normbench.training.probes.gradient_noise:gradient_noise",
+            "noise of gradients and of batch statistics between batches",
+            gives=quantities.GRADIENT_NOISE,
+        ),
         "excess-loss": Entry(
             "normbench.training.probes.linear:excess_loss",
             "linear regressions: the loss above the least possible, as a share of what the "
@@ -361,11 +411,6 @@ PROBES = Catalog(
             "normbench.training.probes.linear:update_share",
             "linear regressions: how much of a step each feature has",
             gives=quantities.UPDATE_SHARE,
-        ),
-        "weight-norm": Entry(
-            "normbench.training.probes.sizes:weight_norm",
-            "Euclidean norm of the weights, of all and of each layer",
-            gives=quantities.WEIGHT_NORM,
         ),
     },
 )

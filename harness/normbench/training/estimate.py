@@ -12,7 +12,7 @@ from normbench.training.calibrate import Calibration, Measured, calibrate
 from normbench.training.data import Prepared, prepare
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import Trainer, schedule_of
-from normbench.training.probing import Probing, private_copy
+from normbench.training.probing import ProbeError, Probing, private_copy
 
 
 def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float:
@@ -43,12 +43,14 @@ def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
         return 0.0
     trainer, probing = Trainer(run, data, device), Probing(run, data)
     row = {"step": 0, "epoch": 0.0, "learning_rate": trainer.rates.at(0)}
-    probing.look(row, private_copy(trainer.model), None)
-    first = probing.seconds
-    index = torch.arange(run.cell.batch_size, device=device)
-    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
-    trainer.step(index, 0)
-    probing.look(row, private_copy(trainer.model), before)
+    try:
+        probing.look(row, private_copy(trainer.model), None)
+        first = probing.seconds
+        before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+        trainer.step(torch.arange(run.cell.batch_size, device=device), 0)
+        probing.look(row, private_copy(trainer.model), before)
+    except ProbeError:
+        return 0.0  # the run itself will tell
     return probing.seconds - first
 
 
