@@ -24,9 +24,8 @@ COLUMNS = [
     "claim", "hypothesis", "family", "method", "kind", "experiment", "a", "b", "batch_sizes",
     "endpoint", "metric", "goal", "threshold", "margin", "verdict", "fragile", "exploratory",
     "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate", "low", "high",
-    "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a", "diverged_b",
-    "clipped", "minimum_detectable",
-    "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
+    "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
+    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
 ]  # fmt: skip
 
 

@@ -250,7 +250,8 @@ def given_axes(side: BaseModel | None, document: Mapping[str, Any] | str | None)
     for axis in AXES:
         value = getattr(side, axis)
         if value is not None:
-            values[axis] = raw[axis] if isinstance(raw.get(axis), str) else value
+            bare = isinstance(raw.get(axis), str) and hasattr(value, "label")
+            values[axis] = raw[axis] if bare else value
     return values
 
 
@@ -271,6 +272,8 @@ def side_label(axes: Mapping[str, Any], evaluation: str) -> str:
     parts = []
     for axis, value in axes.items():
         text = value.label if hasattr(value, "label") else str(value)
+        if isinstance(value, tuple):
+            text = " ".join(map(str, value)) or "none"
         parts.append(text if axis == "norm" else f"{axis}={text}")
     label = ", ".join(parts) or "all"
     return label if evaluation == "running" else f"{label} ({evaluation} statistics)"
