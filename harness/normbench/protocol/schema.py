@@ -46,7 +46,7 @@ def as_tuple(value: Any) -> Any:
 
 
 def _one_or_more(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _seed_list(value: Any) -> Any:
