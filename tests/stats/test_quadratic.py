@@ -91,7 +91,7 @@ def test_a_flat_direction_has_no_curvature_and_no_excess() -> None:
     loss = squared_error(np.ones((5, 1)), np.arange(5))  # the feature does what the bias does
     assert loss.condition == math.inf
     assert loss.eigenvalues[0] == 0.0
-    assert loss.excess([*loss.minimum, 1.0, -1.0]) == pytest.approx(0.0, abs=1e-12)
+    assert loss.excess(loss.minimum + np.array([1.0, -1.0])) == pytest.approx(0.0, abs=1e-12)
     assert rule_of_thumb(loss.condition, 0.1) == math.inf
 
 

@@ -195,7 +195,7 @@ class Objective:
         with torch.enable_grad():
             loss = self(leaves)
         gradients = torch.autograd.grad(loss, [leaves[n] for n in wanted], materialize_grads=True)
-        return float(loss), dict(zip(wanted, gradients, strict=True))
+        return float(loss.detach()), dict(zip(wanted, gradients, strict=True))
 
     def gradient(self, parameters: Mapping[str, Tensor], of: Iterable[str] | None = None) -> State:
         """The gradient at these parameters, by all of them or by those named."""
