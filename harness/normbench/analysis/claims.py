@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.cells import regression_experiments
 from normbench.analysis.claim_values import CellValues, Reader
 from normbench.analysis.curves import Curves, Floats, curves_of
 from normbench.analysis.phrases import claim_sentence
@@ -22,10 +23,12 @@ from normbench.stats.verdict import Claim, Verdict, judge_family
 
 COLUMNS = [
     "claim", "hypothesis", "family", "method", "kind", "experiment", "a", "b", "batch_sizes",
-    "endpoint", "metric", "goal", "threshold", "margin", "verdict", "fragile", "exploratory",
-    "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate", "low", "high",
+    "endpoint", "metric", "task", "goal", "threshold", "margin", "verdict", "fragile",
+    "exploratory", "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate",
+    "low", "high",
     "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
-    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
+    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal",
+    "warnings", "assumptions", "estimand",
 ]  # fmt: skip
 
 
@@ -40,6 +43,7 @@ class _Ready:
     b: list[CellValues]
     threshold: float | None
     void: str = ""
+    task: str = "classification"
 
     @property
     def cells(self) -> list[CellValues]:
@@ -48,11 +52,14 @@ class _Ready:
 
 def _prepare(claim: ResolvedClaim, results: Results, reader: Reader) -> list[_Ready]:
     series = results.study.experiment(claim.experiment)
+    regressions = regression_experiments(results.runs)
     ready = []
     for hypothesis in claim.hypotheses:
         a = [reader.cell(claim, series, i, claim.a_evaluation) for i in hypothesis.a]
         b = [reader.cell(claim, series, i, claim.b_evaluation) for i in hypothesis.b]
         one = _Ready(claim, hypothesis, series, a, b, reader.threshold(claim))
+        if series.name in regressions:
+            one.task = "regression"
         one.void = next((c.undefined for c in one.cells if c.undefined), "")
         if not one.void and claim.endpoint.kind == "time" and one.threshold is None:
             one.void = "the pooled threshold is not computed yet"
@@ -212,6 +219,7 @@ def _row(
         "batch_sizes": ",".join(str(s) for s in one.hypothesis.batch_sizes),
         "endpoint": end.kind,
         "metric": end.metric,
+        "task": one.task,
         "goal": end.better,
         "threshold": np.nan if one.threshold is None else one.threshold,
         "margin": claim.margin,

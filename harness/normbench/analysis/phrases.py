@@ -10,13 +10,16 @@ from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.protocol.claims import probe_parts
 
+#: What the loss of a regression is called: it has the squared unit of the labels, and not nat.
+SQUARED_ERROR = "squared error"
+
 
 def amount(value: float, metric: str, *, signed: bool = False) -> str:
-    """An error difference in percentage points, or a loss difference in nat."""
+    """An error difference in points, a cross-entropy difference in nat, or one without a unit."""
     sign = "+" if signed else ""
     if metric == "accuracy":
         return f"{100 * value:{sign}.1f} points"
-    return f"{value:{sign}.3f} nat"
+    return f"{value:{sign}.3f}" + (" nat" if metric != SQUARED_ERROR else "")
 
 
 def bare(value: float, metric: str, *, signed: bool = False) -> str:
@@ -87,7 +90,9 @@ def _unit(row: Mapping[str, Any]) -> str:
     probed = measured(str(row["metric"]))
     if probed is not None:
         return probed[1]
-    return "nat" if str(row["metric"]).endswith("loss") else "points"
+    if str(row["metric"]).endswith("loss"):
+        return "" if row.get("task") == "regression" else "nat"
+    return "points"
 
 
 def _number(value: float, unit: str) -> str:

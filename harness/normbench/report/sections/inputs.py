@@ -76,7 +76,7 @@ def _curves(source: Source, series: Series) -> Figure | None:
         return None
     start = first[first["epoch"] == first["epoch"].min()]
     ranked = start.dropna(subset="median").sort_values(
-        "median", ascending=series.metric == "loss", kind="stable"
+        "median", ascending=series.metric != "accuracy", kind="stable"
     )
     said = "Every run had diverged at the first evaluation."
     if not ranked.empty:
