@@ -105,6 +105,15 @@ def test_the_rule_of_thumb_holds_where_the_flattest_direction_has_all_the_error(
     assert steps == pytest.approx(rule_of_thumb(condition, 1e-3), rel=0.06)
 
 
+def test_above_rate_one_the_slower_of_both_ends_counts() -> None:
+    loss = Quadratic(np.diag([1.0, 0.5]), np.zeros(2), 0.0)
+    start = np.array([3.0, 0.0])
+    steps = loss.steps_to(1e-3 * float(loss.excess(start)), start, 1.9)
+    assert steps == pytest.approx(rule_of_thumb(2.0, 1e-3, 1.9), rel=0.05)
+    assert rule_of_thumb(1e6, 1e-3, 1.9) == pytest.approx(rule_of_thumb(1e6, 1e-3) / 1.9)
+    assert rule_of_thumb(2.0, 1e-3, 2.0) == math.inf
+
+
 def test_rates_from_two_on_do_not_converge() -> None:
     loss = Quadratic(np.diag([1.0, 0.5]), np.zeros(2), 0.0)
     assert loss.steps_to(1e-3, np.ones(2), 2.0) == math.inf

@@ -156,7 +156,7 @@ def _steps(one: _Linear, tolerance: float, alpha: float) -> dict[str, Any] | Non
         "condition": one.loss.condition, "largest": one.loss.largest, "tolerance": tolerance,
         "predicted": float(np.mean(predicted)), "predicted_read": float(np.mean(read)),
         "measured": float(times.mean()), "low": low, "high": high,
-        "rule": rule_of_thumb(one.loss.condition, tolerance) / one.rate, "budget": budget,
+        "rule": rule_of_thumb(one.loss.condition, tolerance, one.rate), "budget": budget,
         "reached": sum(reached), "runs": len(reached), "deviation": float(off.max()),
     }  # fmt: skip
 

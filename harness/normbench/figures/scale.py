@@ -27,6 +27,11 @@ _WIDTH, _HEIGHT = 250.0, 190.0
 _AROUND = np.linspace(0.0, 2.0 * np.pi, 181)
 
 
+def three_digits(value: float) -> str:
+    """A condition number to three digits, in full."""
+    return "∞" if math.isinf(value) else f"{float(f'{value:.3g}'):,.10g}"
+
+
 def ellipse(row: Mapping[Any, Any], level: float) -> tuple[Floats, Floats]:
     """The weights at which ½·(w − x)ᵀ·h·(w − x) is ``level``, in order around the centre."""
     h = np.array([[row["h11"], row["h12"]], [row["h12"], row["h22"]]])
@@ -78,8 +83,8 @@ def descent_paths(paths: pd.DataFrame, contours: pd.DataFrame, label: str) -> st
         ]
         x, y = _same_scales(path, row)
         panel = canvas.panel(
-            x, y, title=f"{row['input_norm']} inputs, condition number {row['condition']:,.3g}",
-            across=f"weight of {row['feature1']}", up=f"weight of {row['feature2']}",
+            x, y, across=f"weight of {row['feature1']}", up=f"weight of {row['feature2']}",
+            title=f"{row['input_norm']} inputs, condition number {three_digits(row['condition'])}",
         )  # fmt: skip
         away = path[["x1", "x2"]].to_numpy(dtype=float)[0] - [row["x1"], row["x2"]]
         h = np.array([[row["h11"], row["h12"]], [row["h12"], row["h22"]]])

@@ -140,16 +140,20 @@ def squared_error(inputs: ArrayLike, labels: ArrayLike) -> Quadratic:
     return Quadratic(hessian, minimum, float(((full @ minimum - y) ** 2).mean()))
 
 
-def rule_of_thumb(condition: float, tolerance: float) -> float:
-    """κ·ln(1/tolerance)/2: about the steps at rate 1/λ_max to a share of the starting excess.
+def rule_of_thumb(condition: float, tolerance: float, rate: float = 1.0) -> float:
+    """κ·ln(1/tolerance)/(2·rate): about the steps to a share of the starting excess.
 
-    It holds where the slowest direction has all of the excess: (1 − 1/κ)^(2t) = tolerance, and
-    ln(1 − 1/κ) is about −1/κ. Other starts need fewer steps.
+    ``rate`` is in units of 1/λ_max. The rule holds where the flattest direction has all of the
+    excess: at rate 1, (1 − 1/κ)^(2t) = tolerance, and ln(1 − 1/κ) is about −1/κ. Other starts need
+    fewer steps. Above rate 1 the steepest direction overshoots and keeps rate − 1 of its error; the
+    slower of the two counts. From rate 2 on it never settles.
 
     Raises:
-        StatisticsError: a condition number or a tolerance that is not above 0.
+        StatisticsError: a condition number, a tolerance or a rate that is not above 0.
     """
-    share = check_positive(tolerance, "tolerance")
-    if condition == inf:
+    wanted = max(0.0, log(1.0 / check_positive(tolerance, "tolerance")) / 2.0)
+    flattest = condition if condition == inf else check_positive(condition, "condition")
+    if flattest == inf or check_positive(rate, "rate") >= 2.0:
         return inf
-    return max(0.0, check_positive(condition, "condition") * log(1.0 / share) / 2.0)
+    steepest = wanted / -log(rate - 1.0) if rate > 1.0 else 0.0
+    return max(flattest * wanted / rate, steepest)

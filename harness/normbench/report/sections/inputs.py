@@ -154,5 +154,6 @@ def section(source: Source) -> Section | None:
         blocks += [figure] if figure is not None else []
         blocks.append(_table(source, series, table))
         parts.append(Section(anchor, titled(series, ""), blocks))
-    parts += scale.parts(source)
+    scaled = scale.part(source)
+    parts += [scaled] if scaled is not None else []
     return Section("inputs", "Input normalization", [], parts) if parts else None

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
-from normbench.figures.scale import descent_paths, steps_by_condition
+from normbench.figures.scale import descent_paths, steps_by_condition, three_digits
 from normbench.protocol.study import Series
 from normbench.report import words
-from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
+from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value
 from normbench.report.source import Source, place, titled
 
 #: Inputs as they are, and inputs of which every feature has the same spread.
 _SHOWN = ("raw", "per-channel")
 
 
-def _several(table: pd.DataFrame) -> bool:
-    return table["dataset"].nunique() > 1
-
-
-def _name(row: dict[str, object], several: bool) -> str:
+def _name(row: Mapping[Any, Any], several: bool) -> str:
     on = f"{row['input_norm']} inputs"
     return f"{on} of {row['dataset']}" if several else on
 
 
 def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
-    found, several = [], _several(table) if not table.empty else False
+    found, several = [], shares["dataset"].nunique() > 1
     for tolerance, part in table.groupby("tolerance", sort=False):
         said = []
         for row in part.to_dict("records"):
-            where = f"{_name(row, several)} (condition number {row['condition']:,.3g})"  # type: ignore[arg-type]
+            where = f"{_name(row, several)} (condition number {three_digits(row['condition'])})"
             if row["reached"] == row["runs"]:
                 said.append(f"{row['measured']:,.1f} steps with {where}")
             else:
@@ -46,10 +45,10 @@ def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
             "Where every run got there, measured and predicted steps differ by at most "
             f"{100 * reached['deviation'].max():.2g} %."
         )
-    for (_, kind), part in shares.groupby(["dataset", "input_norm"], sort=False):
-        top = part.loc[part["share"].idxmax()]
+    for _, part in shares.groupby(["setting", "input_norm"], sort=False):
+        top = part.loc[part["share"].idxmax()].to_dict()
         found.append(
-            f"With {kind} inputs the first step is {100 * top['share']:.3g} % along "
+            f"With {_name(top, several)} the first step is {100 * top['share']:.3g} % along "
             f"{top['name']}, whose importance is {100 * top['importance']:.3g} %."
         )
     return found
@@ -69,7 +68,7 @@ def _path_figure(source: Source, series: Series) -> Figure | None:
                           & (paths["setting"] == row["setting"])]]
     }  # fmt: skip
     said = words.listed(
-        [f"{100 * left:.2g} % of the explained loss is left after {words.plural(n, 'step')} with "
+        [f"{100 * left:.3g} % of the explained loss is left after {words.plural(n, 'step')} with "
          f"{kind} inputs" for kind, (left, n) in last.items()]
     )  # fmt: skip
     return Figure(
@@ -85,23 +84,30 @@ def _path_figure(source: Source, series: Series) -> Figure | None:
     )
 
 
-def _steps_figure(source: Source, series: Series, table: pd.DataFrame) -> Figure:
-    tolerance = table["tolerance"].min()
-    own = table[table["tolerance"] == tolerance]
-    label = f"Steps to {100 * tolerance:g} % by condition number in {series.title}"
+def _steps_figure(source: Source) -> Figure | None:
+    """All cells of the study that descend at the most common rate to the smallest tolerance."""
+    table = source.analysis["scale"]
+    table = table[table["rate"].round(6) == table["rate"].round(6).mode().min()]
+    own = table[table["tolerance"] == table["tolerance"].min()]
+    if own["condition"].nunique() < 2:
+        return None
+    tolerance, rate = own["tolerance"].iloc[0], own["rate"].iloc[0]
+    label = f"Steps to {100 * tolerance:g} % of the explained loss by condition number"
     worst, best = own.loc[own["condition"].idxmax()], own.loc[own["condition"].idxmin()]
-    said = (
-        f"From condition number {best['condition']:,.3g} to {worst['condition']:,.3g} the "
-        f"predicted steps go from {best['predicted']:,.0f} to {worst['predicted']:,.0f}."
-    )
+    ends = [
+        f"{words.real(row['predicted'], ',.0f').text} at condition number "
+        f"{three_digits(row['condition'])} ({row['input_norm']} inputs of {row['dataset']})"
+        for row in (best, worst)
+    ]
+    said = f"The predicted steps go from {ends[0]} to {ends[1]}."
     return Figure(
-        f"scale-{series.name}-steps",
+        "scale-steps",
         steps_by_condition(own, label),
-        f"Steps until {100 * tolerance:g} % of the explained loss is left: the mean over seeds "
-        f"with its {source.level}, hollow where a run did not get there within its budget, which "
-        "then counts as its steps. Crosses are predicted from each run's first weights; the dashed "
-        "line is the rule of thumb, which holds where all the error lies along the flattest "
-        "direction and is too many steps otherwise.",
+        f"Steps at a rate of {rate:g}/λ_max until {100 * tolerance:g} % of the explained loss is "
+        f"left: the mean over seeds with its {source.level}, hollow where a run did not get there "
+        "within its budget, which then counts as its steps. Crosses are predicted from each run's "
+        "first weights; the dashed line is the rule of thumb, which holds where all the error "
+        "lies along the flattest direction and is too many steps otherwise.",
         said,
         label,
         words.csv(own),
@@ -112,7 +118,8 @@ def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
     rows = [
         [
             words.text(place(row["setting"])), words.text(row["input_norm"]),
-            words.real(row["condition"]), words.real(row["rate"]),
+            Value(three_digits(row["condition"]), sort=float(row["condition"])),
+            words.real(row["rate"]),
             words.text(f"{100 * row['tolerance']:g} %"), words.count(row["predicted"]),
             words.real(row["measured"], ",.1f"),
             words.span(row["low"], row["high"], None, form=",.1f"),
@@ -160,8 +167,21 @@ def _shares_table(source: Source, series: Series, shares: pd.DataFrame) -> Table
     return Table(f"scale-{series.name}-shares", caption, columns, rows, filter_by=1)
 
 
-def parts(source: Source) -> list[Section]:
-    """A part for every experiment with linear regressions that recorded their weights."""
+def part(source: Source) -> Section | None:
+    """All about the linear regressions that recorded their weights; None where there are none."""
+    parts = _parts(source)
+    figure = _steps_figure(source)
+    said = (
+        "The training loss of a linear regression is a quadratic of the weights, so that the path "
+        "of gradient descent from given weights is known in closed form. What a unit changes is "
+        "the condition number: how much steeper the loss is one way than another."
+    )
+    blocks: list[Block] = [Text([said])] + ([figure] if figure is not None else [])
+    return Section("scale", "Scale of the features", blocks, parts) if parts else None
+
+
+def _parts(source: Source) -> list[Section]:
+    """A part for every experiment with such cells."""
     found = []
     for series in source.study.experiments:
         table, shares = source.rows("scale", series), source.rows("scale_shares", series)
@@ -171,9 +191,8 @@ def parts(source: Source) -> list[Section]:
         blocks: list[Block] = [Text(_sentences(table, shares))]
         blocks += [path] if path is not None else []
         if not table.empty:
-            blocks += [_steps_figure(source, series, table), _steps_table(source, series, table)]
+            blocks.append(_steps_table(source, series, table))
         if not shares.empty:
             blocks.append(_shares_table(source, series, shares))
-        title = f"Scale of the features: {titled(series, '')}"
-        found.append(Section(f"scale-{series.name}", title, blocks))
+        found.append(Section(f"scale-{series.name}", titled(series, ""), blocks))
     return found
