@@ -14,7 +14,7 @@ import pytest
 from normbench.analysis.scale import importance
 from normbench.analysis.tables import Analysis, analyse
 from normbench.datasets.training_split import TrainingSplit
-from normbench.figures.scale import descent_paths, ellipse, steps_by_condition
+from normbench.figures.scale import contour, descent_paths, steps_by_condition
 from normbench.report.blocks import Figure, Page, Section, Table, Text
 from normbench.report.page import build_page
 from normbench.report.render import render_page
@@ -152,12 +152,20 @@ def test_a_path_is_drawn_where_every_step_is_evaluated(made: tuple[Page, Analysi
     assert not re.search(r"\bnan\b|\binf\b|None", svg)
 
 
-def test_a_contour_is_where_the_loss_is_level() -> None:
+@pytest.mark.parametrize(("low", "high"), [(-9.0, 9.0), (-1.2, 0.3)])
+def test_a_contour_is_where_the_loss_is_level(low: float, high: float) -> None:
     row = {"x1": 2.0, "x2": -1.0, "h11": 5.0, "h12": 1.0, "h22": 0.5}
-    xs, ys = ellipse(row, 0.7)
-    away = np.stack([xs - 2.0, ys + 1.0])
     h = np.array([[5.0, 1.0], [1.0, 0.5]])
-    assert 0.5 * np.einsum("in,ij,jn->n", away, h, away) == pytest.approx(0.7)
+    left, right = contour(row, 0.7, low, high)
+    for xs, ys in (left, right):
+        away = np.stack([xs - 2.0, ys + 1.0])
+        assert 0.5 * np.einsum("in,ij,jn->n", away, h, away) == pytest.approx(0.7)
+        assert (ys >= low - 1e-9).all()
+        assert (ys <= high + 1e-9).all()
+    assert (left[0] <= right[0] + 1e-9).all()
+    closed = left[0][[0, -1]] == pytest.approx(right[0][[0, -1]])
+    assert closed == (low == -9.0)
+    assert contour(row, 1e-3, 5.0, 9.0) == []
 
 
 def test_steps_are_drawn_by_condition_number_and_unreached_ones_hollow() -> None:
@@ -176,7 +184,7 @@ def test_steps_are_drawn_by_condition_number_and_unreached_ones_hollow() -> None
     svg = steps_by_condition(table, "a label")
     words = " ".join(ElementTree.fromstring(svg).itertext())
     assert "condition number" in words
-    assert "1e+05" in words or "100000" in words
+    assert "10⁵" in words
     assert not re.search(r"\bnan\b|\binf\b|None", svg)
     assert len(re.findall(r'fill="none" stroke="#d55e00" stroke-width="1.1"', svg)) == 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ _COLOURS = {
 #: Contours through these shares of the loss at the start of the path.
 _LEVELS = (1.0, 0.5, 0.2, 0.05)
 _WIDTH, _HEIGHT = 250.0, 190.0
-_AROUND = np.linspace(0.0, 2.0 * np.pi, 181)
+#: Points of half a contour.
+_POINTS = 121
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def three_digits(value: float) -> str:
@@ -32,14 +34,26 @@ def three_digits(value: float) -> str:
     return "∞" if math.isinf(value) else f"{float(f'{value:.3g}'):,.10g}"
 
 
-def ellipse(row: Mapping[Any, Any], level: float) -> tuple[Floats, Floats]:
-    """The weights at which ½·(w − x)ᵀ·h·(w − x) is ``level``, in order around the centre."""
-    h = np.array([[row["h11"], row["h12"]], [row["h12"], row["h22"]]])
-    values, vectors = np.linalg.eigh(h)
-    radii = np.sqrt(2.0 * level / values)
-    circle = np.stack([radii[0] * np.cos(_AROUND), radii[1] * np.sin(_AROUND)])
-    x, y = vectors @ circle
-    return row["x1"] + x, row["x2"] + y
+def contour(
+    row: Mapping[Any, Any], level: float, low: float, high: float
+) -> list[tuple[Floats, Floats]]:
+    """The weights at which ½·(w − x)ᵀ·h·(w − x) is ``level``, with the second from low to high.
+
+    The left and the right half of the ellipse, however long it is beyond that range; nothing where
+    it lies outside.
+    """
+    h11, h12 = float(row["h11"]), float(row["h12"])
+    across = math.sqrt(2.0 * level * h11)
+    up = across / math.sqrt(h11 * float(row["h22"]) - h12**2)
+    ends = np.clip((np.array([low, high]) - row["x2"]) / up, -1.0, 1.0)
+    if not ends[0] < ends[1]:
+        return []
+    angles = np.linspace(*np.arcsin(ends), _POINTS)
+    dy = up * np.sin(angles)
+    return [
+        (row["x1"] + (side * across * np.cos(angles) - h12 * dy) / h11, row["x2"] + dy)
+        for side in (-1.0, 1.0)
+    ]
 
 
 def _same_scales(path: pd.DataFrame, row: Mapping[Any, Any]) -> tuple[Scale, Scale]:
@@ -64,10 +78,15 @@ def _within(xs: Floats, ys: Floats, x: Scale, y: Scale) -> tuple[Floats, Floats]
     return np.where(inside, xs, np.nan), np.where(inside, ys, np.nan)
 
 
-def _dense(xs: Floats, ys: Floats) -> tuple[Floats, Floats]:
-    """A closed line with so many points between its corners that it can be cut anywhere."""
-    at, fine = np.arange(len(xs)), np.linspace(0, len(xs) - 1, 24 * len(xs))
-    return np.interp(fine, at, xs), np.interp(fine, at, ys)
+def _powers(values: Iterable[float]) -> Scale:
+    """A logarithmic axis whose large ticks are short: powers of ten from 10⁴ on."""
+    found = decades(values)
+    ticks = tuple(
+        (v, f"10{str(round(math.log10(v))).translate(_RAISED)}" if v >= 1e4 else label)
+        for v, label in found.ticks
+        if v < 1e4 or math.isclose(math.log10(v), round(math.log10(v)))
+    )
+    return Scale(found.low, found.high, ticks, log=True)
 
 
 def descent_paths(paths: pd.DataFrame, contours: pd.DataFrame, label: str) -> str:
@@ -90,9 +109,8 @@ def descent_paths(paths: pd.DataFrame, contours: pd.DataFrame, label: str) -> st
         h = np.array([[row["h11"], row["h12"]], [row["h12"], row["h22"]]])
         first = 0.5 * float(away @ h @ away)
         for share in _LEVELS:
-            panel.line(
-                *_within(*_dense(*ellipse(row, share * first)), x, y), FAINT, width=0.8
-            )  # fmt: skip
+            for half in contour(row, share * first, y.low, y.high):
+                panel.line(*_within(*half, x, y), FAINT, width=0.8)
         panel.line(path["x1"], path["x2"], COLOURS["batch"], width=1.0)
         panel.marks(path["x1"], path["x2"], COLOURS["batch"], "o", size=1.7)
         panel.marks([row["x1"]], [row["x2"]], COLOURS["layer"], "*", size=5.0)
@@ -113,7 +131,7 @@ def steps_by_condition(table: pd.DataFrame, label: str) -> str:
     shown = [*finite["measured"], *finite["predicted"], *finite["rule"]]
     canvas = Canvas(1, 360.0, 200.0, legend=[*keys, Key("κ·ln(1/tolerance)/2", FAINT, dash="6 3")])
     panel = canvas.panel(
-        decades([*finite["condition"], 2.0]), decades([v for v in shown if v > 0] or [1.0]),
+        _powers([*finite["condition"], 2.0]), _powers([v for v in shown if v > 0] or [1.0]),
         across="condition number κ (log scale)", up="steps (log scale)",
     )  # fmt: skip
     ordered = finite.sort_values("condition")

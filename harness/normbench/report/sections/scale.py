@@ -33,7 +33,7 @@ def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
             else:
                 said.append(
                     f"more than {row['budget']:,.0f} steps in {row['runs'] - row['reached']} of "
-                    f"{row['runs']} runs with {where}, predicted {row['predicted']:,.0f}"
+                    f"{row['runs']} runs with {where}, predicted {three_digits(row['predicted'])}"
                 )
         found.append(
             f"To {100 * float(tolerance):g} % of the loss that the features explain, gradient "  # type: ignore[arg-type]
@@ -87,6 +87,8 @@ def _path_figure(source: Source, series: Series) -> Figure | None:
 def _steps_figure(source: Source) -> Figure | None:
     """All cells of the study that descend at the most common rate to the smallest tolerance."""
     table = source.analysis["scale"]
+    if table.empty:
+        return None
     table = table[table["rate"].round(6) == table["rate"].round(6).mode().min()]
     own = table[table["tolerance"] == table["tolerance"].min()]
     if own["condition"].nunique() < 2:
@@ -95,7 +97,7 @@ def _steps_figure(source: Source) -> Figure | None:
     label = f"Steps to {100 * tolerance:g} % of the explained loss by condition number"
     worst, best = own.loc[own["condition"].idxmax()], own.loc[own["condition"].idxmin()]
     ends = [
-        f"{words.real(row['predicted'], ',.0f').text} at condition number "
+        f"{three_digits(row['predicted'])} at condition number "
         f"{three_digits(row['condition'])} ({row['input_norm']} inputs of {row['dataset']})"
         for row in (best, worst)
     ]
