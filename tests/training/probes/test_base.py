@@ -46,7 +46,7 @@ def test_loss_and_gradient_are_those_of_the_model_in_training(norm: str) -> None
     moment = moment_of(tiny(norm))
     objective = Objective(moment)
     loss, gradient = objective.value_and_gradient(objective.here)
-    assert loss == pytest.approx(float(plain_loss(moment, twin(moment.model))), rel=1e-12)
+    assert loss == pytest.approx(plain_loss(moment, twin(moment.model)).item(), rel=1e-12)
     assert objective.value(objective.here) == loss
     for name, g in plain_gradients(moment, moment.model).items():
         torch.testing.assert_close(gradient[name], g, rtol=1e-10, atol=1e-14)

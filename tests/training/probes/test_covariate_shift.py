@@ -62,7 +62,7 @@ def test_two_numbers_in_a_row() -> None:
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         return 0.5 * (outputs[:, 0] - labels).square().mean()
 
-    data = (torch.tensor([[x]]).double(), torch.tensor([t]).double())
+    data = (torch.tensor([[x]], dtype=torch.float64), torch.tensor([t], dtype=torch.float64))
     found = read(covariate_shift, moment_of(model, loss=loss, batches=(data,), learning_rate=rate))
     moved = a - rate * (b * a * x - t) * b * x
     shift = abs((b * a * x - t) * a * x - (b * moved * x - t) * moved * x)

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from normbench.catalog import NORMS
 from normbench.training.probes.base import Moment
 from normbench.training.probes.curvature import curvature, top_eigenvalue
-from tests.training.probes.nets import moment_of, plain_loss, quadratic, read, tiny, twin
+from tests.training.probes.nets import batches, moment_of, plain_loss, quadratic, read, tiny, twin
 
 
 def whole_hessian(moment: Moment) -> Tensor:
@@ -44,7 +44,7 @@ def whole_hessian(moment: Moment) -> Tensor:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_top_eigenvalue_is_that_of_the_whole_hessian(norm: str) -> None:
-    moment = moment_of(tiny(norm), learning_rate=0.3)
+    moment = moment_of(tiny(norm), batches=batches(1), learning_rate=0.3)
     expected = float(torch.linalg.eigvalsh(whole_hessian(moment))[-1])
     found = read(curvature, moment)
     assert found["curvature", ""] == pytest.approx(expected, rel=1e-4)

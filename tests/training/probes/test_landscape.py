@@ -55,7 +55,7 @@ def test_a_net_by_copies_and_backward(norm: str) -> None:
                 for name, parameter in model.named_parameters():
                     parameter.sub_(factor * 0.1 * gradient[name])
             there = plain_gradients(moment, twin(model), number)
-            losses.append(float(plain_loss(moment, model, number)))
+            losses.append(plain_loss(moment, model, number).item())
             change = torch.cat([x.flatten() for x in there.values()]) - g
             betas.append(float(change.norm() / (factor * 0.1 * g.norm())))
         variations.append(max(losses) - min(losses))
@@ -85,14 +85,14 @@ def test_a_step_a_little_longer_goes_up(norm: str) -> None:
     moment = moment_of(tiny(norm))
     longest = read(max_step, moment)["max-step", ""]
     gradient = plain_gradients(moment, moment.model)
-    start = float(plain_loss(moment, twin(moment.model)))
+    start = plain_loss(moment, twin(moment.model)).item()
 
     def loss_after(step: float) -> float:
         model = twin(moment.model)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.sub_(step * gradient[name])
-        return float(plain_loss(moment, model))
+        return plain_loss(moment, model).item()
 
     assert loss_after(longest) < start
     if longest < 0.1 * 2**20:  # else every step goes down

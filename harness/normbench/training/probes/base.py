@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,8 +71,11 @@ _NORMS = (
 
 
 def plain_name(name: str) -> str:
-    """A module's name as in a model's list of layers: without the container it lies in."""
-    return name.removeprefix("parts.")
+    """A module's name as in a model's list of layers: without the container it lies in.
+
+    The model itself, where it is a layer of its own, is called ``model``.
+    """
+    return name.removeprefix("parts.") or "model"
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ class Objective:
         with torch.enable_grad():
             loss = self(leaves)
         gradients = torch.autograd.grad(loss, [leaves[n] for n in wanted], materialize_grads=True)
-        return float(loss), dict(zip(wanted, gradients, strict=True))
+        return float(loss.detach()), dict(zip(wanted, gradients, strict=True))
 
     def gradient(self, parameters: Mapping[str, Tensor], of: Iterable[str] | None = None) -> State:
         """The gradient at these parameters, by all of them or by those named."""
@@ -208,7 +212,9 @@ class Objective:
         instance norm and for the weight norm of this package, where torch's own
         parametrization has a wrong second derivative on the CPU.
         """
-        _, product = jvp(grad(self), (parameters,), (direction,))
+        with warnings.catch_warnings():  # torch itself calls what it deprecates, at its first jvp
+            warnings.filterwarnings("ignore", ".*torch.jit.script.*deprecated", FutureWarning)
+            _, product = jvp(grad(self), (parameters,), (direction,))
         return cast(State, product)
 
 
