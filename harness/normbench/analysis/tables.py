@@ -17,6 +17,7 @@ from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.evaluations import evaluation_tables
 from normbench.analysis.input_norm import input_norm_table
 from normbench.analysis.invariance import invariance_table
+from normbench.analysis.mechanisms import mechanism_table, probe_cost_table
 from normbench.analysis.noise import noise_table
 from normbench.analysis.pairs import pair_table
 from normbench.analysis.profile import profile_table
@@ -200,6 +201,8 @@ def analyse(results: Results) -> Analysis:
             **evaluation_tables(found, curves, alpha),
             "invariance": invariance_table(found, alpha),
             "input_norm": input_norm_table(found, alpha),
+            "mechanisms": mechanism_table(results, found),
+            "probe_costs": probe_cost_table(results, found),
             "divergence": divergence_table(found, alpha),
             "noise": noise_table(results),
             "tuning": tuning,

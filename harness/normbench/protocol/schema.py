@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,8 +17,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, SCHEDULES
-from normbench.protocol.choice import Choice, OneOf
+from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
+from normbench.protocol.choice import Choice, NameIn, OneOf
 
 MAX_SEEDS = 10_000
 MAX_RUNS = 1_000_000
@@ -80,6 +81,19 @@ def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _probe_list(value: Any) -> Any:
+    """Turn ``"all"`` into every known probe, and a name into a list of it."""
+    if value == "all":
+        return tuple(PROBES)
+    return value if isinstance(value, tuple) else _one_or_more(value)
+
+
+def _in_catalogue_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in the catalogue's order: in which order they are listed decides no run."""
+    _unique(names)
+    return tuple(name for name in PROBES if name in names)
+
+
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
     Field(min_length=1, max_length=MAX_SEEDS),
@@ -90,6 +104,8 @@ Thresholds = Annotated[
     Field(max_length=50),
     BeforeValidator(_one_or_more, json_schema_input_type=float | list[float]),
 ]
+
+ProbeNames = Literal["all"] | Annotated[str, NameIn(PROBES)] | list[Annotated[str, NameIn(PROBES)]]
 
 
 class Cell(BaseModel):
@@ -178,6 +194,14 @@ class Cell(BaseModel):
         ge=1,
         le=MAX_ITEMS,
         description="training samples for recomputed statistics",
+    )
+    probes: Annotated[
+        tuple[Annotated[str, NameIn(PROBES)], ...],
+        BeforeValidator(_probe_list, json_schema_input_type=ProbeNames),
+        AfterValidator(_in_catalogue_order),
+    ] = Field(
+        default=(),
+        description="what is measured inside the network at every evaluation; changes no training",
     )
 
     @property

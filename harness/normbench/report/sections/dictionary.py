@@ -26,6 +26,9 @@ _SAVED = {
     "evaluation",
     "invariance": "largest change of each norm with the batch size, and a bound on it",
     "input_norm": "what input normalization gains, and how that depends on the norm",
+    "mechanisms": "what probes measured: median and 10 to 90 % quantiles over seeds, per layer and "
+    "evaluation",
+    "probe_costs": "what the probes took of the runs' time",
     "divergence": "how many runs diverged, with the interval of that share",
     "noise": "spread over seeds, apart from what the finite test set explains",
     "tuning": "the score of every learning rate of the grid",
