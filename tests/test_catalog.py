@@ -154,7 +154,8 @@ def test_a_wrong_registration_is_named(
 
 def test_listing_imports_no_component() -> None:
     code = (
-        "import sys; from normbench.catalog import NORMS, DATASETS, MODELS, OPTIMIZERS as O, PROBES;"
+        "import sys;"
+        "from normbench.catalog import NORMS, DATASETS, MODELS, OPTIMIZERS as O, PROBES;"
         "[list(c) for c in (NORMS, DATASETS, MODELS, O, PROBES)];"
         "print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
     )

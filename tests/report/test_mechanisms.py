@@ -130,8 +130,8 @@ def test_a_claim_about_a_probe_links_to_the_section_and_reads_well(page):
     assert claims.rows[0][0].link == "mechanisms-one"
     assert "mechanisms-one" in {p.anchor for p in section(found).parts}
     hint = claims.rows[0][0].hint
-    assert hint.startswith("The final effective smoothness constant of batch norm is 3.9")
-    assert "smaller than that of no normalization at batch size 8 (95 % interval" in hint
+    assert hint.startswith("The final effective smoothness constant of batch norm (batch size 8)")
+    assert "is 3.99 smaller than that of no normalization (batch size 8) (95 % interval" in hint
     html = render_page(found)
     assert 'href="#mechanisms-one"' in html
 

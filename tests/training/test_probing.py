@@ -106,9 +106,9 @@ def test_training_has_the_same_bits_with_and_without_probes(
     engine: Any, probe: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
-    spoiling = probe(vandal, **DROPOUT)
     without = run_of(**(BASE | {"norm": "batch"} | DROPOUT))
     every = run_of(**(BASE | {"norm": "batch"} | DROPOUT), probes="all")
+    spoiling = probe(vandal, **DROPOUT)
     before = torch.get_rng_state()
     (expected,) = engine(without)
     for run in (spoiling, every):
@@ -287,10 +287,7 @@ def test_a_probe_that_fails_fails_its_run_alone_and_is_named(
     engine: str, probe: Any, double: Double, said: str
 ) -> None:
     bad = probe(double, learning_rate=0.01)
-    if double is raising:
-        runs = (probe(double, learning_rate=0.05), bad)
-    else:
-        runs = (bad,)
+    runs = (probe(double, learning_rate=0.05), bad) if double is raising else (bad,)
     rows = train_group(Group("g", runs, "cpu", "exec", Engine(engine, "", 1)))
     assert [row["status"] for row in rows.runs] == ["finished", "failed"][-len(runs) :]
     assert rows.runs[-1]["error"].startswith(f"ProbeError: {said}")

@@ -188,7 +188,9 @@ def _probe_sentence(
     sides: tuple[str, str], probed: tuple[str, str],
 ) -> str:  # fmt: skip
     """What a claim about a quantity that a probe gives says; see :func:`claim_sentence`."""
-    (a, b), (title, _), unit = sides, probed, _unit(row)
+    (title, _), unit = probed, _unit(row)
+    a, b = (f"{norm} ({rest})" if rest else norm for norm, _, rest in
+            (side.partition(", ") for side in sides))  # fmt: skip
     units = f" {unit}" if unit else ""
     estimate, worse = float(row["estimate"]), row["estimate"] < 0
     size = _number(abs(estimate), unit)

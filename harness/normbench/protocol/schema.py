@@ -85,7 +85,7 @@ def _probe_list(value: Any) -> Any:
     """Turn ``"all"`` into every known probe, and a name into a list of it."""
     if value == "all":
         return tuple(PROBES)
-    return _one_or_more(value)
+    return value if isinstance(value, tuple) else _one_or_more(value)
 
 
 def _in_catalogue_order(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,8 +71,11 @@ _NORMS = (
 
 
 def plain_name(name: str) -> str:
-    """A module's name as in a model's list of layers: without the container it lies in."""
-    return name.removeprefix("parts.")
+    """A module's name as in a model's list of layers: without the container it lies in.
+
+    The model itself, where it is a layer of its own, is called ``model``.
+    """
+    return name.removeprefix("parts.") or "model"
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,9 @@ class Objective:
         instance norm and for the weight norm of this package, where torch's own
         parametrization has a wrong second derivative on the CPU.
         """
-        _, product = jvp(grad(self), (parameters,), (direction,))
+        with warnings.catch_warnings():  # torch itself calls what it deprecates, at its first jvp
+            warnings.filterwarnings("ignore", ".*torch.jit.script.*deprecated", FutureWarning)
+            _, product = jvp(grad(self), (parameters,), (direction,))
         return cast(State, product)
 
 
@@ -223,7 +229,9 @@ def first_batches(moment: Moment, items: int = ITEMS) -> tuple[Batch, ...]:
 
 def flat(tensors: Mapping[str, Tensor], names: Iterable[str] | None = None) -> Tensor:
     """All values, or those of the named tensors, as one float64 vector."""
-    chosen = tensors.keys() if names is None else names
+    chosen = list(tensors if names is None else names)
+    if not chosen:
+        return torch.zeros(0, dtype=torch.float64)
     return torch.cat([tensors[n].detach().flatten() for n in chosen]).double()
 
 
@@ -234,10 +242,11 @@ def moved(start: Mapping[str, Tensor], direction: Mapping[str, Tensor], step: fl
 
 def cosine(a: Tensor, b: Tensor) -> float | None:
     """The cosine between two vectors, exactly 1 for equal ones; None if one is zero."""
-    aa, bb = float(a.dot(a)), float(b.dot(b))
-    if aa == 0.0 or bb == 0.0:
+    largest = [float(v.abs().max()) for v in (a, b)]
+    if 0.0 in largest:
         return None
-    return float(a.dot(b)) / (aa * bb) ** 0.5
+    a, b = a / largest[0], b / largest[1]  # else the squares of tiny gradients would vanish
+    return float(a.dot(b)) / (float(a.dot(a)) * float(b.dot(b))) ** 0.5
 
 
 def mean(values: Iterable[float]) -> float:

@@ -59,6 +59,8 @@ def places(model: nn.Module) -> list[Place]:
 
 def by_channel(x: Tensor) -> Tensor:
     """Activations as (values, channels): of (N, C), (N, C, H, W), or (N, T, C) for sequences."""
+    if x.dim() < 2:
+        return x.reshape(-1, 1)
     if x.dim() == 3:
         return x.reshape(-1, x.shape[-1])
     return x.transpose(0, 1).reshape(x.shape[1], -1).T
@@ -90,7 +92,7 @@ def watching(
         def leaves(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             del inputs
             tensor = _first_tensor(output)
-            if tensor is None or tensor.dim() < 2:
+            if tensor is None:
                 return
             after = by_channel(tensor.detach())
             see(place, after if place.inner else seen[0], after)
@@ -133,7 +135,7 @@ class Moments:
             raise ValueError("no values were added")
         mean = float(self.first.sum()) / (self.count * len(self.first))
         second = float(self.second.sum()) / (self.count * len(self.second))
-        return mean, max(second - mean**2, 0.0) ** 0.5
+        return mean, max(second - mean * mean, 0.0) ** 0.5
 
     def never_positive(self) -> float:
         """The share of channels none of whose values is above zero."""
