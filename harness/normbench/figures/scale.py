@@ -48,7 +48,7 @@ def contour(
     ends = np.clip((np.array([low, high]) - row["x2"]) / up, -1.0, 1.0)
     if not ends[0] < ends[1]:
         return []
-    angles = np.linspace(*np.arcsin(ends), _POINTS)
+    angles = np.linspace(math.asin(ends[0]), math.asin(ends[1]), _POINTS)
     dy = up * np.sin(angles)
     return [
         (row["x1"] + (side * across * np.cos(angles) - h12 * dy) / h11, row["x2"] + dy)

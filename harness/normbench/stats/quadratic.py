@@ -135,7 +135,7 @@ def squared_error(inputs: ArrayLike, labels: ArrayLike) -> Quadratic:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise fault("inputs and labels must be finite", "NaN or ∞", "leave such items out")
     full = np.column_stack([x, np.ones(len(x))])
-    minimum = np.linalg.lstsq(full, y, rcond=None)[0]
+    minimum: FloatArray = np.asarray(np.linalg.lstsq(full, y, rcond=None)[0], dtype=np.float64)
     hessian = 2.0 / len(x) * (full.T @ full)
     return Quadratic(hessian, minimum, float(((full @ minimum - y) ** 2).mean()))
 

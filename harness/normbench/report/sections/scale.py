@@ -46,7 +46,7 @@ def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
             f"{100 * reached['deviation'].max():.2g} %."
         )
     for _, part in shares.groupby(["setting", "input_norm"], sort=False):
-        top = part.loc[part["share"].idxmax()].to_dict()
+        top = max(part.to_dict("records"), key=lambda row: float(row["share"]))
         found.append(
             f"With {_name(top, several)} the first step is {100 * top['share']:.3g} % along "
             f"{top['name']}, whose importance is {100 * top['importance']:.3g} %."
@@ -178,7 +178,8 @@ def part(source: Source) -> Section | None:
         "of gradient descent from given weights is known in closed form. What a unit changes is "
         "the condition number: how much steeper the loss is one way than another."
     )
-    blocks: list[Block] = [Text([said])] + ([figure] if figure is not None else [])
+    blocks: list[Block] = [Text([said])]
+    blocks += [figure] if figure is not None else []
     return Section("scale", "Scale of the features", blocks, parts) if parts else None
 
 
