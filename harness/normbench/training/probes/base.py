@@ -208,7 +208,7 @@ class Objective:
     def hessian_product(self, parameters: State, direction: State) -> State:
         """The Hessian at these parameters times a direction, by ``jvp(grad)``.
 
-        About the cost of four evaluations with gradient; right for batch, layer, group and
+        About the cost of three evaluations with gradient; right for batch, layer, group and
         instance norm and for the weight norm of this package, where torch's own
         parametrization has a wrong second derivative on the CPU.
         """
