@@ -38,6 +38,7 @@ class GroupRows:
     runs: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[dict[str, Any]] = field(default_factory=list)
+    probes: list[dict[str, Any]] = field(default_factory=list)
 
 
 def set_up_worker() -> None:
@@ -128,15 +129,19 @@ def rows_of(group: Group, outcomes: Sequence[Outcome], peaks: Sequence[float]) -
                 "seconds": outcome.seconds,
                 "train_seconds": outcome.train_seconds,
                 "eval_seconds": outcome.eval_seconds,
+                "probe_seconds": outcome.probe_seconds,
+                "probe_values": len(outcome.probes) if ran and run.cell.probes else None,
                 "peak_memory": peak,
                 "device": group.device,
                 "classes": outcome.classes if ran else None,
+                "label_variance": outcome.label_variance if ran else None,
                 "parameters": outcome.parameters if ran else None,
                 "buffers": outcome.buffers if ran else None,
             }
         )
         if ran:
             rows.epochs += [{**key, **row} for row in outcome.epochs]
+            rows.probes += [{**key, **row} for row in outcome.probes]
             rows.predictions += [
                 {**key, "evaluation": kind, "correct": correct.tolist()}
                 for kind, correct in outcome.predictions.items()
