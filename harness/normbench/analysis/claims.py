@@ -25,7 +25,8 @@ COLUMNS = [
     "endpoint", "metric", "goal", "threshold", "margin", "verdict", "fragile", "exploratory",
     "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate", "low", "high",
     "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
-    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
+    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal",
+    "warnings", "assumptions", "estimand",
 ]  # fmt: skip
 
 

@@ -75,7 +75,10 @@ def _row(row: Mapping[Any, Any]) -> list[Value]:
     return [
         Value(str(row["hypothesis"]), link=evidence(row), hint=told),
         _verdict(row),
-        Value(words.minus(effect) + (f" {unit}" if effect and unit else ""), sort=float(row["estimate"])),
+        Value(
+            words.minus(effect) + (f" {unit}" if effect and unit else ""),
+            sort=float(row["estimate"]),
+        ),
         Value(
             " to ".join(map(words.minus, span.split(" to "))) if span else "",
             sort=float(row["low"]),
