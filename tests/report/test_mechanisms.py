@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from normbench.analysis.tables import Analysis
-from normbench.report.blocks import Figure, Page, Section, Table, Text
+from normbench.report.blocks import Figure, Page, Section, Text
 from normbench.report.layout import Layout
 from normbench.report.render import render_page
 from tests.analysis.made import noise, write
