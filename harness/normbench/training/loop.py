@@ -17,6 +17,7 @@ from torch.nn import functional
 from normbench.catalog import OPTIMIZERS, SCHEDULES
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
+from normbench.norms.schedule import scheduled, set_step
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.data import Prepared, check_batch_size, epoch_order
@@ -129,6 +130,7 @@ class Trainer:
         self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
         initialise(self.model, run.seed, cell.init)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.scheduled = scheduled(self.model)
         self.rates = LearningRates(cell, self.schedule.steps)
         self.clip = cell.clip_norm
         self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
@@ -137,6 +139,10 @@ class Trainer:
             decayed=decay_mask(self.model),
             **cell.optimizer.params,
         )
+
+    def begin(self, step: int) -> None:
+        """Tell norms that change in the course of a run that ``step`` steps have been taken."""
+        set_step(self.scheduled, step, self.schedule.steps)
 
     def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
         """Loss (), logits (batch, classes), labels and gradients of the items at ``index``."""
@@ -157,6 +163,7 @@ class Trainer:
 
     def step(self, index: Tensor, step: int) -> None:
         """A whole training step."""
+        self.begin(step)
         *_, gradients = self.gradients(index)
         self.update(gradients, step)
 
@@ -189,6 +196,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
         if i == 0:
             order = epoch_order(run.seed, epoch, len(data.train)).to(device)
         index = order[i * cell.batch_size : (i + 1) * cell.batch_size]
+        trainer.begin(step)
         loss, logits, y, gradients = trainer.gradients(index)
         outcome.steps += 1
         is_stop = outcome.steps in stops

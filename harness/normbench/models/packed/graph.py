@@ -9,7 +9,17 @@ from typing import Any
 
 from normbench.catalog import NORMS
 from normbench.models.describe import Network
-from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Site
+from normbench.models.layers import (
+    Conv,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+    ReLU,
+    Residual,
+    Site,
+)
 
 #: Norms that have a packed form, with the parameters it covers.
 PACKED_NORMS: Mapping[str, frozenset[str]] = {
@@ -19,7 +29,20 @@ PACKED_NORMS: Mapping[str, frozenset[str]] = {
     "group": frozenset({"groups", "eps", "affine"}),
     "instance": frozenset({"eps", "affine"}),
     "weight": frozenset(),
+    "batch-renorm": frozenset(
+        {"eps", "momentum", "affine", "r_max", "d_max", "plain", "r_by", "d_by"}
+    ),
+    "batch-frozen": frozenset({"eps", "momentum", "affine", "after"}),
+    "layer-channels": frozenset({"eps", "affine"}),
+    "rms": frozenset({"eps", "affine"}),
+    "dyt": frozenset({"alpha", "affine"}),
 }
+#: Of these, those with a scale (and a shift) per element, and not per channel.
+_PER_ELEMENT = ("layer", "rms")
+#: The names of their scales and shifts, where they are not a weight and a bias.
+_SCALES: Mapping[str, tuple[str, ...]] = {"rms": ("weight",)}
+#: The names of parameters with a single value.
+_SCALARS: Mapping[str, tuple[str, ...]] = {"dyt": ("alpha",)}
 
 
 class UnsupportedError(Exception):
@@ -33,7 +56,8 @@ class Node:
     Shapes are (H, W, C) or (features,). ``weight_norm`` says that the layer's weight is g·v/‖v‖.
     Where a vector holds a flattened image in the order (H, W, C), ``image`` is that shape. A
     flattening with ``reorder`` puts the values into the order (C, H, W) of the plain module. A
-    norm ``per_element`` has a scale and a shift per element, and not per channel.
+    norm ``per_element`` has a scale and a shift per element, and not per channel. ``scales`` names
+    those of a norm, and ``scalars`` its parameters with a single value.
     """
 
     layer: Layer
@@ -44,6 +68,8 @@ class Node:
     image: tuple[int, ...] | None = None
     reorder: bool = False
     per_element: bool = False
+    scales: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
 
 
 def norm_params(net: Network) -> dict[str, Any]:
@@ -118,12 +144,23 @@ def nodes(net: Network) -> list[Node]:
         after = _shape_after(layer, shape)
         if isinstance(layer, Flatten) and len(shape) == 3 and not reorder:
             image = shape
-        each = net.norm.name == "layer"
-        found.append(Node(layer, name, shape, after, wrapped, image, reorder, each))
+        found.append(Node(layer, name, shape, after, wrapped, image, reorder, **_own(layer, net)))
         shape = after
         if isinstance(layer, Linear):
             image = None
     return found
+
+
+def _own(layer: Layer, net: Network) -> dict[str, Any]:
+    """What a node says of a norm's parameters; nothing for other layers."""
+    if not isinstance(layer, Site):
+        return {}
+    name, affine = net.norm.name, bool(norm_params(net).get("affine", False))
+    return {
+        "per_element": name in _PER_ELEMENT,
+        "scales": _SCALES.get(name, ("weight", "bias")) if affine else (),
+        "scalars": _SCALARS.get(name, ()),
+    }
 
 
 def _shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -145,6 +182,8 @@ def _shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             return (prod(shape),)
         case Site() | ReLU() | Dropout():
             return shape
+        case Residual(name=name):
+            raise UnsupportedError(f"the residual block {name} has a plain form only")
     raise UnsupportedError(f"the layer {layer} has a plain form only")
 
 
