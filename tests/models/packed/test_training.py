@@ -32,7 +32,7 @@ def cases() -> list[tuple[Any, Any]]:
         (model, norm)
         for model in (MLP, CNN)
         for norm in PACKED_NORMS
-        if not (model is MLP and norm in ("group", "instance"))
+        if not (model is MLP and norm in ("group", "instance", "weight-standardized"))
     ]
     for model in (MLP, CNN):
         found += [
@@ -48,6 +48,8 @@ def cases() -> list[tuple[Any, Any]]:
             (model, {"name": "batch-frozen", "after": 0.2, "momentum": 0.3, **PLAIN}),
             (model, {"name": "batch-frozen", "after": 0.0}),
         ]
+        found += [(model, {"name": "weight-standardized", "groups": n}) for n in (0, 1)]
+    found += [(CNN, {"name": "weight-standardized", "groups": 4})]
     found += [(CNN, {"name": "group", "groups": 8}), (CNN, {"name": "instance", **PLAIN})]
     return found
 
@@ -62,7 +64,7 @@ def test_every_norm_trains_as_in_the_plain_module(model: Any, norm: Any, positio
 
 
 @pytest.mark.parametrize("members", [1, 8])
-@pytest.mark.parametrize("norm", [name for name in PACKED_NORMS if name != "none"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance", "weight"])
 def test_any_number_of_members(norm: str, members: int) -> None:
     trained(described(model=CNN, norm=norm, batch_size=4), members, 15)
 
@@ -70,11 +72,16 @@ def test_any_number_of_members(norm: str, members: int) -> None:
 @pytest.mark.parametrize("position", ["pre", "post"])
 @pytest.mark.parametrize("model", [MLP, CNN])
 @pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("name", ["batch", "batch-renorm", "batch-frozen"])
-def test_ghost_batches(model: Any, name: str, affine: bool, position: str) -> None:
-    norm = {"name": name, "affine": affine, "eps": 1e-2}
+def test_ghost_batches(model: Any, affine: bool, position: str) -> None:
+    norm = {"name": "batch", "affine": affine, "eps": 1e-2}
     axes = {"batch_size": 12, "norm_batch_size": 4}
     trained(described(model=model, norm=norm, position=position, **axes), 3, 30)
+
+
+@pytest.mark.parametrize("model", [MLP, CNN])
+@pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen"])
+def test_ghost_batches_of_its_variants(model: Any, norm: str) -> None:
+    trained(described(model=model, norm=norm, batch_size=12, norm_batch_size=4), 2, 6)
 
 
 @pytest.mark.parametrize("sites", ["first-two", ["conv2"], "fc"])
@@ -169,10 +176,7 @@ ODD: dict[str, list[Layer]] = {
 
 
 @pytest.mark.parametrize("variant", ["rows", "mk/im/im,block=2", "im/mk/mk"])
-@pytest.mark.parametrize(
-    "norm",
-    ["batch", {"name": "group", "groups": 2}, "weight", "batch-frozen", "layer-channels", "dyt"],
-)
+@pytest.mark.parametrize("norm", ["batch", {"name": "group", "groups": 2}, "weight"])
 @pytest.mark.parametrize("layers", ODD)
 def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
     shape = (2, 7, 7) if layers.startswith("a convolution") else (2, 9, 7)
@@ -182,6 +186,15 @@ def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
     sites = names & weights if norm == "weight" else names
     net = replace(net, layers=tuple(ODD[layers]), shape=shape, sites=sites)
     trained(net, 3, 3, variant)
+
+
+@pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen", "layer-channels", "rms", "dyt"])
+@pytest.mark.parametrize("layers", ODD)
+def test_any_list_with_the_further_norms(layers: str, norm: str) -> None:
+    shape = (2, 7, 7) if layers.startswith("a convolution") else (2, 9, 7)
+    names = frozenset(x.name for x in ODD[layers] if isinstance(x, Site))
+    net = described(norm=norm, batch_size=4)
+    trained(replace(net, layers=tuple(ODD[layers]), shape=shape, sites=names), 2, 3)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "weight"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from normbench.catalog import NORMS
 from normbench.models.describe import Network
@@ -33,11 +33,17 @@ PACKED_NORMS: Mapping[str, frozenset[str]] = {
         {"eps", "momentum", "affine", "r_max", "d_max", "plain", "r_by", "d_by"}
     ),
     "batch-frozen": frozenset({"eps", "momentum", "affine", "after"}),
+    "weight-standardized": frozenset({"groups", "eps", "affine"}),
     "layer-channels": frozenset({"eps", "affine"}),
     "rms": frozenset({"eps", "affine"}),
     "dyt": frozenset({"alpha", "affine"}),
 }
-#: Of these, those with a scale (and a shift) per element, and not per channel.
+#: How the norms that change weights make a weight of its v.
+_WEIGHTS: Mapping[str, Literal["plain", "normed", "standardized"]] = {
+    "weight": "normed",
+    "weight-standardized": "standardized",
+}
+#: Norms with a scale (and a shift) per element, and not per channel.
 _PER_ELEMENT = ("layer", "rms")
 #: The names of their scales and shifts, where they are not a weight and a bias.
 _SCALES: Mapping[str, tuple[str, ...]] = {"rms": ("weight",)}
@@ -53,7 +59,7 @@ class UnsupportedError(Exception):
 class Node:
     """One operation: its layer, its name in the plain module, and a sample's shape around it.
 
-    Shapes are (H, W, C) or (features,). ``weight_norm`` says that the layer's weight is g·v/‖v‖.
+    Shapes are (H, W, C) or (features,). ``weight`` says how the layer's weight is made of its v.
     Where a vector holds a flattened image in the order (H, W, C), ``image`` is that shape. A
     flattening with ``reorder`` puts the values into the order (C, H, W) of the plain module. A
     norm ``per_element`` has a scale and a shift per element, and not per channel. ``scales`` names
@@ -64,7 +70,7 @@ class Node:
     name: str
     before: tuple[int, ...]
     after: tuple[int, ...]
-    weight_norm: bool = False
+    weight: Literal["plain", "normed", "standardized"] = "plain"
     image: tuple[int, ...] | None = None
     reorder: bool = False
     per_element: bool = False
@@ -86,6 +92,8 @@ def _relevant(net: Network) -> list[Layer]:
     flattened.
     """
     stands = net.norm.name not in ("none", "weight")
+    if net.norm.name == "weight-standardized":
+        stands = norm_params(net)["groups"] > 0
     layers: list[Layer] = [
         layer
         for layer in net.layers
@@ -139,12 +147,12 @@ def nodes(net: Network) -> list[Node]:
     layers = _relevant(net)
     for i, layer in enumerate(layers):
         name = f"{layer.name}_norm" if isinstance(layer, Site) else getattr(layer, "name", "")
-        wrapped = net.norm.name == "weight" and name in net.sites
+        weight = _WEIGHTS.get(net.norm.name, "plain") if name in net.sites else "plain"
         reorder = isinstance(layer, Flatten) and not _keeps_order(layers[i + 1 :])
         after = _shape_after(layer, shape)
         if isinstance(layer, Flatten) and len(shape) == 3 and not reorder:
             image = shape
-        found.append(Node(layer, name, shape, after, wrapped, image, reorder, **_own(layer, net)))
+        found.append(Node(layer, name, shape, after, weight, image, reorder, **_own(layer, net)))
         shape = after
         if isinstance(layer, Linear):
             image = None

@@ -74,9 +74,9 @@ def slots(nodes: Iterable[Node]) -> list[Slot]:
 def _weighted(node: Node, view: tuple[int, ...], order: tuple[int, ...]) -> list[Slot]:
     channels = (node.after[-1],)
     bias = Slot(node.name, "bias", channels, (0,))
-    if node.weight_norm:
-        scale = Slot(node.name, "g", channels, (0,))
-        return [Slot(node.name, "v", view, order, True), scale, bias]
+    if node.weight != "plain":
+        scale = [Slot(node.name, "g", channels, (0,))] if node.weight == "normed" else []
+        return [Slot(node.name, "v", view, order, True), *scale, bias]
     return [Slot(node.name, "weight", view, order, True), bias]
 
 
