@@ -121,6 +121,10 @@ BATCH_STATISTICS = "batch-statistics"
 BATCH_INDEPENDENT = "batch-independent"
 #: The norm changes a layer's weights instead of standing behind it: it is built from that layer.
 WEIGHTS = "weights"
+#: A norm that changes weights stands behind the layers besides: its code takes a site's shape, too.
+SITES_TOO = "sites-too"
+
+_MOMENTUM = "weight of the new batch in the running statistics"
 
 NORMS = Catalog(
     "norm",
@@ -135,9 +139,7 @@ NORMS = Catalog(
             "batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167)",
             params={
                 "eps": _EPS,
-                "momentum": Param(
-                    0.1, "weight of the new batch in the running statistics", above=0, at_most=1
-                ),
+                "momentum": Param(0.1, _MOMENTUM, above=0, at_most=1),
                 "affine": _AFFINE,
             },
             traits=frozenset({BATCH_STATISTICS}),
@@ -169,6 +171,92 @@ NORMS = Catalog(
             "normbench.norms.weight:build",
             "weight norm (Salimans & Kingma 2016, arXiv:1602.07868)",
             traits=frozenset({BATCH_INDEPENDENT, WEIGHTS}),
+        ),
+        "batch-renorm": Entry(
+            "normbench.norms.batch_renorm:build",
+            "batch renormalization (Ioffe 2017, arXiv:1702.03275)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(0.01, _MOMENTUM, above=0, at_most=1),
+                "affine": _AFFINE,
+                "r_max": Param(3.0, "limit of r at last", at_least=1.0, at_most=1e6),
+                "d_max": Param(5.0, "limit of d at last", at_least=0.0, at_most=1e6),
+                "plain": Param(
+                    0.05, "share of the run that is batch norm", at_least=0.0, at_most=1.0
+                ),
+                "r_by": Param(
+                    0.4, "share of the run by which r_max is reached", at_least=0.0, at_most=1.0
+                ),
+                "d_by": Param(
+                    0.25, "share of the run by which d_max is reached", at_least=0.0, at_most=1.0
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "batch-frozen": Entry(
+            "normbench.norms.batch_frozen:build",
+            "batch norm for a part of the run, then with its running statistics fixed "
+            "(cf. Wu & Johnson 2021, arXiv:2105.07576)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(
+                    0.01,
+                    "weight of the new batch, once a plain average weighs it less",
+                    above=0,
+                    at_most=1,
+                ),
+                "affine": _AFFINE,
+                "after": Param(
+                    0.5, "share of the run after which they are fixed", at_least=0.0, at_most=1.0
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "layer-channels": Entry(
+            "normbench.norms.layer_channels:build",
+            "layer norm over the channels of each pixel, as in ConvNeXt (Liu et al. 2022, "
+            "arXiv:2201.03545)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "rms": Entry(
+            "normbench.norms.rms:build",
+            "RMS norm over all of a sample's values, with a scale per element "
+            "(Zhang & Sennrich 2019, arXiv:1910.07467)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "lrn": Entry(
+            "normbench.norms.lrn:build",
+            "local response normalization over neighbouring channels (Krizhevsky et al. 2012)",
+            params={
+                "n": Param(5, "channels in the window; an odd number", at_least=1, at_most=4097),
+                "alpha": Param(1e-4, "factor on the sum of squares", at_least=0.0, at_most=1e6),
+                "beta": Param(0.75, "exponent", at_least=0.0, at_most=10.0),
+                "k": Param(2.0, "added to the sum", above=0.0, at_most=1e6),
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "weight-standardized": Entry(
+            "normbench.norms.weight_standardized:build",
+            "weight standardization (Qiao et al. 2019, arXiv:1903.10520) with group norm",
+            params={
+                "groups": Param(
+                    8, "of the group norm, must divide the channels; 0: none", at_least=0
+                ),
+                "eps": _EPS,
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT, WEIGHTS, SITES_TOO}),
+        ),
+        "dyt": Entry(
+            "normbench.norms.dyt:build",
+            "dynamic tanh in place of a norm (Zhu et al. 2025, arXiv:2503.10622)",
+            params={
+                "alpha": Param(0.5, "initial factor of the input", above=0.0, at_most=1e3),
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
         ),
     },
 )
@@ -261,6 +349,21 @@ MODELS = Catalog(
             "two 3×3 convolutions and a linear classifier, for 8×8 images",
             params={
                 "width": Param(16, "channels of the first convolution", at_least=1, at_most=4096)
+            },
+        ),
+        "resnet": Entry(
+            "normbench.models.resnet:layers",
+            "narrow residual net (He et al. 2016, arXiv:1512.03385), for 8 pixels and more",
+            params={
+                "width": Param(16, "channels of the first stage", at_least=1, at_most=4096),
+                "blocks": Param(
+                    1, "blocks of two convolutions in each of three stages", at_least=1, at_most=64
+                ),
+                "zero_init": Param(
+                    False,
+                    "the scale of each block's last norm starts at 0 "
+                    "(Goyal et al. 2017, arXiv:1706.02677)",
+                ),
             },
         ),
         "alexnet": Entry(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
+from normbench.catalog import OPTIMIZERS, SCHEDULES
+from normbench.models.packed.graph import PACKED_NORMS
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Part, Prepared, prepare
 from normbench.training.ensemble import Ensemble, train_together
@@ -86,9 +87,14 @@ def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
         train(run, prepare(run.cell), "cpu", "rows")
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
-@pytest.mark.parametrize("width", [1, 3, 8])
-def test_every_norm_gives_the_plain_loops_rows(norm: str, width: int) -> None:
+@pytest.mark.parametrize("norm", PACKED_NORMS)
+def test_every_norm_gives_the_plain_loops_rows(norm: str) -> None:
+    check(runs_of(3, norm=norm))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "instance", "weight"])
+@pytest.mark.parametrize("width", [1, 8])
+def test_any_number_of_runs_gives_the_plain_loops_rows(norm: str, width: int) -> None:
     check(runs_of(width, norm=norm))
 
 
@@ -219,7 +225,7 @@ def test_seconds_are_amortised() -> None:
     assert 0 < found[0].train_seconds + found[0].eval_seconds <= found[0].seconds
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: str) -> None:
     runs = runs_of(3, norm=norm)
     data = in_double(prepare(runs[0].cell))

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from normbench.catalog import MODELS, nearest
 from normbench.errors import UsageError
-from normbench.models.layers import Layer, Linear, Site, site_names
+from normbench.models.layers import Layer, Linear, Site, flat, site_names
 from normbench.protocol.schema import Cell
 
 
@@ -45,7 +45,7 @@ def select_sites(wanted: str | Sequence[str], layers: Sequence[Layer]) -> frozen
     if wanted == "first-two":
         return frozenset(names[:2])
     if wanted == "fc":
-        linear = [x.name for x in layers if isinstance(x, Linear) and x.name in names]
+        linear = [x.name for x in flat(layers) if isinstance(x, Linear) and x.name in names]
         if not linear:
             raise UsageError(
                 "sites = fc is for models with hidden linear layers; "

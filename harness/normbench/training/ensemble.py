@@ -68,6 +68,10 @@ class Ensemble:
         scaled = data.train.rows is None
         self._resident = self.packed.resident(data.train.x) if scaled else None
 
+    def begin(self, step: int) -> None:
+        """Tell norms that change in the course of a run that ``step`` steps have been taken."""
+        self.packed.set_step(step, self.schedule.steps)
+
     def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses (members,), logits (members, batch, classes) and labels of the items at ``index``.
 
@@ -103,6 +107,7 @@ class Ensemble:
 
     def step(self, index: Tensor, step: int) -> None:
         """A whole training step."""
+        self.begin(step)
         self.gradients(index)
         self.update(step)
 
@@ -270,6 +275,7 @@ def _train(
         if i == 0:
             drawn = [epoch_order(run.seed, epoch, len(data.train)) for run in runs]
             orders = torch.stack(drawn).to(device)
+        ensemble.begin(step)
         losses, logits, labels = ensemble.gradients(orders[:, i * batch : (i + 1) * batch])
         interval.add(losses, logits, labels)
         is_stop = step + 1 in stops

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from normbench.catalog import OPTIMIZERS, SCHEDULES
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
+from normbench.norms.schedule import scheduled, set_step
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import rate_unit
@@ -134,8 +135,8 @@ def formulated(model: nn.Module, variant: str) -> Callable[[Tensor], Tensor]:
     Raises ``ValueError`` for a variant that the plain loop does not have.
     """
     if variant == CHANNELS_LAST:
-        # layers keep their input's format; filters stay as they are, since the fused optimizer needs
-        # parameters and gradients of one layout
+        # layers keep their input's format; filters stay as they are, since the fused optimizer
+        # needs parameters and gradients of one layout
         return lambda x: cast(Tensor, model(x.contiguous(memory_format=torch.channels_last)))
     if variant == COMPILED:
         from torch._inductor import config
@@ -167,6 +168,7 @@ class Trainer:
         initialise(self.model, run.seed, cell.init)
         self.forward: Callable[[Tensor], Tensor] = formulated(self.model, variant)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.scheduled = scheduled(self.model)
         self.rates = LearningRates(cell, self.schedule.steps, rate_unit(cell, data))
         self.clip = cell.clip_norm
         self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
@@ -175,6 +177,10 @@ class Trainer:
             decayed=decay_mask(self.model),
             **cell.optimizer.params,
         )
+
+    def begin(self, step: int) -> None:
+        """Tell norms that change in the course of a run that ``step`` steps have been taken."""
+        set_step(self.scheduled, step, self.schedule.steps)
 
     def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
         """Loss (), logits (batch, classes), labels and gradients of the items at ``index``."""
@@ -195,6 +201,7 @@ class Trainer:
 
     def step(self, index: Tensor, step: int) -> None:
         """A whole training step."""
+        self.begin(step)
         *_, gradients = self.gradients(index)
         self.update(gradients, step)
 
@@ -232,6 +239,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu", variant: str = "") 
         if i == 0:
             order = epoch_order(run.seed, epoch, len(data.train)).to(device)
         index = order[i * cell.batch_size : (i + 1) * cell.batch_size]
+        trainer.begin(step)
         loss, logits, y, gradients = trainer.gradients(index)
         outcome.steps += 1
         is_stop = outcome.steps in stops

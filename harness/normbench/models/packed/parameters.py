@@ -48,7 +48,7 @@ class Slot:
         return packed.permute(back)
 
 
-def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
+def slots(nodes: Iterable[Node]) -> list[Slot]:
     """The parameters of a network, in the order of its layers."""
     found = []
     for node in nodes:
@@ -63,8 +63,9 @@ def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
                 else:
                     height, width, planes = node.image
                     found += _weighted(node, (channels, planes, height, width), (0, 2, 3, 1))
-            case Site() if affine:
-                found += [Slot(node.name, a, *_elements(node)) for a in ("weight", "bias")]
+            case Site():
+                found += [Slot(node.name, a, *_elements(node)) for a in node.scales]
+                found += [Slot(node.name, a, (1,), (0,)) for a in node.scalars]
             case _:
                 pass
     return found
@@ -73,9 +74,9 @@ def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
 def _weighted(node: Node, view: tuple[int, ...], order: tuple[int, ...]) -> list[Slot]:
     channels = (node.after[-1],)
     bias = Slot(node.name, "bias", channels, (0,))
-    if node.weight_norm:
-        scale = Slot(node.name, "g", channels, (0,))
-        return [Slot(node.name, "v", view, order, True), scale, bias]
+    if node.weight != "plain":
+        scale = [Slot(node.name, "g", channels, (0,))] if node.weight == "normed" else []
+        return [Slot(node.name, "v", view, order, True), *scale, bias]
     return [Slot(node.name, "weight", view, order, True), bias]
 
 
