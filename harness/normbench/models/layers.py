@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+CellKind = Literal["lstm", "gru", "rnn"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,25 @@ class Dropout:
     p: float
 
 
-Layer = Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer: (features, steps) to its last hidden state, (hidden,).
+
+    ``name`` keys its initial weights. A norm may stand inside it, at the sites ``input`` (on
+    W_x x), ``hidden`` (on W_h h) and, in an LSTM, ``cell`` (on its state before the output).
+    """
+
+    name: str
+    kind: CellKind
+    hidden: int
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Where a norm may stand."""
+        return ("input", "hidden", "cell") if self.kind == "lstm" else ("input", "hidden")
+
+
+Layer = Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout | Recurrent
 
 
 def activated(layer: Conv | Linear) -> list[Layer]:
@@ -77,4 +98,10 @@ def activated(layer: Conv | Linear) -> list[Layer]:
 
 def site_names(layers: Sequence[Layer]) -> list[str]:
     """The names of a model's sites, in order."""
-    return list(dict.fromkeys(x.name for x in layers if isinstance(x, Site)))
+    names: dict[str, None] = {}
+    for layer in layers:
+        if isinstance(layer, Site):
+            names[layer.name] = None
+        elif isinstance(layer, Recurrent):
+            names |= dict.fromkeys(layer.sites)
+    return list(names)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from normbench.errors import UndefinedError
+from normbench.errors import UndefinedError, UsageError
 
 Mode = Literal["running", "batch", "collect"]
 
@@ -136,13 +136,28 @@ class BatchNorm(nn.Module):
 
 
 def build(
-    shape: tuple[int, ...], *, batch_size: int, eps: float, momentum: float, affine: bool
+    shape: tuple[int, ...],
+    *,
+    batch_size: int,
+    eps: float,
+    momentum: float,
+    affine: bool,
+    time: str = "per-step",
+    gamma: float = 0.1,
 ) -> nn.Module:
     """Batch norm for samples of ``shape`` (C,) or (C, H, W) in batches of ``batch_size``.
+
+    ``time`` and ``gamma`` are for recurrent nets (:mod:`normbench.norms.time_batch`) and must be
+    left at their defaults here, where the scale starts at 1: raises :class:`UsageError` otherwise.
 
     Raises :class:`UndefinedError` where a channel would have a single value to take statistics
     from: a batch of one vector, or of one 1×1 map.
     """
+    if (time, gamma) != ("per-step", 0.1):
+        raise UsageError(
+            "time and gamma of batch norm are for the models lstm, gru and rnn; received "
+            f"time = {time!r} and gamma = {gamma:g} for another model: leave them out"
+        )
     values = batch_size
     for size in shape[1:]:
         values *= size
