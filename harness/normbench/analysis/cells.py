@@ -15,7 +15,7 @@ from normbench.analysis.curves import Curves, Floats
 from normbench.protocol.claims import ClaimMetric
 from normbench.protocol.study import Series
 from normbench.results.load import Results
-from normbench.stats.outcome import chance_error, chance_loss
+from normbench.stats.outcome import blind_score
 
 _METRICS: dict[str, ClaimMetric] = {"accuracy": "val_accuracy", "loss": "val_loss"}
 
@@ -46,6 +46,7 @@ class CellCurves:
     cell_hash: str = ""
     steps_per_epoch: int | None = None
     runs: tuple[str, ...] = ()
+    label_variance: float | None = None
 
     @property
     def error(self) -> Floats:
@@ -54,10 +55,8 @@ class CellCurves:
 
     @property
     def failure_score(self) -> float:
-        """The error under chance prediction, which a diverged run counts with."""
-        if self.metric == "accuracy":
-            return chance_error(self.classes)
-        return chance_loss(self.classes)
+        """The error of a prediction that ignores the inputs, which a diverged run counts with."""
+        return blind_score(self.metric == "loss", self.classes, self.label_variance)
 
     @property
     def goal(self) -> str:
@@ -99,6 +98,12 @@ def setting_axes(series: Series) -> list[str]:
         if axis not in ("norm", "batch_size") and any(len(v) > 1 for v in values.values()):
             axes.append(axis)
     return axes
+
+
+def label_variance_of(runs: pd.DataFrame) -> float | None:
+    """The variance of the training labels of a cell's runs; None in a classification."""
+    found = runs["label_variance"].dropna()
+    return None if found.empty else float(found.iloc[0])
 
 
 def budget_in_epochs(axes: Mapping[Any, Any], steps_per_epoch: int | None) -> float:
@@ -164,6 +169,7 @@ def _cell(
         cell_hash=str(first["cell_hash"]),
         steps_per_epoch=per_epoch,
         runs=tuple(str(h) for h in computed["run_hash"]),
+        label_variance=label_variance_of(computed),
     )
 
 

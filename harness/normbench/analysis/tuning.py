@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.cells import label_variance_of
 from normbench.analysis.curves import Curves
 from normbench.plan.decisions import cell_key
 from normbench.plan.spec import cell_hash
@@ -15,7 +16,7 @@ from normbench.protocol.schema import Cell, Tune
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.results.schema import axis_values
-from normbench.stats.outcome import chance_error, chance_loss, endpoint_values
+from normbench.stats.outcome import blind_score, endpoint_values
 
 COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean",
            "runs", "planned", "diverged", "stable", "chosen"]  # fmt: skip
@@ -36,7 +37,7 @@ def _scores(
             x, curve = curves.metric(list(done["run_hash"]), "val_loss" if loss else "val_error")
             mean = endpoint_values(
                 "final", x, curve, goal="min", window=series.window,
-                failure_score=chance_loss(classes) if loss else chance_error(classes),
+                failure_score=blind_score(loss, classes, label_variance_of(done)),
                 diverged=(done["status"] == "diverged").to_numpy(dtype=np.bool_),
             ).values.mean()  # fmt: skip
         yield {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
+
+Task = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,19 @@ class Arrays:
     """A whole data set in memory.
 
     ``inputs`` has shape (items, channels, height, width), as uint8 in 0…255 or as float32 in
-    [0, 1]; ``labels`` has shape (items,), int64, from 0 to ``classes`` − 1. ``key`` names the
-    content (data set, version, parameters): the split is derived from it.
+    [0, 1]; tabular data are (items, features, 1, 1) in the units of the features. ``labels`` has
+    shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression float32,
+    and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute error up
+    to which an item counts as right, in the labels' units. ``key`` names the content (data set,
+    version, parameters): the split is derived from it.
     """
 
     key: str
     inputs: NDArray[Any]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     classes: int
+    task: Task = "classification"
+    tolerance: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.datasets.base import Task
 from normbench.errors import UsageError
 from normbench.plan.seeds import stream_key
 
 Indices = NDArray[np.int64]
+#: Strata of equally many items into which the labels of a regression are cut.
+REGRESSION_STRATA = 10
 
 
 def stratified_subset(labels: NDArray[np.int64], key: str, items: int) -> Indices:
@@ -42,6 +46,20 @@ class Split:
     test: Indices
 
 
+def strata_of(labels: NDArray[Any], task: Task) -> NDArray[np.int64]:
+    """For each item the number of the stratum that a split draws from in proportion.
+
+    In a classification that is the item's class. The labels of a regression rarely repeat, so that
+    classes of them would hold one item each: there it is the item's tenth of the labels' ranks,
+    so that every part of a split covers the range of the labels alike.
+    """
+    if task == "classification":
+        return labels
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
+    return ranks * REGRESSION_STRATA // max(1, len(labels))
+
+
 def proportional_shares(counts: Indices, total: int) -> Indices:
     """``total`` items shared among classes in proportion to ``counts`` (largest remainder)."""
     exact = counts * (total / counts.sum())
@@ -63,9 +81,9 @@ def stratified_split(
 ) -> Split:
     """Split by class, decided by (data set, split seed) alone.
 
-    ``labels`` has shape (items,); ``key`` is the data set's. ``train_size`` keeps that many
-    training items, in proportion to the classes; validation and test do not depend on it.
-    Each part is in random order. Raises :class:`UsageError` when a part would be empty.
+    ``labels`` has shape (items,): classes, or the strata of :func:`strata_of`; ``key`` is the data
+    set's. ``train_size`` keeps that many training items, in proportion to the classes; validation
+    and test do not depend on it. Each part is in random order. Raises :class:`UsageError` when a part would be empty.
     """
     if validation_fraction + test_fraction >= 1:
         raise UsageError(

@@ -101,7 +101,17 @@ RUNS: tuple[Column, ...] = (
         "MiB",
     ),
     Column("device", _TEXT, "where it was trained"),
-    Column("classes", _INT, "classes of the data set; chance accuracy is one over it"),
+    Column(
+        "classes",
+        _INT,
+        "classes of the data set; chance accuracy is one over it; 1 in a regression",
+    ),
+    Column(
+        "label_variance",
+        _FLOAT,
+        "variance of the training labels, the loss of a regression that ignores its inputs; empty "
+        "in a classification",
+    ),
     Column("parameters", _INT, "trained parameters", "numbers"),
     Column("buffers", _INT, "buffers, such as running statistics", "numbers"),
 )
@@ -109,8 +119,17 @@ RUNS: tuple[Column, ...] = (
 
 def _scores(prefix: str, of: str) -> list[Column]:
     return [
-        Column(f"{prefix}_loss", _FLOAT, f"mean cross-entropy {of}", "nat"),
-        Column(f"{prefix}_accuracy", _FLOAT, f"share classified correctly {of}"),
+        Column(
+            f"{prefix}_loss",
+            _FLOAT,
+            f"mean cross-entropy {of}; in a regression the mean squared error",
+            "nat",
+        ),
+        Column(
+            f"{prefix}_accuracy",
+            _FLOAT,
+            f"share classified correctly {of}; in a regression the share within its tolerance",
+        ),
     ]
 
 

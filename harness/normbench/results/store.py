@@ -209,7 +209,7 @@ _RESULT = frozenset(
     {
         "status", "error", "execution_hash", "engine", "group_size", "steps", "samples",
         "seconds", "train_seconds", "eval_seconds", "peak_memory", "device", "classes",
-        "parameters", "buffers",
+        "label_variance", "parameters", "buffers",
     }
 )  # fmt: skip
 

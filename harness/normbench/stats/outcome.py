@@ -127,6 +127,29 @@ def chance_error(classes: int) -> float:
     return 1.0 - 1.0 / check_count(classes, "classes", 2)
 
 
+def blind_score(loss: bool, classes: int, label_variance: float | None = None) -> float:
+    """Return the failure score of a run: its error, or loss, had it ignored the inputs.
+
+    With K ≥ 2 classes that is 1 − 1/K, or ln K. A regression (``classes`` 1) has no share of hits
+    by chance: an error counts as 1, and the loss as the variance of the training labels, which is
+    the mean squared error of their mean.
+
+    Raises:
+        StatisticsError: fewer than one class, or the loss of a regression without a variance.
+    """
+    if check_count(classes, "classes", 1) > 1:
+        return chance_loss(classes) if loss else chance_error(classes)
+    if not loss:
+        return 1.0
+    if label_variance is None:
+        raise fault(
+            "the loss of a regression needs the labels' variance as its failure score",
+            "None",
+            "pass label_variance",
+        )
+    return check_positive(label_variance, "label_variance")
+
+
 def chance_loss(classes: int) -> float:
     """Return ln K, the failure score of a cross-entropy with K classes.
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from normbench.catalog import DATASETS
-from normbench.datasets.base import Arrays
+from normbench.datasets.base import Arrays, Task
 from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
-from normbench.datasets.split import Split, stratified_split
+from normbench.datasets.split import Split, strata_of, stratified_split
 from normbench.errors import DataMissingError, UsageError
 from normbench.plan.seeds import stream_key
 from normbench.protocol.schema import Cell
+from normbench.training.objective import Objective
 
 #: Items of the training split on which ``train_eval_*`` is measured.
 TRAIN_EVAL_ITEMS = 1024
@@ -112,12 +113,29 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The three parts of a data set, scaled, and the number of classes."""
+    """The three parts of a data set, scaled, the number of classes, and what is learned.
+
+    ``classes`` is the number of the network's outputs, which is 1 in a regression.
+    """
 
     train: Part
     validation: Part
     test: Part
     classes: int
+    task: Task = "classification"
+    tolerance: float = 0.0
+
+    @property
+    def objective(self) -> Objective:
+        """The loss that is minimized, and which items count as right."""
+        return Objective(self.task, self.tolerance)
+
+    @property
+    def label_variance(self) -> float | None:
+        """In a regression the variance of the training labels: the error without any inputs."""
+        if self.task == "classification":
+            return None
+        return float(self.train.y.double().var(correction=0))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,7 +162,7 @@ def split_of(cell: Cell) -> Split:
     """The split of a cell's data set: the same for all its seeds, norms and batch sizes."""
     arrays = arrays_of(cell)
     return stratified_split(
-        arrays.labels,
+        strata_of(arrays.labels, arrays.task),
         arrays.key,
         cell.split_seed,
         cell.validation_fraction,
@@ -169,7 +187,8 @@ def _prepare(cell: Cell, device: str) -> Prepared:
             return Part(stored, labels, rows, scaling)
         return Part(scaling(stored[rows]), labels)
 
-    return Prepared(part(split.train), part(split.validation), part(split.test), arrays.classes)
+    parts = (part(split.train), part(split.validation), part(split.test))
+    return Prepared(*parts, arrays.classes, arrays.task, arrays.tolerance)
 
 
 def _shared(inputs: NDArray[Any]) -> Tensor:

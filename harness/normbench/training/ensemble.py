@@ -16,7 +16,7 @@ from torch import Tensor
 
 from normbench.catalog import OPTIMIZERS
 from normbench.models.describe import network
-from normbench.models.packed.net import PackedNet, set_up
+from normbench.models.packed.net import PackedNet, UnsupportedError, set_up
 from normbench.models.packed.variants import memory
 from normbench.models.packed.variants import variants as packed_variants
 from normbench.models.plain import build, initialise
@@ -43,6 +43,7 @@ class Ensemble:
         variant: str = "",
     ) -> None:
         cell, dtype = runs[0].cell, data.train.dtype
+        _check_task(data)
         set_up()  # the plain loop, which may have run here before, chooses for itself
         self.cell, self.data, self.members = cell, data, len(runs)
         self.schedule = schedule_of(runs[0], len(data.train))
@@ -112,11 +113,18 @@ class Ensemble:
         return sum(b.numel() for b in self.plain.buffers())
 
 
+def _check_task(data: Prepared) -> None:
+    """Raise :class:`UnsupportedError` for a task whose backward pass is not written out."""
+    if data.task != "classification":
+        raise UnsupportedError(f"the packed form trains classifications; this is a {data.task}")
+
+
 def variants(cell: Cell, data: Prepared, device: str) -> list[str]:
     """The packed formulations worth trying for a cell, the most promising first.
 
     Raises :class:`~normbench.models.packed.net.UnsupportedError` where there is none.
     """
+    _check_task(data)
     described = network(cell, data.shape, data.classes)
     PackedNet(described, 1, device="cpu")
     return packed_variants(described, device)

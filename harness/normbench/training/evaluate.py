@@ -12,17 +12,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from normbench.norms.batch import BatchNorm, Mode
 from normbench.training.data import EVALUATION_CHUNK, TRAIN_EVAL_ITEMS, Part, Prepared
+from normbench.training.objective import CLASSIFICATION, Objective
 
 EvaluationKind = Literal["running", "recomputed", "batch"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss and accuracy over a part, and which of its items were classified correctly."""
+    """Mean loss and share of hits over a part, and which of its items were hits.
+
+    In a classification a hit is an item in its class; see
+    :class:`~normbench.training.objective.Objective`.
+    """
 
     loss: float
     accuracy: float
@@ -55,7 +59,7 @@ def _evaluating(model: nn.Module, mode: Mode = "running", batch_size: int = 0) -
         model.train(was_training)
 
 
-def _score(model: nn.Module, part: Part, chunk: int, items: int) -> Score:
+def _score(model: nn.Module, part: Part, chunk: int, items: int, objective: Objective) -> Score:
     loss = torch.zeros((), dtype=torch.float64)
     correct = []
     done = 0
@@ -63,22 +67,24 @@ def _score(model: nn.Module, part: Part, chunk: int, items: int) -> Score:
         logits = model(x)
         keep = min(len(y), items - done)
         logits, y = logits[:keep], y[:keep]
-        loss += functional.cross_entropy(logits, y, reduction="sum").double().cpu()
-        correct.append((logits.argmax(1) == y).cpu())
+        loss += objective.total(logits, y).double().cpu()
+        correct.append(objective.hits(logits, y).cpu())
         done += keep
     hits = torch.cat(correct).numpy()
-    # where the loss is no number, neither is a choice among the classes
+    # where the loss is no number, neither is a share of hits
     accuracy = float(hits.mean()) if math.isfinite(float(loss)) else math.nan
     return Score(float(loss) / items, accuracy, hits)
 
 
-def score(model: nn.Module, part: Part) -> Score:
+def score(model: nn.Module, part: Part, objective: Objective = CLASSIFICATION) -> Score:
     """Loss and accuracy in evaluation mode; batch norm uses its running statistics."""
     with _evaluating(model):
-        return _score(model, part, EVALUATION_CHUNK, len(part))
+        return _score(model, part, EVALUATION_CHUNK, len(part), objective)
 
 
-def score_with_batch_statistics(model: nn.Module, part: Part, batch_size: int) -> Score:
+def score_with_batch_statistics(
+    model: nn.Module, part: Part, batch_size: int, objective: Objective = CLASSIFICATION
+) -> Score:
     """Loss and accuracy where batch norm uses the statistics of each batch, as in training.
 
     The batches are ``batch_size`` consecutive items; the last one is filled up from the start
@@ -86,7 +92,7 @@ def score_with_batch_statistics(model: nn.Module, part: Part, batch_size: int) -
     """
     chunk = max(1, EVALUATION_CHUNK // batch_size) * batch_size
     with _evaluating(model, "batch", batch_size):
-        return _score(model, part.whole_batches(batch_size), chunk, len(part))
+        return _score(model, part.whole_batches(batch_size), chunk, len(part), objective)
 
 
 @contextmanager
@@ -144,15 +150,15 @@ class Evaluation:
 
 def evaluate(model: nn.Module, data: Prepared, batch_size: int, samples: int) -> Evaluation:
     """Evaluate a model in all the ways that it has; nothing of the model is changed."""
-    parts = {"validation": data.validation, "test": data.test}
+    parts, objective = {"validation": data.validation, "test": data.test}, data.objective
     found: dict[str, dict[EvaluationKind, Score]] = {
-        name: {"running": score(model, part)} for name, part in parts.items()
+        name: {"running": score(model, part, objective)} for name, part in parts.items()
     }
-    train = score(model, data.train.first(TRAIN_EVAL_ITEMS))
+    train = score(model, data.train.first(TRAIN_EVAL_ITEMS), objective)
     if batch_norms(model):
         for name, part in parts.items():
-            found[name]["batch"] = score_with_batch_statistics(model, part, batch_size)
+            found[name]["batch"] = score_with_batch_statistics(model, part, batch_size, objective)
         with recomputed_statistics(model, data.train, batch_size, samples):
             for name, part in parts.items():
-                found[name]["recomputed"] = score(model, part)
+                found[name]["recomputed"] = score(model, part, objective)
     return Evaluation(train, found["validation"], found["test"])

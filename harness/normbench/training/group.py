@@ -131,6 +131,7 @@ def rows_of(group: Group, outcomes: Sequence[Outcome], peaks: Sequence[float]) -
                 "peak_memory": peak,
                 "device": group.device,
                 "classes": outcome.classes if ran else None,
+                "label_variance": outcome.label_variance if ran else None,
                 "parameters": outcome.parameters if ran else None,
                 "buffers": outcome.buffers if ran else None,
             }

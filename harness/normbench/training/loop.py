@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from normbench.catalog import OPTIMIZERS, SCHEDULES
 from normbench.models.describe import network
@@ -45,6 +44,7 @@ class Outcome:
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
     classes: int = 0
+    label_variance: float | None = None
     parameters: int = 0
     buffers: int = 0
 
@@ -123,7 +123,7 @@ class Trainer:
 
     def __init__(self, run: RunSpec, data: Prepared, device: str = "cpu") -> None:
         cell = run.cell
-        self.data = data
+        self.data, self.objective = data, data.objective
         self.schedule = schedule_of(run, len(data.train))
         choose_convolutions(cell.batch_size, data.shape)
         self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
@@ -142,7 +142,7 @@ class Trainer:
         """Loss (), logits (batch, classes), labels and gradients of the items at ``index``."""
         y = self.data.train.y[index]
         logits = self.model(self.data.train.inputs(index))
-        loss = functional.cross_entropy(logits, y)
+        loss = self.objective.loss(logits, y)
         return loss, logits, y, torch.autograd.grad(loss, self.parameters)
 
     def update(self, gradients: Sequence[Tensor], step: int) -> None:
@@ -174,6 +174,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     model, parameters, schedule = trainer.model, trainer.parameters, trainer.schedule
     outcome = Outcome(
         classes=data.classes,
+        label_variance=data.label_variance,
         parameters=sum(p.numel() for p in parameters),
         buffers=sum(b.numel() for b in model.buffers()),
     )
@@ -181,7 +182,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     first = trainer.rates.at(0)
     if not _evaluate_into(outcome, model, run, data, None, schedule, parameters, first):
         return outcome
-    interval = Interval(1, cell.batch_size)
+    interval = Interval(1, cell.batch_size, trainer.objective)
     order = torch.empty(0)
     started = time.perf_counter()
     for step in range(schedule.steps):
@@ -208,7 +209,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
             outcome, model, run, data, interval, schedule, parameters, rate, spent
         ):
             return outcome
-        interval = Interval(1, cell.batch_size)
+        interval = Interval(1, cell.batch_size, trainer.objective)
         started = time.perf_counter()
     return outcome
 

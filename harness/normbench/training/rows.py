@@ -12,6 +12,7 @@ from torch import Tensor
 
 from normbench.plan.spec import RunSpec
 from normbench.training.evaluate import Evaluation, EvaluationKind, Score
+from normbench.training.objective import CLASSIFICATION, Objective
 
 #: Steps whose losses and logits are kept before they are summed up.
 _KEPT_STEPS = 256
@@ -26,8 +27,10 @@ class Interval:
     metric, and is summed up in float64.
     """
 
-    def __init__(self, members: int, batch_size: int) -> None:
-        self.batch_size, self.steps = batch_size, 0
+    def __init__(
+        self, members: int, batch_size: int, objective: Objective = CLASSIFICATION
+    ) -> None:
+        self.batch_size, self.steps, self.objective = batch_size, 0, objective
         self.loss = torch.zeros(members, dtype=torch.float64)
         self.correct = torch.zeros(members, dtype=torch.int64)
         self.grad_norms = [math.nan] * members
@@ -50,8 +53,8 @@ class Interval:
         """Add what is kept to the sums."""
         if self._losses:
             self.loss += torch.stack(self._losses).double().sum(0).cpu()
-            predicted = torch.cat(self._logits, dim=1).argmax(2)
-            self.correct += (predicted == torch.cat(self._labels, dim=1)).sum(1).cpu()
+            outputs, labels = torch.cat(self._logits, dim=1), torch.cat(self._labels, dim=1)
+            self.correct += self.objective.hits(outputs, labels).sum(1).cpu()
         self._losses, self._logits, self._labels = [], [], []
 
     def columns(self, member: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ from statistics import median
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from normbench.plan.spec import RunSpec
 from normbench.training.data import epoch_order, prepare
@@ -48,7 +47,7 @@ class Steps:
     def forward(self, index: Tensor) -> Tensor:
         """The loss of a batch, as :meth:`Trainer.gradients` computes it."""
         data = self.trainer.data.train
-        return functional.cross_entropy(self.trainer.model(data.inputs(index)), data.y[index])
+        return self.trainer.objective.loss(self.trainer.model(data.inputs(index)), data.y[index])
 
     def parts(self, clock: Clock) -> tuple[float, float, float]:
         """Take one step; the seconds of its forward pass, backward pass and update."""
