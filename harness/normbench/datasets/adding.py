@@ -36,12 +36,13 @@ class Adding:
     """Sum up the two marked ones of many values: a regression that needs a long memory.
 
     A step has two features: a value, uniform on [0, 1], and a mark that is 1 at one step of each
-    half of the sequence and 0 elsewhere. The label is the sum of the two marked values. This is the variant of Le, Jaitly & Hinton (2015, arXiv:1504.00941); the first paper
-    draws from [−1, 1] and rescales the sum. Always answering 1 has a mean squared error of 1/6.
+    half of the sequence and 0 elsewhere. The label is the sum of the two marked values. This is the
+    variant of Le, Jaitly & Hinton (2015, arXiv:1504.00941); the first paper draws from [−1, 1] and
+    rescales the sum. Always answering 1 has a mean squared error of 1/6.
 
     The test items have ``test_length`` steps instead of ``length``: with more steps than in
     training, they ask for what per-step statistics cannot know. An item has the same label in
-    either length, so the split does not depend on the lengths.
+    either length, so that one split serves both.
     """
 
     def missing(self, params: Mapping[str, Any]) -> str | None:

@@ -16,11 +16,16 @@ class Arrays:
     """A whole data set in memory.
 
     ``inputs`` has shape (items, channels, height, width), as uint8 in 0…255 or as float32 in
-    [0, 1]; tabular data are (items, features, 1, 1) in the units of the features. ``labels`` has
-    shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression float32,
+    [0, 1]; tabular data are (items, features, 1, 1) in the units of the features, and sequences are
+    (items, features, steps) as float32, the features where images have their channels. ``labels``
+    has shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression float32,
     and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute error up
     to which an item counts as right, in the labels' units. ``key`` names the content (data set,
     version, parameters): the split is derived from it.
+
+    ``test_inputs`` are what the items of the test split look like where that differs, such as
+    sequences with more steps than in training: (items, …) in the order of ``inputs``, with the
+    same channels and the same labels.
     """
 
     key: str
@@ -29,6 +34,7 @@ class Arrays:
     classes: int
     task: Task = "classification"
     tolerance: float = 0.0
+    test_inputs: NDArray[Any] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
