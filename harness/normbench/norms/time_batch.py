@@ -150,8 +150,9 @@ class TimeBatchNorm(BatchNorm):
         if self.training:
             # written in place and row by row: an update of a copy would be lost without an error
             for i, row in enumerate(rows):
-                self.running_mean[row].lerp_(mean[i].mean(0), self.momentum)
-                self.running_var[row].lerp_(variance[i].mean(0), self.momentum)
+                at = self._row(row)
+                self.running_mean[at].lerp_(mean[i].mean(0), self.momentum)
+                self.running_var[at].lerp_(variance[i].mean(0), self.momentum)
         elif self.mode == "collect":
             first = mean.double()
             second = variance.double() * ((values - 1) / values) + first.square()
