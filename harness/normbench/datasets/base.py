@@ -19,9 +19,9 @@ class Arrays:
     [0, 1]; tabular data are (items, features, 1, 1) in the units of the features, and sequences are
     (items, features, steps) as float32, the features where images have their channels. ``labels``
     has shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression
-    float32, and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute error up
-    to which an item counts as right, in the labels' units. ``key`` names the content (data set,
-    version, parameters): the split is derived from it.
+    float32, and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute
+    error up to which an item counts as right, in the labels' units. ``key`` names the content (data
+    set, version, parameters): the split is derived from it.
 
     ``test_inputs`` are what the items of the test split look like where that differs, such as
     sequences with more steps than in training: (items, …) in the order of ``inputs``, with the

@@ -83,7 +83,8 @@ def stratified_split(
 
     ``labels`` has shape (items,): classes, or the strata of :func:`strata_of`; ``key`` is the data
     set's. ``train_size`` keeps that many training items, in proportion to the classes; validation
-    and test do not depend on it. Each part is in random order. Raises :class:`UsageError` when a part would be empty.
+    and test do not depend on it. Each part is in random order. Raises :class:`UsageError` when a
+    part would be empty.
     """
     if validation_fraction + test_fraction >= 1:
         raise UsageError(
