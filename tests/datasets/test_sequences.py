@@ -47,7 +47,7 @@ def test_the_label_is_the_sum_of_the_marked_values(
         assert inputs.dtype == found.labels.dtype == np.float32
         values, marks = inputs[:, 0], inputs[:, 1]
         assert ((values >= 0) & (values < 1)).all()
-        assert set(np.unique(marks)) == {0.0, 1.0}
+        assert set(np.unique(marks)) <= {0.0, 1.0}
         assert (marks[:, : steps // 2].sum(1) == 1).all()
         assert (marks[:, steps // 2 :].sum(1) == 1).all()
         assert np.allclose((values * marks).sum(1), found.labels, rtol=0, atol=1e-6)

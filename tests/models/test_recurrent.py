@@ -253,15 +253,15 @@ def test_initial_weights_follow_their_law_and_are_paired(kind: str) -> None:
     for other in nets[1:]:
         found = dict(other.named_parameters())
         assert all(torch.equal(found[name], value) for name, value in shared.items())
-    layer = layer_of(built(kind, model={"name": kind, "hidden": 50}))
-    bound = 1 / math.sqrt(50)
+    layer = layer_of(built(kind, model={"name": kind, "hidden": 200}))
+    bound = 1 / math.sqrt(200)
     for weight in layer.weights:
         assert weight.detach().abs().max() <= bound
         assert weight.detach().std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
     assert not torch.equal(layer.weight_input[:, :3], layer.weight_hidden[:, :3])
-    forget = torch.zeros(GATES[layer.kind] * 50)
+    forget = torch.zeros(GATES[layer.kind] * 200)
     if kind == "lstm":
-        forget[50:100] = 1.0
+        forget[200:400] = 1.0
     assert layer.bias.tolist() == forget.tolist()
 
 

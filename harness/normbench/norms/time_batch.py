@@ -79,13 +79,13 @@ class TimeBatchNorm(BatchNorm):
                 variance.view(steps, groups, -1),
                 size,
             )
-            return y.view(x.shape)
+            return y.reshape(x.shape)
         # the samples of a batch side by side, at all steps
         groups = samples // size
         folded = x.view(steps, groups, size, -1).transpose(0, 1)
         y, mean, variance = self._by_batches(folded.reshape(steps * samples, -1), steps * size)
         self._note([0], mean[None], variance[None], steps * size)
-        return y.view(folded.shape).transpose(0, 1).reshape(x.shape)
+        return y.reshape(folded.shape).transpose(0, 1).reshape(x.shape)
 
     def step(self, x: Tensor, t: int) -> Tensor:
         """Normalize step ``t`` of (samples, channels)."""
