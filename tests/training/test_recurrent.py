@@ -59,9 +59,7 @@ def check(runs: list[RunSpec], tolerance: float = 1e-9) -> None:
 # -- together ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "width", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 8)]
-)
+@pytest.mark.parametrize("width", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 8)])
 @pytest.mark.parametrize("norm", ["none", "layer", PER_STEP, POOLED], ids=str)
 def test_runs_that_are_trained_together_give_the_plain_loops_rows(norm: Any, width: int) -> None:
     check(runs_of(width, norm=norm))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from normbench.models.layers import CellKind
@@ -66,8 +67,9 @@ def run(kind: CellKind, given: Sequence[Tensor], start: Tensor, parts: Recurrenc
 def _gru(x: Tensor, recurrent: Tensor, hidden: Tensor, bias: Tensor | None) -> Tensor:
     size = hidden.shape[-1]
     gates = [2 * size, size]
-    x_gates, x_new = x.split(gates, -1)
-    h_gates, h_new = recurrent.split(gates, -1)
+    x_gates, x_new = torch.split(x, gates, -1)
+    h_gates, h_new = torch.split(recurrent, gates, -1)
     reset, update = (x_gates + h_gates).sigmoid().chunk(2, -1)
     new = (x_new + reset * (h_new if bias is None else h_new + bias)).tanh()
-    return new + update * (hidden - new)
+    after: Tensor = new + update * (hidden - new)
+    return after

@@ -30,7 +30,7 @@ class PerStep(nn.Module):
         if len(self.sizes) == 1:
             found: Tensor = self.blocks[0](x)
             return found
-        parts = zip(self.blocks, x.split(self.sizes, -1), strict=True)
+        parts = zip(self.blocks, torch.split(x, self.sizes, -1), strict=True)
         return torch.cat([block(part) for block, part in parts], -1)
 
     def sequence(self, x: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ import torch
 from normbench.datasets.base import Task
 from normbench.models.describe import Network
 from normbench.models.layers import Recurrent
-from normbench.models.packed import variants as feed_forward
 from normbench.models.packed.graph import UnsupportedError
 from normbench.models.packed.net import PackedNet
 from normbench.models.packed.recurrent import RecurrentNet
+from normbench.models.packed.variants import memory as feed_forward_memory
+from normbench.models.packed.variants import variants as feed_forward_variants
 
 AnyPackedNet = PackedNet | RecurrentNet
 #: Values per gate and step that the automatic gradients of a recurrent layer keep, roughly.
@@ -45,13 +46,13 @@ def pack(
 
 def variants(net: Network, device: str) -> list[str]:
     """Names of formulations for a calibration to try, the most promising first."""
-    return [""] if is_recurrent(net) else feed_forward.variants(net, device)
+    return [""] if is_recurrent(net) else feed_forward_variants(net, device)
 
 
 def memory(net: Network, members: int) -> int:
     """Estimated bytes of everything that a packed net holds at its peak, data set apart."""
     if not is_recurrent(net):
-        return feed_forward.memory(net, members)
+        return feed_forward_memory(net, members)
     packed = RecurrentNet(net, members, device="meta")
     features, steps = net.shape
     rows = packed.parameters.values[f"{packed.layer.name}.bias"].shape[1]

@@ -165,7 +165,8 @@ class RecurrentNet:
         prefix, steps, samples = f"{self.layer.name}.", x.shape[1], x.shape[2]
         weight, bias = (self.leaves[prefix + name] for name in ("weight_input", "bias"))
         tokens = torch.bmm(x.flatten(1, 2), weight.transpose(1, 2))
-        tokens = self.norms["input_norm"].sequence(tokens.unflatten(1, (steps, samples)))
+        tokens = tokens.view(len(x), steps, samples, -1)
+        tokens = self.norms["input_norm"].sequence(tokens)
         given = tokens + bias[:, None, None]
         turned = self.leaves[prefix + "weight_hidden"].transpose(1, 2)
         candidate = self.leaves.get(prefix + "candidate_bias")

@@ -44,7 +44,7 @@ class StackedPerStep:
             return x
         if len(self.kinds) == 1:
             return self._block(0, x)
-        parts = enumerate(x.split(self.sizes, -1))
+        parts = enumerate(torch.split(x, self.sizes, -1))
         return torch.cat([self._block(i, part) for i, part in parts], -1)
 
     def _block(self, i: int, x: Tensor) -> Tensor:
@@ -90,13 +90,15 @@ class StackedTimeBatch:
         """All steps."""
         members, _, _, channels = x.shape
         wide = x.permute(1, 2, 0, 3).flatten(2)
-        return self.norm.sequence(wide).unflatten(2, (members, channels)).permute(2, 0, 1, 3)
+        y = self.norm.sequence(wide)
+        return y.view(*y.shape[:2], members, channels).permute(2, 0, 1, 3)
 
     def step(self, x: Tensor, t: int) -> Tensor:
         """One step."""
         members, _, channels = x.shape
         wide = x.transpose(0, 1).flatten(1)
-        return self.norm.step(wide, t).unflatten(1, (members, channels)).transpose(0, 1)
+        y = self.norm.step(wide, t)
+        return y.view(-1, members, channels).transpose(0, 1)
 
     def finish(self) -> None:
         """Move pooled running statistics."""
@@ -104,10 +106,10 @@ class StackedTimeBatch:
 
     def statistics(self, member: int) -> tuple[Tensor, Tensor]:
         """A member's running mean and variance (rows, channels), as views."""
-        norm, shape = self.norm, (self.members, -1)
+        rows = self.norm.rows
         return (
-            norm.running_mean.unflatten(1, shape)[:, member],
-            norm.running_var.unflatten(1, shape)[:, member],
+            self.norm.running_mean.view(rows, self.members, -1)[:, member],
+            self.norm.running_var.view(rows, self.members, -1)[:, member],
         )
 
 
