@@ -149,10 +149,13 @@ class TimeBatchNorm(BatchNorm):
         """
         if self.training:
             # written in place and row by row: an update of a copy would be lost without an error
+            one = mean.shape[1] == 1
             for i, row in enumerate(rows):
                 at = self._row(row)
-                self.running_mean[at].lerp_(mean[i].mean(0), self.momentum)
-                self.running_var[at].lerp_(variance[i].mean(0), self.momentum)
+                self.running_mean[at].lerp_(mean[i, 0] if one else mean[i].mean(0), self.momentum)
+                self.running_var[at].lerp_(
+                    variance[i, 0] if one else variance[i].mean(0), self.momentum
+                )
         elif self.mode == "collect":
             first = mean.double()
             second = variance.double() * ((values - 1) / values) + first.square()
