@@ -141,6 +141,17 @@ NORMS = Catalog(
                 "eps": _EPS,
                 "momentum": Param(0.1, _MOMENTUM, above=0, at_most=1),
                 "affine": _AFFINE,
+                "time": Param(
+                    "per-step",
+                    "recurrent nets: statistics of each time step, or pooled over time",
+                    choices=("per-step", "pooled"),
+                ),
+                "gamma": Param(
+                    0.1,
+                    "recurrent nets: initial scale (Cooijmans et al. 2017, arXiv:1603.09025)",
+                    above=0.0,
+                    at_most=10.0,
+                ),
             },
             traits=frozenset({BATCH_STATISTICS}),
         ),
@@ -264,6 +275,8 @@ NORMS = Catalog(
 _RESOLUTION = Param(224, "height and width in pixels", at_least=32, at_most=512)
 _PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)
 
+_DIGITS = Param(1797, "use this many of them (stratified)", at_least=50, at_most=1797)
+
 DATASETS = Catalog(
     "data set",
     {
@@ -275,10 +288,25 @@ DATASETS = Catalog(
         "digits": Entry(
             "normbench.datasets.digits:DIGITS",
             "1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn",
+            params={"items": _DIGITS},
+        ),
+        "digits-rows": Entry(
+            "normbench.datasets.digit_sequences:DIGITS_ROWS",
+            "the digits row by row: sequences of 8 steps with 8 features",
+            params={"items": _DIGITS},
+        ),
+        "digits-pixels": Entry(
+            "normbench.datasets.digit_sequences:DIGITS_PIXELS",
+            "the digits pixel by pixel: sequences of 64 steps",
+            params={"items": _DIGITS},
+        ),
+        "adding": Entry(
+            "normbench.datasets.adding:ADDING",
+            "the adding problem (Hochreiter & Schmidhuber 1997): a regression on sequences",
             params={
-                "items": Param(
-                    1797, "use this many of them (stratified)", at_least=50, at_most=1797
-                )
+                "items": Param(2000, "how many are generated", at_least=50, at_most=100_000),
+                "length": Param(30, "steps in training and validation", at_least=2, at_most=1000),
+                "test_length": Param(60, "steps of the test items", at_least=2, at_most=1000),
             },
         ),
         "dogs-vs-cats": Entry(
@@ -329,6 +357,8 @@ DATASETS = Catalog(
     },
 )
 
+_HIDDEN = {"hidden": Param(48, "hidden units", at_least=1, at_most=8192)}
+
 MODELS = Catalog(
     "model",
     {
@@ -375,6 +405,21 @@ MODELS = Catalog(
                     0.5, "dropout before both hidden layers", at_least=0.0, at_most=0.95
                 ),
             },
+        ),
+        "lstm": Entry(
+            "normbench.models.recurrent:lstm",
+            "LSTM (Hochreiter & Schmidhuber 1997) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+        "gru": Entry(
+            "normbench.models.recurrent:gru",
+            "GRU (Cho et al. 2014, arXiv:1406.1078) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+        "rnn": Entry(
+            "normbench.models.recurrent:rnn",
+            "recurrent net with tanh (Elman 1990) and a linear layer on its last hidden state",
+            params=_HIDDEN,
         ),
     },
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from normbench.catalog import OPTIMIZERS, SCHEDULES
+from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
 from normbench.models.packed.graph import PACKED_NORMS
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Part, Prepared, prepare

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+CellKind = Literal["lstm", "gru", "rnn"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,27 @@ class Residual:
     shortcut: tuple[Layer, ...] = ()
 
 
-Layer = Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout | GlobalMean | Residual
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer: (features, steps) to its last hidden state, (hidden,).
+
+    ``name`` keys its initial weights. A norm may stand inside it, at the sites ``input`` (on
+    W_x x), ``hidden`` (on W_h h) and, in an LSTM, ``cell`` (on its state before the output).
+    """
+
+    name: str
+    kind: CellKind
+    hidden: int
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Where a norm may stand."""
+        return ("input", "hidden", "cell") if self.kind == "lstm" else ("input", "hidden")
+
+
+Layer = (
+    Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout | GlobalMean | Residual | Recurrent
+)
 
 
 def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
@@ -106,4 +129,10 @@ def activated(layer: Conv | Linear) -> list[Layer]:
 
 def site_names(layers: Sequence[Layer]) -> list[str]:
     """The names of a model's sites, in order."""
-    return list(dict.fromkeys(x.name for x in flat(layers) if isinstance(x, Site)))
+    names: dict[str, None] = {}
+    for layer in flat(layers):
+        if isinstance(layer, Site):
+            names[layer.name] = None
+        elif isinstance(layer, Recurrent):
+            names |= dict.fromkeys(layer.sites)
+    return list(names)

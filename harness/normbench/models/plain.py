@@ -21,10 +21,12 @@ from normbench.models.layers import (
     Layer,
     Linear,
     MaxPool,
+    Recurrent,
     ReLU,
     Residual,
     Site,
 )
+from normbench.models.recurrent_layer import RecurrentLayer, build_recurrent
 from normbench.norms.batch import BatchNorm
 from normbench.norms.factory import build_norm, changes_weights, stands_at_sites, wrap_layer
 from normbench.norms.reparametrized import Reparametrized
@@ -79,7 +81,7 @@ class Net(nn.Module):
         self.way = tuple(parts) if way is None else way
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs of shape (N, C, H, W) to logits of shape (N, classes)."""
+        """Inputs (N, C, H, W), or (N, features, steps), to logits of shape (N, classes)."""
         return self._along(self.way, x)
 
     def _along(self, way: tuple[str | Fork, ...], x: Tensor) -> Tensor:
@@ -99,6 +101,11 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
     """The module of one layer for samples of ``shape``; weights are left uninitialised."""
     match layer:
         case Conv():
+            if len(shape) != 3:
+                raise UsageError(
+                    f"the layer {layer.name} is a convolution and takes images; inputs of shape "
+                    f"{shape} are for a recurrent model such as lstm"
+                )
             return _uninitialised(
                 nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding,
                 device=device,
@@ -126,13 +133,16 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Residual():
             raise TypeError("a block is built of its layers")
+        case Recurrent():
+            with torch.device(device):
+                return build_recurrent(layer, shape, net)
 
 
 def _name(index: int, layer: Layer) -> str:
     match layer:
         case Site():
             return f"{layer.name}_norm"
-        case Conv() | Linear() | Dropout():
+        case Conv() | Linear() | Dropout() | Recurrent():
             return layer.name
         case _:
             return f"{type(layer).__name__.lower()}{index}"
@@ -213,7 +223,8 @@ def build(net: Network, device: str = "cpu") -> Net:
 
     Each layer is passed a batch on the meta device in training mode, so that a model's list
     needs no shape arithmetic and a norm without meaning at its shape is found before any
-    training. Convolutions and linear layers are left uninitialised: see :func:`initialise`.
+    training. Convolutions, linear and recurrent layers are left uninitialised: see
+    :func:`initialise`.
 
     Raises :class:`UndefinedError` where the norm has no meaning at the shape of one of its
     sites and :class:`UsageError` where parameters or shapes do not fit.
@@ -236,6 +247,8 @@ def initialise(model: Net, seed: int, init: Literal["torch", "he"]) -> None:
     for name, module in model.parts.items():
         if isinstance(module, StreamDropout):
             module.seed(seed, torch.device("cpu"))
+        if isinstance(module, RecurrentLayer):
+            module.initialise(seed, name)
         if not isinstance(module, nn.Conv2d | nn.Linear | Reparametrized):
             continue
         stored = module.v if isinstance(module, Reparametrized) else module.weight

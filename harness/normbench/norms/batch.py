@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from normbench.errors import UndefinedError
+from normbench.errors import UndefinedError, UsageError
 
 Mode = Literal["running", "batch", "collect"]
 
@@ -169,12 +169,27 @@ def require_two_values(what: str, shape: tuple[int, ...], batch_size: int) -> No
 
 
 def build(
-    shape: tuple[int, ...], *, batch_size: int, eps: float, momentum: float, affine: bool
+    shape: tuple[int, ...],
+    *,
+    batch_size: int,
+    eps: float,
+    momentum: float,
+    affine: bool,
+    time: str = "per-step",
+    gamma: float = 0.1,
 ) -> nn.Module:
     """Batch norm for samples of ``shape`` (C,) or (C, H, W) in batches of ``batch_size``.
+
+    ``time`` and ``gamma`` are for recurrent nets (:mod:`normbench.norms.time_batch`) and must be
+    left at their defaults here, where the scale starts at 1: raises :class:`UsageError` otherwise.
 
     Raises :class:`UndefinedError` where a channel would have a single value to take statistics
     from: see :func:`require_two_values`.
     """
+    if (time, gamma) != ("per-step", 0.1):
+        raise UsageError(
+            "time and gamma of batch norm are for the models lstm, gru and rnn; received "
+            f"time = {time!r} and gamma = {gamma:g} for another model: leave them out"
+        )
     require_two_values("batch norm", shape, batch_size)
     return BatchNorm(shape[0], eps=eps, momentum=momentum, affine=affine)

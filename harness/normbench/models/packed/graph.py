@@ -16,6 +16,7 @@ from normbench.models.layers import (
     Layer,
     Linear,
     MaxPool,
+    Recurrent,
     ReLU,
     Residual,
     Site,
@@ -24,7 +25,7 @@ from normbench.models.layers import (
 #: Norms that have a packed form, with the parameters it covers.
 PACKED_NORMS: Mapping[str, frozenset[str]] = {
     "none": frozenset(),
-    "batch": frozenset({"eps", "momentum", "affine"}),
+    "batch": frozenset({"eps", "momentum", "affine", "time", "gamma"}),
     "layer": frozenset({"eps", "affine"}),
     "group": frozenset({"groups", "eps", "affine"}),
     "instance": frozenset({"eps", "affine"}),
@@ -140,6 +141,8 @@ def nodes(net: Network) -> list[Node]:
         raise UnsupportedError(
             f"the packed form of {net.norm.name} norm has no parameter {', '.join(sorted(unknown))}"
         )
+    if any(isinstance(layer, Recurrent) for layer in net.layers):
+        raise UnsupportedError("recurrent layers have a packed form of their own")
     if len(net.shape) not in (1, 3):
         raise UnsupportedError(f"inputs of shape {net.shape} are neither vectors nor images")
     found: list[Node] = []

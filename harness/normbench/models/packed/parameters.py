@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from normbench.models.plain import Net
 @dataclass(frozen=True)
 class Slot:
     """One parameter: where it is in the plain module, and how its values are ordered here.
+
+    ``attribute`` is its path within the part, with dots between names.
 
     The plain tensor viewed as ``view`` and permuted by ``order`` has the values in our order.
     ``decayed`` says that weight decay is meant for it by default.
@@ -132,14 +135,14 @@ class Parameters:
     def load(self, member: int, plain: Net) -> None:
         """Copy a plain module's parameters to a member."""
         for slot in self.slots:
-            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             self.values[slot.name][member].copy_(slot.packed(theirs))
 
     @torch.no_grad()
     def store(self, member: int, plain: Net) -> None:
         """Copy a member's parameters to a plain module."""
         for slot in self.slots:
-            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             mine = slot.plain(self.values[slot.name][member])
             theirs.copy_(mine.reshape(theirs.shape))
 
