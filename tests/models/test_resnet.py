@@ -217,7 +217,7 @@ def test_nested_blocks_add_up() -> None:
 def test_a_shortcut_of_another_shape_is_a_fault_of_the_model() -> None:
     base = network(cell(norm="none"), (2, 3, 3), 10)
     odd = replace(base, layers=(Residual("odd", (Conv("a", 5, 1),)),), sites=frozenset())
-    with pytest.raises(ValueError, match="the block odd adds batches of shapes"):
+    with pytest.raises(ValueError, match="the block odd adds samples of shapes"):
         build(odd, "meta")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
+from normbench.catalog import NORMS
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
 from normbench.models.layers import (
@@ -27,6 +27,7 @@ from normbench.models.layers import (
     Site,
 )
 from normbench.models.recurrent_layer import RecurrentLayer, build_recurrent
+from normbench.models.shapes import shape_after
 from normbench.norms.batch import BatchNorm
 from normbench.norms.factory import build_norm, changes_weights, stands_at_sites, wrap_layer
 from normbench.norms.reparametrized import Reparametrized
@@ -93,8 +94,18 @@ class Net(nn.Module):
         return x
 
 
-def _uninitialised(kind: type[nn.Module], *sizes: int, device: str) -> nn.Module:
-    return cast(nn.Module, skip_init(kind, *sizes, device=device))  # type: ignore[no-untyped-call]
+class _Conv2d(nn.Conv2d):
+    """A convolution whose weights are left as memory holds them, until they are set."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class _Linear(nn.Linear):
+    """A linear layer whose weights are left as memory holds them, until they are set."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
 
 
 def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn.Module:
@@ -106,12 +117,11 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
                     f"the layer {layer.name} is a convolution and takes images; inputs of shape "
                     f"{shape} are for a recurrent model such as lstm"
                 )
-            return _uninitialised(
-                nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding,
-                device=device,
-            )  # fmt: skip
+            return _Conv2d(
+                shape[0], layer.channels, layer.kernel, layer.stride, layer.padding, device=device
+            )
         case Linear():
-            return _uninitialised(nn.Linear, shape[0], layer.features, device=device)
+            return _Linear(shape[0], layer.features, device=device)
         case Site():
             with torch.device(device):
                 norm = build_norm(net.norm.name, net.norm.params, shape, net.norm.batch_size)
@@ -148,21 +158,25 @@ def _name(index: int, layer: Layer) -> str:
             return f"{type(layer).__name__.lower()}{index}"
 
 
-def _probe(part: nn.Module, probe: Tensor, layer: Layer, name: str) -> Tensor:
-    """The shape after a layer in training, found on the meta device with the true batch size."""
+def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
+    """Pass a batch through a norm, in training: one without meaning at this shape raises.
+
+    Built-in norms see two samples of zeros, one where the batch is one, or a ghost batch: their
+    rules know no other difference. One of another package sees its true batch, on the meta device.
+    """
+    own = NORMS[net.norm.name].target.startswith("normbench.")
+    ghosts = net.norm.batch_size < net.batch_size
+    few = net.norm.batch_size if ghosts else min(net.batch_size, 2)
+    device, batch = ("cpu", few) if own else ("meta", net.batch_size)
     try:
-        return cast(Tensor, part.train()(probe))
+        _part(layer, shape, net, device).train()(torch.zeros((batch, *shape), device=device))
     except (RuntimeError, ValueError) as error:
-        shape = tuple(probe.shape)
-        if isinstance(layer, Site):
-            raise UndefinedError(f"no meaning for a batch of shape {shape}: {error}") from None
-        raise UsageError(
-            f"the layer {name} cannot take a batch of shape {shape}: {error}"
-        ) from None
+        full = (net.batch_size, *shape)
+        raise UndefinedError(f"no meaning for a batch of shape {full}: {error}") from None
 
 
 class _Builder:
-    """The parts of a network so far; each layer is passed a batch on the meta device."""
+    """The parts of a network so far, each built for the samples that the one before gives."""
 
     def __init__(self, net: Network, device: str) -> None:
         self.net, self.device = net, device
@@ -170,68 +184,71 @@ class _Builder:
         self.wraps, self.stands = changes_weights(net.norm.name), stands_at_sites(net.norm.name)
         self._count = 0
 
-    def row(self, layers: Sequence[Layer], probe: Tensor) -> tuple[tuple[str | Fork, ...], Tensor]:
-        """Build layers that follow each other: their names, and the batch behind them."""
+    def row(
+        self, layers: Sequence[Layer], shape: tuple[int, ...]
+    ) -> tuple[tuple[str | Fork, ...], tuple[int, ...]]:
+        """Build layers that follow each other: their names, and a sample's shape behind them."""
         way: list[str | Fork] = []
         for layer in layers:
             if isinstance(layer, Residual):
-                fork, probe = self._fork(layer, probe)
+                fork, shape = self._fork(layer, shape)
                 way.append(fork)
                 continue
             name = _name(self._count, layer)
             self._count += 1
             if isinstance(layer, Site) and not (self.stands and self.net.norm_at(layer)):
                 continue
-            part, probe = self._one(layer, name, probe)
+            part, shape = self._one(layer, name, shape)
             if type(part) is nn.Identity:
                 continue
             if name in self.parts:
                 raise ValueError(f"two layers of the model are named {name!r}; names must differ")
             self.parts[name] = part
             way.append(name)
-        return tuple(way), probe
+        return tuple(way), shape
 
-    def _fork(self, block: Residual, probe: Tensor) -> tuple[Fork, Tensor]:
-        body, end = self.row(block.body, probe)
-        shortcut, other = self.row(block.shortcut, probe)
-        if end.shape != other.shape:
+    def _fork(self, block: Residual, shape: tuple[int, ...]) -> tuple[Fork, tuple[int, ...]]:
+        body, end = self.row(block.body, shape)
+        shortcut, other = self.row(block.shortcut, shape)
+        if end != other:
             raise ValueError(
-                f"the block {block.name} adds batches of shapes {tuple(end.shape)} and "
-                f"{tuple(other.shape)}; its shortcut must have the shape of its body"
+                f"the block {block.name} adds samples of shapes {end} and {other}; its shortcut "
+                "must have the shape of its body"
             )
         return Fork(body, shortcut), end
 
-    def _one(self, layer: Layer, name: str, probe: Tensor) -> tuple[nn.Module, Tensor]:
-        """The module of one layer, and the batch behind it."""
-        net, shape = self.net, tuple(probe.shape[1:])
+    def _one(
+        self, layer: Layer, name: str, shape: tuple[int, ...]
+    ) -> tuple[nn.Module, tuple[int, ...]]:
+        """The module of one layer, and a sample's shape behind it."""
+        net = self.net
         try:
-            part = shadow = _part(layer, shape, net, "meta")
-            probe = _probe(shadow, probe, layer, name)
-            if self.device != "meta":
-                part = _part(layer, shape, net, self.device)
+            part = _part(layer, shape, net, self.device)
+            if isinstance(layer, Site) and type(part) is not nn.Identity:
+                _check_norm(layer, shape, net)
+            after = shape_after(layer, shape, name, net.batch_size)
             if self.wraps and name in net.sites:
                 part = wrap_layer(net.norm.name, net.norm.params, part)
         except (UndefinedError, UsageError) as error:
             at_site = isinstance(layer, Site) or (self.wraps and isinstance(error, UndefinedError))
             place = f"at site {name.removesuffix('_norm')}: " if at_site else ""
             raise type(error)(f"{place}{error}") from None
-        return part, probe
+        return part, after
 
 
 def build(net: Network, device: str = "cpu") -> Net:
-    """Build the module on ``device``; ``"meta"`` finds all shapes without computing anything.
+    """Build the module on ``device``; on ``"meta"`` its layers hold no numbers.
 
-    Each layer is passed a batch on the meta device in training mode, so that a model's list
-    needs no shape arithmetic and a norm without meaning at its shape is found before any
-    training. Convolutions, linear and recurrent layers are left uninitialised: see
-    :func:`initialise`.
+    A sample's shape is followed through the layers, so that a model's list needs no shape
+    arithmetic, and each norm is tried on a small batch in training mode, so that one without
+    meaning at its shape is found before any training. Convolutions, linear and recurrent layers
+    are left uninitialised: see :func:`initialise`.
 
     Raises :class:`UndefinedError` where the norm has no meaning at the shape of one of its
     sites and :class:`UsageError` where parameters or shapes do not fit.
     """
     builder = _Builder(net, device)
-    probe = torch.empty((net.batch_size, *net.shape), device="meta")
-    way, _ = builder.row(net.layers, probe)
+    way, _ = builder.row(net.layers, net.shape)
     return Net(builder.parts, way).train()
 
 
