@@ -18,6 +18,7 @@ help: ## List the targets
 
 demo: $(INSTALLED) ## From nothing: install, train protocols/quick.toml, write its report
 	@$(BIN)/normbench run protocols/quick.toml
+	@$(BIN)/normbench time results/quick --seconds 5
 	@$(BIN)/normbench report results/quick
 
 test: $(INSTALLED_DEV) ## Run the tests (from nothing: sets up first)

@@ -56,7 +56,7 @@ class Normbench(Contender):
             set_up()
             self.trained: Ensemble | Trainer = Ensemble(self.runs, self.data, "cpu", self.variant)
         else:
-            self.trained = Trainer(self.runs[0], self.data)
+            self.trained = Trainer(self.runs[0], self.data, "cpu", self.variant)
         self.per_epoch = self.trained.schedule.steps_per_epoch
 
     def run(self, steps: int) -> None:

@@ -32,7 +32,6 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
     ratios = _ratios(found, "normbench", "seconds")
     rows = [_row("(a)", one) for one in found["script"]]
     rows += [_row("normbench", one) for one in found["normbench"]]
-    rows += [_row("without timing pass", one) for one in found["untimed"]]
     rows += [_row("normbench", one) for one in found["long"]]
     head = ["", "seeds", "workers", "seconds", "CPU seconds",
             "outside training and evaluation", "main process, MiB",
@@ -41,8 +40,7 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
     said = [
         f"- normbench is {middle:.1f} times faster than (a) ({min(ratios):.1f} to "
         f"{max(ratios):.1f} over {len(ratios)} rounds); bar 5: {met(middle >= 5)}",
-        f"- by CPU time {median(_ratios(found, 'normbench', 'cpu')):.1f} times; without the timing "
-        f"pass {median(_ratios(found, 'untimed', 'seconds')):.1f} times by wall-clock time",
+        f"- by CPU time {median(_ratios(found, 'normbench', 'cpu')):.1f} times",
     ]
     if found["long"]:
         half, whole, alone = found["long"]

@@ -30,13 +30,15 @@ def _resident(process: int) -> float:
 
 
 def _children(process: int) -> list[int]:
+    """All descendants of a process."""
     found: list[int] = []
     for file in Path(f"/proc/{process}/task").glob("*/children"):
         try:
             found += [int(child) for child in file.read_text(encoding="ascii").split()]
         except OSError:
             continue
-    return found
+    # workers are forked by a server that is a child of the main process
+    return found + [one for child in found for one in _children(child)]
 
 
 def _timed(command: list[str]) -> dict[str, float]:
@@ -72,7 +74,7 @@ def script(seeds: int) -> dict[str, Any]:
         return {"seeds": seeds, **_timed(command)}
 
 
-def normbench(seeds: int, workers: int | None = None, *more: str) -> dict[str, Any]:
+def normbench(seeds: int, workers: int | None = None) -> dict[str, Any]:
     """The sweep by ``normbench run``, with the share of time outside training and evaluation."""
     import normbench as package
 
@@ -80,17 +82,8 @@ def normbench(seeds: int, workers: int | None = None, *more: str) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "quick"
         command = [sys.executable, "-m", "normbench", "run", PROTOCOL, "--quiet"]
-        command += [
-            "--device",
-            "cpu",
-            "--results",
-            str(results),
-            "--workers",
-            str(workers),
-            "--seeds",
-            str(seeds),
-            *more,
-        ]
+        command += ["--device", "cpu", "--results", str(results), "--workers", str(workers)]
+        command += ["--seeds", str(seeds)]
         found = _timed(command)
         runs = package.load(results).runs
     inside = float((runs["train_seconds"] + runs["eval_seconds"]).sum())
@@ -104,11 +97,10 @@ def normbench(seeds: int, workers: int | None = None, *more: str) -> dict[str, A
 def measure(tell: Callable[[str], None], quick: bool) -> dict[str, Any]:
     """All sweeps; a quick look takes few seeds and leaves out the long ones."""
     seeds, rounds = (2, 1) if quick else (SEEDS, 3)
-    found: dict[str, Any] = {"script": [], "normbench": [], "untimed": [], "long": []}
+    found: dict[str, Any] = {"script": [], "normbench": [], "long": []}
     for i in range(rounds):
         found["script"].append(script(seeds))
         found["normbench"].append(normbench(seeds))
-        found["untimed"].append(normbench(seeds, None, "--no-time"))
         tell(f"sweep {i + 1}/{rounds}")
     if quick:
         return found

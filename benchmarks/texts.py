@@ -57,8 +57,8 @@ calibration, training, evaluation, writing. (a) is [script_sweep.py](script_swee
 networks, epochs and evaluations (training, validation and test items before training and after each
 epoch; batch norm with running, batch and recomputed statistics too), one process per core. Both by
 turns on all cores, in wall-clock time. normbench also stores what (a) leaves out: predictions, the
-loss and accuracy of the training batches, and norms of gradients, updates and weights; at its end
-it times isolated steps, which is in its seconds unless said otherwise.
+loss and accuracy of the training batches, and norms of gradients, updates and weights. Isolated
+steps are timed by a command of their own after so short a sweep.
 """
 
 PROFILE = """\

@@ -121,6 +121,10 @@ BATCH_STATISTICS = "batch-statistics"
 BATCH_INDEPENDENT = "batch-independent"
 #: The norm changes a layer's weights instead of standing behind it: it is built from that layer.
 WEIGHTS = "weights"
+#: A norm that changes weights stands behind the layers besides: its code takes a site's shape, too.
+SITES_TOO = "sites-too"
+
+_MOMENTUM = "weight of the new batch in the running statistics"
 
 NORMS = Catalog(
     "norm",
@@ -135,10 +139,19 @@ NORMS = Catalog(
             "batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167)",
             params={
                 "eps": _EPS,
-                "momentum": Param(
-                    0.1, "weight of the new batch in the running statistics", above=0, at_most=1
-                ),
+                "momentum": Param(0.1, _MOMENTUM, above=0, at_most=1),
                 "affine": _AFFINE,
+                "time": Param(
+                    "per-step",
+                    "recurrent nets: statistics of each time step, or pooled over time",
+                    choices=("per-step", "pooled"),
+                ),
+                "gamma": Param(
+                    0.1,
+                    "recurrent nets: initial scale (Cooijmans et al. 2017, arXiv:1603.09025)",
+                    above=0.0,
+                    at_most=10.0,
+                ),
             },
             traits=frozenset({BATCH_STATISTICS}),
         ),
@@ -170,11 +183,99 @@ NORMS = Catalog(
             "weight norm (Salimans & Kingma 2016, arXiv:1602.07868)",
             traits=frozenset({BATCH_INDEPENDENT, WEIGHTS}),
         ),
+        "batch-renorm": Entry(
+            "normbench.norms.batch_renorm:build",
+            "batch renormalization (Ioffe 2017, arXiv:1702.03275)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(0.01, _MOMENTUM, above=0, at_most=1),
+                "affine": _AFFINE,
+                "r_max": Param(3.0, "limit of r at last", at_least=1.0, at_most=1e6),
+                "d_max": Param(5.0, "limit of d at last", at_least=0.0, at_most=1e6),
+                "plain": Param(
+                    0.05, "share of the run that is batch norm", at_least=0.0, at_most=1.0
+                ),
+                "r_by": Param(
+                    0.4, "share of the run by which r_max is reached", at_least=0.0, at_most=1.0
+                ),
+                "d_by": Param(
+                    0.25, "share of the run by which d_max is reached", at_least=0.0, at_most=1.0
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "batch-frozen": Entry(
+            "normbench.norms.batch_frozen:build",
+            "batch norm for a part of the run, then with its running statistics fixed "
+            "(cf. Wu & Johnson 2021, arXiv:2105.07576)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(
+                    0.01,
+                    "weight of the new batch, once a plain average weighs it less",
+                    above=0,
+                    at_most=1,
+                ),
+                "affine": _AFFINE,
+                "after": Param(
+                    0.5, "share of the run after which they are fixed", at_least=0.0, at_most=1.0
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "layer-channels": Entry(
+            "normbench.norms.layer_channels:build",
+            "layer norm over the channels of each pixel, as in ConvNeXt (Liu et al. 2022, "
+            "arXiv:2201.03545)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "rms": Entry(
+            "normbench.norms.rms:build",
+            "RMS norm over all of a sample's values, with a scale per element "
+            "(Zhang & Sennrich 2019, arXiv:1910.07467)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "lrn": Entry(
+            "normbench.norms.lrn:build",
+            "local response normalization over neighbouring channels (Krizhevsky et al. 2012)",
+            params={
+                "n": Param(5, "channels in the window; an odd number", at_least=1, at_most=4097),
+                "alpha": Param(1e-4, "factor on the sum of squares", at_least=0.0, at_most=1e6),
+                "beta": Param(0.75, "exponent", at_least=0.0, at_most=10.0),
+                "k": Param(2.0, "added to the sum", above=0.0, at_most=1e6),
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "weight-standardized": Entry(
+            "normbench.norms.weight_standardized:build",
+            "weight standardization (Qiao et al. 2019, arXiv:1903.10520) with group norm",
+            params={
+                "groups": Param(
+                    8, "of the group norm, must divide the channels; 0: none", at_least=0
+                ),
+                "eps": _EPS,
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT, WEIGHTS, SITES_TOO}),
+        ),
+        "dyt": Entry(
+            "normbench.norms.dyt:build",
+            "dynamic tanh in place of a norm (Zhu et al. 2025, arXiv:2503.10622)",
+            params={
+                "alpha": Param(0.5, "initial factor of the input", above=0.0, at_most=1e3),
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
     },
 )
 
 _RESOLUTION = Param(224, "height and width in pixels", at_least=32, at_most=512)
 _PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)
+
+_DIGITS = Param(1797, "use this many of them (stratified)", at_least=50, at_most=1797)
 
 DATASETS = Catalog(
     "data set",
@@ -187,10 +288,25 @@ DATASETS = Catalog(
         "digits": Entry(
             "normbench.datasets.digits:DIGITS",
             "1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn",
+            params={"items": _DIGITS},
+        ),
+        "digits-rows": Entry(
+            "normbench.datasets.digit_sequences:DIGITS_ROWS",
+            "the digits row by row: sequences of 8 steps with 8 features",
+            params={"items": _DIGITS},
+        ),
+        "digits-pixels": Entry(
+            "normbench.datasets.digit_sequences:DIGITS_PIXELS",
+            "the digits pixel by pixel: sequences of 64 steps",
+            params={"items": _DIGITS},
+        ),
+        "adding": Entry(
+            "normbench.datasets.adding:ADDING",
+            "the adding problem (Hochreiter & Schmidhuber 1997): a regression on sequences",
             params={
-                "items": Param(
-                    1797, "use this many of them (stratified)", at_least=50, at_most=1797
-                )
+                "items": Param(2000, "how many are generated", at_least=50, at_most=100_000),
+                "length": Param(30, "steps in training and validation", at_least=2, at_most=1000),
+                "test_length": Param(60, "steps of the test items", at_least=2, at_most=1000),
             },
         ),
         "dogs-vs-cats": Entry(
@@ -241,6 +357,8 @@ DATASETS = Catalog(
     },
 )
 
+_HIDDEN = {"hidden": Param(48, "hidden units", at_least=1, at_most=8192)}
+
 MODELS = Catalog(
     "model",
     {
@@ -263,6 +381,21 @@ MODELS = Catalog(
                 "width": Param(16, "channels of the first convolution", at_least=1, at_most=4096)
             },
         ),
+        "resnet": Entry(
+            "normbench.models.resnet:layers",
+            "narrow residual net (He et al. 2016, arXiv:1512.03385), for 8 pixels and more",
+            params={
+                "width": Param(16, "channels of the first stage", at_least=1, at_most=4096),
+                "blocks": Param(
+                    1, "blocks of two convolutions in each of three stages", at_least=1, at_most=64
+                ),
+                "zero_init": Param(
+                    False,
+                    "the scale of each block's last norm starts at 0 "
+                    "(Goyal et al. 2017, arXiv:1706.02677)",
+                ),
+            },
+        ),
         "alexnet": Entry(
             "normbench.models.alexnet:layers",
             "AlexNet (Krizhevsky 2014, arXiv:1404.5997), for 32, 64 or at least 128 pixels",
@@ -272,6 +405,21 @@ MODELS = Catalog(
                     0.5, "dropout before both hidden layers", at_least=0.0, at_most=0.95
                 ),
             },
+        ),
+        "lstm": Entry(
+            "normbench.models.recurrent:lstm",
+            "LSTM (Hochreiter & Schmidhuber 1997) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+        "gru": Entry(
+            "normbench.models.recurrent:gru",
+            "GRU (Cho et al. 2014, arXiv:1406.1078) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+        "rnn": Entry(
+            "normbench.models.recurrent:rnn",
+            "recurrent net with tanh (Elman 1990) and a linear layer on its last hidden state",
+            params=_HIDDEN,
         ),
     },
 )

@@ -156,7 +156,8 @@ def kill_a_worker(process: Any, folder: Path) -> tuple[str, str]:
     """Kill the worker once a group is committed; what the command then printed."""
 
     def worker() -> int | None:
-        busy = [p for p in children(process.pid) if "spawn_main" in command(p)]
+        servers = [p for p in children(process.pid) if "forkserver" in command(p)]
+        busy = [p for server in servers for p in children(server)]
         return busy[0] if busy else None
 
     wait_until(lambda: parts(folder) > 0, "the first group")

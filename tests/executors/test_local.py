@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -15,7 +17,7 @@ import pytest
 
 from normbench.executors.inline import InlineExecutor
 from normbench.executors.local import LocalExecutor
-from tests.processes import children, wait_until
+from tests.processes import wait_until
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 
@@ -68,11 +70,14 @@ def executor(request):
         yield made
 
 
-@pytest.fixture
-def local():
+@pytest.fixture(params=["fresh", "forked"])
+def local(request):
     """Makes executors, and ends their workers when the test is over."""
+    forked = request.param == "forked"
+    if forked and "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system has no fork server")
     with contextlib.ExitStack() as stack:
-        yield lambda *args: stack.enter_context(LocalExecutor(*args))
+        yield lambda *args: stack.enter_context(LocalExecutor(*args, prepared=forked))
 
 
 def test_every_task_comes_back_once_with_its_value(executor):
@@ -143,21 +148,35 @@ def test_a_value_that_cannot_be_sent_back_is_that_tasks_error(local):
 
 @linux
 def test_closing_early_stops_the_workers(local, tmp_path):
-    before = set(children(os.getpid()))
     results = local(1).map(partial(hang_until_killed, tmp_path), range(4))
     next(results)
-    wait_until((tmp_path / "pid").exists, "the long task")
+    pid = int(wait_until((tmp_path / "pid").exists, "the task") and wait_until(
+        (tmp_path / "pid").read_text, "the task's process"))  # fmt: skip
+    assert Path(f"/proc/{pid}").exists()
     results.close()
-    wait_until(lambda: set(children(os.getpid())) <= before | _trackers(), "the workers' end", 20)
-    assert set(children(os.getpid())) <= before | _trackers()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker's end", 20)
 
 
-def _trackers() -> set[int]:
-    """Python's own resource tracker lives as long as this process."""
-    from multiprocessing.resource_tracker import _resource_tracker
+@linux
+def test_workers_of_a_server_have_its_modules_already(tmp_path):
+    code = (
+        "from normbench.executors.local import LocalExecutor, prepare_workers\n"
+        "import tests.executors.test_local as here\n"
+        "if __name__ == '__main__':\n"
+        "    assert prepare_workers(['tests.executors.loaded'], 3)\n"
+        "    with LocalExecutor(2, 1, None, prepared=True) as executor:\n"
+        "        print(sorted(d.value for d in executor.map(here.loaded, [0, 1, 2])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[True, True, True]", done.stderr
 
-    pid = getattr(_resource_tracker, "_pid", None)
-    return {pid} if pid else set()
+
+def loaded(x: int) -> bool:
+    """Whether the module was there before anything of this task was."""
+    return "tests.executors.loaded" in sys.modules
 
 
 def test_workers_are_set_up_and_told_their_threads(local):
@@ -176,8 +195,6 @@ def test_executors_need_neither_torch_nor_training():
         "import sys, normbench.executors.local, normbench.executors.inline;"
         "print([m for m in sys.modules if m.split('.')[0] == 'torch' or 'training' in m])"
     )
-    import subprocess
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -41,11 +41,19 @@ def test_the_formulas_are_those_of_torch(shape: tuple[int, ...]) -> None:
         "layer": lambda: f.layer_norm(t, shape[1:], eps=0.1),
         "group": lambda: f.group_norm(t, 4, eps=0.1),
         "instance": lambda: f.instance_norm(t, eps=0.1),
+        "batch-renorm": lambda: f.batch_norm(t, None, None, training=True, eps=0.1),
+        "batch-frozen": lambda: f.batch_norm(t, None, None, training=True, eps=0.1),
+        "layer-channels": lambda: f.layer_norm(t.movedim(1, -1), (16,), eps=0.1).movedim(-1, 1),
+        "rms": lambda: f.rms_norm(t, shape[1:], eps=0.1),
+        # torch takes the mean over the window, the paper the sum
+        "lrn": lambda: f.local_response_norm(t, 5, alpha=5 * 0.02, beta=0.75, k=2.0),
+        "dyt": lambda: 2 * torch.sigmoid(2 * 0.02 * t) - 1,
     }
+    params = {"eps": 0.1, "groups": 4, "n": 5, "alpha": 0.02, "beta": 0.75, "k": 2.0}
     for name, formula in FORMULAS.items():
-        if name == "instance" and len(shape) == 2:
-            continue
-        found = formula(x, {"eps": 0.1, "groups": 4})
+        if name in ("instance", "lrn") and len(shape) == 2:
+            continue  # torch's own are for images
+        found = formula(x, params)
         assert np.abs(found - wanted[name]().numpy()).max() < 1e-12, name
 
 

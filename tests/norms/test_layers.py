@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -79,6 +80,8 @@ def test_known_identities(x: Tensor) -> None:
         ("layer", IMAGE, 48, 0), ("layer", (16,), 32, 0),
         ("group", (8, 3, 2), 16, 0), ("group", (16,), 32, 0),
         ("instance", IMAGE, 8, 0),
+        ("batch-renorm", IMAGE, 8, 8), ("batch-frozen", IMAGE, 8, 8),
+        ("layer-channels", IMAGE, 8, 0), ("layer-channels", (16,), 32, 0),
     ],
 )  # fmt: skip
 def test_how_many_parameters_a_norm_has(
@@ -91,6 +94,85 @@ def test_how_many_parameters_a_norm_has(
         values = torch.cat([p.detach().flatten() for p in norm.parameters()])
         assert sorted(values.tolist()) == [0.0] * (parameters // 2) + [1.0] * (parameters // 2)
         assert sum(p.numel() for p in norm_of(name, shape, affine=False).parameters()) == 0
+
+
+def test_those_without_a_shift_and_with_other_parameters() -> None:
+    assert [p.tolist() for p in norm_of("rms", (3,)).parameters()] == [[1.0] * 3]
+    assert not list(norm_of("rms", (3,), affine=False).parameters())
+    assert not list(norm_of("lrn", IMAGE).parameters())
+    squash = dict(norm_of("dyt", IMAGE).named_parameters())
+    assert {n: p.tolist() for n, p in squash.items()} == {
+        "alpha": [0.5], "weight": [1.0] * 4, "bias": [0.0] * 4
+    }  # fmt: skip
+    assert [n for n, _ in norm_of("dyt", IMAGE, affine=False).named_parameters()] == ["alpha"]
+
+
+def test_layer_norm_over_channels_takes_each_pixel(x: Tensor) -> None:
+    y = norm_of("layer-channels", IMAGE).double()(x)
+    for i, j, k in ((0, 0, 0), (4, 2, 1), (2, 1, 0)):
+        assert torch.allclose(y[i, :, j, k], standardised(x[i, :, j, k]), atol=1e-12)
+    vector = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    same = norm_of("layer", (6,))(vector)
+    assert torch.allclose(norm_of("layer-channels", (6,))(vector), same, atol=1e-6)
+
+
+def test_its_scale_and_shift_are_per_channel(x: Tensor) -> None:
+    norm = norm_of("layer-channels", IMAGE).double()
+    plain = norm(x)
+    with torch.no_grad():
+        norm.weight.copy_(torch.arange(4.0))  # type: ignore[operator]
+        norm.bias.copy_(torch.tensor([0.0, 1.0, 0.0, -1.0]))  # type: ignore[operator]
+    found = norm(x)
+    for c, shift in enumerate((0.0, 1.0, 0.0, -1.0)):
+        assert torch.allclose(found[:, c], c * plain[:, c] + shift, atol=1e-12)
+
+
+def test_rms_norm_keeps_the_direction_and_sets_the_length(x: Tensor) -> None:
+    y = norm_of("rms", IMAGE, eps=1e-12).double()(x)
+    for a, b in zip(x, y, strict=True):
+        assert b.square().mean().item() == pytest.approx(1.0, rel=1e-9)
+        assert torch.allclose(a / b, (a / b).flatten()[0].expand(a.shape), rtol=1e-9)
+
+
+def test_local_response_norm_by_hand() -> None:
+    # one position, three channels: sums of squares of the neighbours within n = 3
+    x = torch.tensor([[1.0, 2.0, 3.0]])
+    y = norm_of("lrn", (3,), n=3, alpha=0.5, beta=2.0, k=1.0)(x)
+    assert y.tolist() == [
+        [pytest.approx(1 / 3.5**2), pytest.approx(2 / 8**2), pytest.approx(3 / 7.5**2)]
+    ]
+
+
+def test_the_papers_local_response_norm_is_torchs_with_five_times_alpha(x: Tensor) -> None:
+    theirs = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)(x)
+    assert torch.allclose(norm_of("lrn", IMAGE)(x), theirs, rtol=0, atol=1e-14)
+
+
+def test_a_window_without_a_middle_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"odd n.*received 4; use 3 or 5"):
+        norm_of("lrn", IMAGE, n=4)
+
+
+def test_dynamic_tanh_by_hand() -> None:
+    norm = norm_of("dyt", (2,), alpha=2.0)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([3.0, 1.0]))  # type: ignore[operator]
+        norm.bias.copy_(torch.tensor([0.0, -1.0]))  # type: ignore[operator]
+    y = norm(torch.tensor([[0.25, 0.0]]))
+    assert y.tolist() == [[pytest.approx(3 * math.tanh(0.5)), -1.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("rms", "RmsNorm2d"), ("layer-channels", "LayerNorm2d")]
+)
+def test_timms_layers_over_channels(name: str, kind: str) -> None:
+    timm = pytest.importorskip("timm.layers")
+    x = torch.randn(3, 4, 5, 2, generator=torch.Generator().manual_seed(3))
+    if name == "rms":  # timm's is over channels: at one pixel both cover the same values
+        x = x[..., :1, :1]
+    shape = tuple(x.shape[1:])
+    theirs = getattr(timm, kind)(4, eps=1e-5)(x)
+    assert torch.allclose(norm_of(name, shape)(x), theirs, atol=1e-5)
 
 
 def test_eps_enters_below_the_root() -> None:
@@ -113,6 +195,10 @@ def test_eps_enters_below_the_root() -> None:
         ("group", (1,), 8, {"groups": 1}),
         ("layer", (1,), 8, {}),
         ("layer", (1, 1, 1), 8, {}),
+        ("rms", (1,), 8, {}),
+        ("layer-channels", (1, 5, 4), 8, {}),
+        ("batch-renorm", (16,), 1, {}),
+        ("batch-frozen", (16,), 1, {}),
     ],
 )
 def test_where_nothing_would_be_left_a_norm_is_undefined(
@@ -131,6 +217,11 @@ def test_where_nothing_would_be_left_a_norm_is_undefined(
         ("group", (16,), 1, {"groups": 8}),
         ("group", (16, 2, 1), 1, {"groups": 16}),
         ("layer", (2,), 1, {}),
+        ("rms", (2,), 1, {}),
+        ("layer-channels", (2, 1, 1), 1, {}),
+        ("batch-renorm", (16,), 2, {}),
+        ("batch-frozen", (16, 2, 1), 1, {}),
+        ("batch-frozen", (16,), 1, {"after": 0.0}),
     ],
 )
 def test_just_beyond_that_it_is_defined_and_not_constant(

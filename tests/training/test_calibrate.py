@@ -86,3 +86,30 @@ def test_the_threads_of_the_worker_are_set() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_other_formulations_of_the_plain_loop_are_tried_where_that_is_a_small_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+    real = module._plain
+
+    def watch(one: Calibration, data: Any, variant: str) -> Any:
+        tried.append(variant)
+        return real(one, data, "")
+
+    monkeypatch.setattr(module, "_plain", watch)
+    small = {"norm": "layer", "model": {"name": "small-cnn"}, "epochs": 1}
+    calibrate(task(**small))
+    assert tried == [""]
+    tried.clear()
+    calibrate(task(total=10**5, **small))  # about half an hour of work
+    assert tried[:2] == ["", "channels-last"]
+    assert len(tried) <= 3
+    tried.clear()
+    found = calibrate(task(total=10**9, **small))
+    assert tried == ["", "channels-last", "compiled"]
+    assert {one.engine.variant for one in found.measured} >= {""}
+    tried.clear()
+    calibrate(task(total=10**9, norm="layer", epochs=1))  # no images
+    assert tried == ["", "compiled"]

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
+from normbench.models.packed.graph import PACKED_NORMS
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Part, Prepared, prepare
 from normbench.training.ensemble import Ensemble, train_together
-from normbench.training.loop import Outcome, Trainer, train
+from normbench.training.loop import CHANNELS_LAST, COMPILED, Outcome, Trainer, train
 from tests.builders import run_of
 
 MEASURED = {"train_seconds", "eval_seconds"}
@@ -65,8 +66,35 @@ def check(runs: list[RunSpec], **options: Any) -> None:
 
 
 @pytest.mark.parametrize("norm", list(NORMS))
-@pytest.mark.parametrize("width", [1, 3, 8])
-def test_every_norm_gives_the_plain_loops_rows(norm: str, width: int) -> None:
+def test_the_plain_loops_channels_last_gives_its_own_rows(norm: str) -> None:
+    run = runs_of(1, norm=norm)[0]
+    data = in_double(prepare(run.cell))
+    check_equal(train(run, data, "cpu", CHANNELS_LAST), train(run, data))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+def test_the_compiled_plain_loop_gives_its_own_rows(norm: str) -> None:
+    pytest.importorskip("torch._inductor")
+    run = runs_of(1, norm=norm)[0]
+    data = in_double(prepare(run.cell))
+    check_equal(train(run, data, "cpu", COMPILED), train(run, data))
+
+
+def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
+    run = runs_of(1, norm="none")[0]
+    with pytest.raises(ValueError, match="no variant 'rows'"):
+        train(run, prepare(run.cell), "cpu", "rows")
+
+
+@pytest.mark.parametrize("norm", PACKED_NORMS)
+def test_every_norm_gives_the_plain_loops_rows(norm: str) -> None:
+    check(runs_of(3, norm=norm))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "instance", "weight"])
+@pytest.mark.parametrize("width", [1, 8])
+def test_any_number_of_runs_gives_the_plain_loops_rows(norm: str, width: int) -> None:
     check(runs_of(width, norm=norm))
 
 
@@ -197,7 +225,7 @@ def test_seconds_are_amortised() -> None:
     assert 0 < found[0].train_seconds + found[0].eval_seconds <= found[0].seconds
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: str) -> None:
     runs = runs_of(3, norm=norm)
     data = in_double(prepare(runs[0].cell))

@@ -139,6 +139,8 @@ def test_the_three_kinds_belong_to_batch_norm_alone() -> None:
     for norm in ("none", "layer", "group"):
         found = evaluate(*case(norm=norm), 8, 1024)
         assert set(found.validation) == set(found.test) == {"running"}
+    for norm in ("batch-renorm", "batch-frozen"):
+        assert len(evaluate(*case(norm=norm), 8, 1024).test) == 3
     found = evaluate(*case(norm="batch"), 8, 1024)
     assert set(found.validation) == set(found.test) == {"running", "recomputed", "batch"}
     losses = [found.test[k].loss for k in ("running", "recomputed", "batch")]

@@ -40,7 +40,11 @@ def norm_name(label: str) -> str:
     """A norm as it is said in a sentence."""
     spoken = {"none": "no normalization", "batch": "batch norm", "layer": "layer norm",
               "group": "group norm", "instance": "instance norm",
-              "weight": "weight norm"}  # fmt: skip
+              "weight": "weight norm", "batch-renorm": "batch renorm",
+              "batch-frozen": "frozen batch norm", "layer-channels": "layer norm over channels",
+              "rms": "RMS norm", "lrn": "local response norm",
+              "weight-standardized": "weight standardization with group norm",
+              "dyt": "dynamic tanh"}  # fmt: skip
     return spoken.get(label, f"{label} norm" if label.isalpha() else label)
 
 

@@ -20,6 +20,12 @@ from normbench.cli.options import (
     results_folder,
 )
 
+#: What training in a worker imports.
+_WORKERS_LOAD = (
+    "normbench.training.group", "normbench.training.ensemble", "normbench.training.calibrate",
+    "normbench.training.timing",
+)  # fmt: skip
+
 
 def run(
     protocol: ProtocolArgument,
@@ -44,8 +50,12 @@ def run(
         ),
     ] = None,
     time_steps: Annotated[
-        bool, typer.Option("--time/--no-time", help="Time isolated steps at the end.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--time/--no-time",
+            help="Time isolated steps at the end [default: where it takes 2 % of the run or less].",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
@@ -56,7 +66,7 @@ def run(
 
     from normbench.cli.progress import LiveProgress
     from normbench.executors.inline import InlineExecutor
-    from normbench.executors.local import LocalExecutor
+    from normbench.executors.local import LocalExecutor, prepare_workers
     from normbench.protocol.load import load_text, read_protocol
 
     path, text = read_protocol(protocol)
@@ -64,6 +74,8 @@ def run(
     folder = results_folder(study, results)
     console = Console(quiet=quiet)
     console.print(study.title, style="bold", markup=False, highlight=False)
+    # workers on the CPU load the same modules as this process, at the same time
+    loading = workers != 0 and device in ("auto", "cpu") and prepare_workers(_WORKERS_LOAD, threads)
     from normbench.results.execution import read_plan_file
     from normbench.training.devices import (
         choose_device,
@@ -84,7 +96,7 @@ def run(
     if count:
         variables = worker_variables(device, names, count)
         executor: InlineExecutor | LocalExecutor = LocalExecutor(
-            count, threads, set_up_worker, variables
+            count, threads, set_up_worker, variables, prepared=loading and device == "cpu"
         )
     else:
         set_up_worker()
@@ -102,6 +114,11 @@ def run(
         progress.close()
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
     console.print(f"{folder}: {counts}", markup=False, highlight=False)
+    if summary.untimed:
+        console.print(
+            f"for the seconds of a step by itself: normbench time {folder}",
+            markup=False, highlight=False,
+        )  # fmt: skip
     if summary.failures:
         print("failed runs:", *summary.failures, sep="\n  ", file=sys.stderr)
         print("run the same command again to retry them", file=sys.stderr)

@@ -45,11 +45,44 @@ def instance(x: Array, params: dict[str, Any]) -> Array:
     return _standardise(x, tuple(range(2, x.ndim)), params["eps"])
 
 
-#: Training-mode output at scale 1 and shift 0, by the norm's name.
+def layer_channels(x: Array, params: dict[str, Any]) -> Array:
+    """Over the channels at each position, in each sample."""
+    return _standardise(x, (1,), params["eps"])
+
+
+def rms(x: Array, params: dict[str, Any]) -> Array:
+    """By the root of the mean square of each sample's values."""
+    square = (x**2).mean(axis=tuple(range(1, x.ndim)), keepdims=True)
+    result: Array = x / np.sqrt(square + params["eps"])
+    return result
+
+
+def lrn(x: Array, params: dict[str, Any]) -> Array:
+    """By the sum of squares over neighbouring channels, channel by channel."""
+    half, result = params["n"] // 2, np.empty_like(x)
+    for c in range(x.shape[1]):
+        total = (x[:, max(0, c - half) : c + half + 1] ** 2).sum(axis=1)
+        result[:, c] = x[:, c] / (params["k"] + params["alpha"] * total) ** params["beta"]
+    return result
+
+
+def dyt(x: Array, params: dict[str, Any]) -> Array:
+    """Each value on its own; α is the initial one."""
+    result: Array = np.tanh(params["alpha"] * x)
+    return result
+
+
+#: Training-mode output at scale 1 and shift 0 and at the start of a run, by the norm's name.
 FORMULAS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
     "none": none,
     "batch": batch,
     "layer": layer,
     "group": group,
     "instance": instance,
+    "batch-renorm": batch,
+    "batch-frozen": batch,
+    "layer-channels": layer_channels,
+    "rms": rms,
+    "lrn": lrn,
+    "dyt": dyt,
 }

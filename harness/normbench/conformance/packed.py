@@ -14,6 +14,7 @@ from normbench.models.describe import Network, NormSpec
 from normbench.models.layers import Conv, Flatten, Layer, Linear, MaxPool, activated
 from normbench.models.packed import PackedNet, UnsupportedError
 from normbench.models.plain import Net, build, initialise
+from normbench.norms.schedule import scheduled, set_step
 
 _BATCH, _MEMBERS, _STEPS, _RATE = 6, 3, 3, 0.02
 _TOLERANCE = 1e-9
@@ -60,7 +61,9 @@ def _compare(net: Network, packed: PackedNet, made: list[Net]) -> None:
         packed.load(member, plain)
     where = f"{net.norm.name} at {net.shape}, position {net.position}"
     x = torch.empty(0)
-    for _ in range(_STEPS):
+    for step in range(_STEPS):
+        packed.set_step(step, _STEPS)
+        set_step([norm for plain in made for norm in scheduled(plain)], step, _STEPS)
         size = (_MEMBERS * _BATCH, *net.shape)
         x = torch.randn(size, generator=generator, dtype=torch.float64)
         y = torch.randint(4, (_MEMBERS, _BATCH), generator=generator)

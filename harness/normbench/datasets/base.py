@@ -16,13 +16,18 @@ class Arrays:
     """A whole data set in memory.
 
     ``inputs`` has shape (items, channels, height, width), as uint8 in 0…255 or as float32 in
-    [0, 1]; tabular data are (items, features, 1, 1) in the units of the features. ``labels`` has
-    shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression float32,
-    and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute error up
-    to which an item counts as right, in the labels' units. Labels that are ``standardized`` become
-    those of mean 0 and variance 1 in the training split, and ``tolerance`` is in that unit.
-    ``features`` names the columns of tabular data. ``key`` names the content (data set,
-    version, parameters): the split is derived from it.
+    [0, 1]; tabular data are (items, features, 1, 1) in the units of the features, and sequences are
+    (items, features, steps) as float32, the features where images have their channels. ``labels``
+    has shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression
+    float32, and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute
+    error up to which an item counts as right, in the labels' units. Labels that are
+    ``standardized`` become those of mean 0 and variance 1 in the training split, and ``tolerance``
+    is in that unit. ``features`` names the columns of tabular data. ``key`` names the content (data
+    set, version, parameters): the split is derived from it.
+
+    ``test_inputs`` are what the items of the test split look like where that differs, such as
+    sequences with more steps than in training: (items, …) in the order of ``inputs``, with the
+    same channels and the same labels.
     """
 
     key: str
@@ -33,6 +38,7 @@ class Arrays:
     tolerance: float = 0.0
     standardized: bool = False
     features: tuple[str, ...] = ()
+    test_inputs: NDArray[Any] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

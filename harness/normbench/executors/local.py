@@ -13,21 +13,52 @@ from pebble import ProcessExpired, ProcessPool
 
 from normbench.executors.base import Done, Task, Value, describe
 
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 
 def _start_worker(
     threads: int, variables: Mapping[str, str], initializer: Callable[[], None] | None
 ) -> None:
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in _THREADS:
         os.environ[name] = str(threads)
     os.environ.update(variables)
     if initializer is not None:
         initializer()
 
 
+def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
+    """Begin to load ``modules`` in a server process from which workers can be forked at once.
+
+    Loading takes seconds and each fresh worker would do it anew; here it happens once, while the
+    caller goes on. Returns whether the system can do so (Linux and other Unix systems). Nothing of
+    the caller is forked, so that no thread or lock of it is copied.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return False
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    return True
+
+
 class LocalExecutor:
     """``workers`` fresh processes with ``threads`` threads each, kept from one map to the next.
+
+    With ``prepared`` they come from the server of :func:`prepare_workers`: right for workers on the
+    CPU; an accelerator's must start without anything loaded.
 
     ``initializer`` runs once in each of them, after the environment variables of its place in
     ``variables`` are set (one mapping per worker; default: none): a worker that must see one
@@ -42,7 +73,10 @@ class LocalExecutor:
         threads: int = 1,
         initializer: Callable[[], None] | None = None,
         variables: Sequence[Mapping[str, str]] = (),
+        *,
+        prepared: bool = False,
     ) -> None:
+        self.prepared = prepared
         self.workers, self.threads, self.initializer = workers, threads, initializer
         self.variables = variables or [{}] * workers
         if len(self.variables) != workers:
@@ -76,8 +110,8 @@ class LocalExecutor:
                 max_workers=1,
                 initializer=_start_worker,
                 initargs=(self.threads, dict(self.variables[place]), self.initializer),
-                # fork would copy a process in which torch already runs threads
-                context=multiprocessing.get_context("spawn"),
+                # a plain fork would copy a process in which torch already runs threads
+                context=multiprocessing.get_context("forkserver" if self.prepared else "spawn"),
             )
         return self._pools[place]
 

@@ -20,7 +20,10 @@ COLOURS = {
     "instance": "#cc79a7",
     "weight": "#b38600",
 }
-_SPARE = ("#56b4e9", "#8c564b", "#6a3d9a", "#17becf", "#a6761d", "#e7298a")
+_SPARE = (
+    "#56b4e9", "#8c564b", "#6a3d9a", "#17becf", "#a6761d", "#e7298a", "#332288", "#999933",
+    "#882255",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # Ink that the page decides: replaced by currentColor, so that text follows dark mode.
 _INK = "#010203"

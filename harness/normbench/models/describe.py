@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from normbench.catalog import MODELS, nearest
 from normbench.errors import UsageError
-from normbench.models.layers import Layer, Linear, Site, site_names
+from normbench.models.layers import Layer, Linear, Recurrent, Site, flat, site_names
 from normbench.protocol.schema import Cell
 
 
@@ -45,7 +45,7 @@ def select_sites(wanted: str | Sequence[str], layers: Sequence[Layer]) -> frozen
     if wanted == "first-two":
         return frozenset(names[:2])
     if wanted == "fc":
-        linear = [x.name for x in layers if isinstance(x, Linear) and x.name in names]
+        linear = [x.name for x in flat(layers) if isinstance(x, Linear) and x.name in names]
         if not linear:
             raise UsageError(
                 "sites = fc is for models with hidden linear layers; "
@@ -60,8 +60,25 @@ def select_sites(wanted: str | Sequence[str], layers: Sequence[Layer]) -> frozen
     return frozenset(wanted)
 
 
+def _check_recurrent(cell: Cell) -> None:
+    """Refuse axes that would be without effect in a recurrent net."""
+    for axis, default, why in (
+        ("position", "pre", "its norms stand inside the cell"),
+        ("init", "torch", "He's initial weights are for layers with ReLU"),
+    ):
+        received = getattr(cell, axis)
+        if received != default:
+            raise UsageError(
+                f"{axis} = {received!r} has no meaning for the recurrent model {cell.model.name}: "
+                f"{why}; leave {axis} out"
+            )
+
+
 def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
-    """The network of a cell for inputs of ``shape`` (C, H, W) in ``classes`` classes."""
+    """The network of a cell for inputs of ``shape`` in ``classes`` classes.
+
+    ``shape`` is (C, H, W), or (features, steps) for sequences.
+    """
     if cell.batch_size % cell.statistics_batch:
         raise UsageError(
             "norm_batch_size must divide batch_size, so that all ghost batches are whole; "
@@ -74,6 +91,8 @@ def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
             f"the model {cell.model.name} has no site at which a norm could stand; received the "
             f"norm {cell.norm.label}; use the norm none"
         )
+    if any(isinstance(layer, Recurrent) for layer in layers):
+        _check_recurrent(cell)
     return Network(
         layers=tuple(layers),
         shape=shape,

@@ -6,8 +6,11 @@ at once can read the same list, so that both train the same network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+CellKind = Literal["lstm", "gru", "rnn"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class Site:
     """A place where a norm may stand: before (``pre``) or after (``post``) the activation.
 
     ``name`` is the layer it belongs to. Both positions of a site are in the list; the protocol's
-    ``position`` says which of them is used.
+    ``position`` says which of them is used. With ``zero_scale`` the norm's scale starts at 0, if
+    it has one.
     """
 
     name: str
     position: str
+    zero_scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,54 @@ class Dropout:
     p: float
 
 
-Layer = Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout
+@dataclass(frozen=True)
+class GlobalMean:
+    """(C, H, W) to (C,): the mean over all positions of each channel."""
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A block whose input is added to its output: y = body(x) + shortcut(x).
+
+    ``name`` is the block's; the layers within have names of their own, unique in the whole model.
+    An empty ``shortcut`` is the identity.
+    """
+
+    name: str
+    body: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer: (features, steps) to its last hidden state, (hidden,).
+
+    ``name`` keys its initial weights. A norm may stand inside it, at the sites ``input`` (on
+    W_x x), ``hidden`` (on W_h h) and, in an LSTM, ``cell`` (on its state before the output).
+    """
+
+    name: str
+    kind: CellKind
+    hidden: int
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Where a norm may stand."""
+        return ("input", "hidden", "cell") if self.kind == "lstm" else ("input", "hidden")
+
+
+Layer = (
+    Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout | GlobalMean | Residual | Recurrent
+)
+
+
+def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """All layers in order, those of blocks in the block's place: its body, then its shortcut."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from flat((*layer.body, *layer.shortcut))
+        else:
+            yield layer
 
 
 def activated(layer: Conv | Linear) -> list[Layer]:
@@ -77,4 +129,10 @@ def activated(layer: Conv | Linear) -> list[Layer]:
 
 def site_names(layers: Sequence[Layer]) -> list[str]:
     """The names of a model's sites, in order."""
-    return list(dict.fromkeys(x.name for x in layers if isinstance(x, Site)))
+    names: dict[str, None] = {}
+    for layer in flat(layers):
+        if isinstance(layer, Site):
+            names[layer.name] = None
+        elif isinstance(layer, Recurrent):
+            names |= dict.fromkeys(layer.sites)
+    return list(names)

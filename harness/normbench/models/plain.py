@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
@@ -11,10 +13,23 @@ from torch.nn.utils import skip_init
 
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
-from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Site
+from normbench.models.layers import (
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalMean,
+    Layer,
+    Linear,
+    MaxPool,
+    Recurrent,
+    ReLU,
+    Residual,
+    Site,
+)
+from normbench.models.recurrent_layer import RecurrentLayer, build_recurrent
 from normbench.norms.batch import BatchNorm
-from normbench.norms.factory import build_norm, changes_weights, wrap_layer
-from normbench.norms.weight import WeightNormed
+from normbench.norms.factory import build_norm, changes_weights, stands_at_sites, wrap_layer
+from normbench.norms.reparametrized import Reparametrized
 from normbench.plan.seeds import stream_key
 
 
@@ -40,17 +55,41 @@ class StreamDropout(nn.Module):
         return x * keep / (1 - self.p)
 
 
-class Net(nn.Module):
-    """A network as a sequence of named layers."""
+@dataclass(frozen=True)
+class Fork:
+    """Where a net splits and adds up again: names of parts, and forks, on both ways.
 
-    def __init__(self, parts: dict[str, nn.Module]) -> None:
+    An empty way passes its input on.
+    """
+
+    body: tuple[str | Fork, ...]
+    shortcut: tuple[str | Fork, ...]
+
+
+class Net(nn.Module):
+    """A network of named layers.
+
+    ``parts`` holds all of them by name, whatever block they belong to, in the order in which they
+    are computed. ``way`` says how they are joined; by default they stand in a row.
+    """
+
+    def __init__(
+        self, parts: dict[str, nn.Module], way: tuple[str | Fork, ...] | None = None
+    ) -> None:
         super().__init__()
         self.parts = nn.ModuleDict(parts)
+        self.way = tuple(parts) if way is None else way
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs of shape (N, C, H, W) to logits of shape (N, classes)."""
-        for part in self.parts.values():
-            x = part(x)
+        """Inputs (N, C, H, W), or (N, features, steps), to logits of shape (N, classes)."""
+        return self._along(self.way, x)
+
+    def _along(self, way: tuple[str | Fork, ...], x: Tensor) -> Tensor:
+        for place in way:
+            if isinstance(place, Fork):
+                x = self._along(place.body, x) + self._along(place.shortcut, x)
+            else:
+                x = self.parts[place](x)
         return x
 
 
@@ -62,6 +101,11 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
     """The module of one layer for samples of ``shape``; weights are left uninitialised."""
     match layer:
         case Conv():
+            if len(shape) != 3:
+                raise UsageError(
+                    f"the layer {layer.name} is a convolution and takes images; inputs of shape "
+                    f"{shape} are for a recurrent model such as lstm"
+                )
             return _uninitialised(
                 nn.Conv2d, shape[0], layer.channels, layer.kernel, layer.stride, layer.padding,
                 device=device,
@@ -73,6 +117,9 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
                 norm = build_norm(net.norm.name, net.norm.params, shape, net.norm.batch_size)
             if isinstance(norm, BatchNorm) and net.norm.batch_size < net.batch_size:
                 norm.ghost = net.norm.batch_size
+            scale = getattr(norm, "weight", None)
+            if layer.zero_scale and isinstance(scale, nn.Parameter):
+                nn.init.zeros_(scale)
             return norm
         case ReLU():
             return nn.ReLU()
@@ -82,13 +129,20 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
             return nn.Flatten()
         case Dropout():
             return StreamDropout(layer.name, layer.p)
+        case GlobalMean():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case Residual():
+            raise TypeError("a block is built of its layers")
+        case Recurrent():
+            with torch.device(device):
+                return build_recurrent(layer, shape, net)
 
 
 def _name(index: int, layer: Layer) -> str:
     match layer:
         case Site():
             return f"{layer.name}_norm"
-        case Conv() | Linear() | Dropout():
+        case Conv() | Linear() | Dropout() | Recurrent():
             return layer.name
         case _:
             return f"{type(layer).__name__.lower()}{index}"
@@ -107,38 +161,78 @@ def _probe(part: nn.Module, probe: Tensor, layer: Layer, name: str) -> Tensor:
         ) from None
 
 
+class _Builder:
+    """The parts of a network so far; each layer is passed a batch on the meta device."""
+
+    def __init__(self, net: Network, device: str) -> None:
+        self.net, self.device = net, device
+        self.parts: dict[str, nn.Module] = {}
+        self.wraps, self.stands = changes_weights(net.norm.name), stands_at_sites(net.norm.name)
+        self._count = 0
+
+    def row(self, layers: Sequence[Layer], probe: Tensor) -> tuple[tuple[str | Fork, ...], Tensor]:
+        """Build layers that follow each other: their names, and the batch behind them."""
+        way: list[str | Fork] = []
+        for layer in layers:
+            if isinstance(layer, Residual):
+                fork, probe = self._fork(layer, probe)
+                way.append(fork)
+                continue
+            name = _name(self._count, layer)
+            self._count += 1
+            if isinstance(layer, Site) and not (self.stands and self.net.norm_at(layer)):
+                continue
+            part, probe = self._one(layer, name, probe)
+            if type(part) is nn.Identity:
+                continue
+            if name in self.parts:
+                raise ValueError(f"two layers of the model are named {name!r}; names must differ")
+            self.parts[name] = part
+            way.append(name)
+        return tuple(way), probe
+
+    def _fork(self, block: Residual, probe: Tensor) -> tuple[Fork, Tensor]:
+        body, end = self.row(block.body, probe)
+        shortcut, other = self.row(block.shortcut, probe)
+        if end.shape != other.shape:
+            raise ValueError(
+                f"the block {block.name} adds batches of shapes {tuple(end.shape)} and "
+                f"{tuple(other.shape)}; its shortcut must have the shape of its body"
+            )
+        return Fork(body, shortcut), end
+
+    def _one(self, layer: Layer, name: str, probe: Tensor) -> tuple[nn.Module, Tensor]:
+        """The module of one layer, and the batch behind it."""
+        net, shape = self.net, tuple(probe.shape[1:])
+        try:
+            part = shadow = _part(layer, shape, net, "meta")
+            probe = _probe(shadow, probe, layer, name)
+            if self.device != "meta":
+                part = _part(layer, shape, net, self.device)
+            if self.wraps and name in net.sites:
+                part = wrap_layer(net.norm.name, net.norm.params, part)
+        except (UndefinedError, UsageError) as error:
+            at_site = isinstance(layer, Site) or (self.wraps and isinstance(error, UndefinedError))
+            place = f"at site {name.removesuffix('_norm')}: " if at_site else ""
+            raise type(error)(f"{place}{error}") from None
+        return part, probe
+
+
 def build(net: Network, device: str = "cpu") -> Net:
     """Build the module on ``device``; ``"meta"`` finds all shapes without computing anything.
 
     Each layer is passed a batch on the meta device in training mode, so that a model's list
     needs no shape arithmetic and a norm without meaning at its shape is found before any
-    training. Convolutions and linear layers are left uninitialised: see :func:`initialise`.
+    training. Convolutions, linear and recurrent layers are left uninitialised: see
+    :func:`initialise`.
 
     Raises :class:`UndefinedError` where the norm has no meaning at the shape of one of its
     sites and :class:`UsageError` where parameters or shapes do not fit.
     """
-    parts: dict[str, nn.Module] = {}
-    wraps = changes_weights(net.norm.name)
+    builder = _Builder(net, device)
     probe = torch.empty((net.batch_size, *net.shape), device="meta")
-    for i, layer in enumerate(net.layers):
-        if isinstance(layer, Site) and (not net.norm_at(layer) or wraps):
-            continue
-        name, shape = _name(i, layer), tuple(probe.shape[1:])
-        try:
-            shadow = _part(layer, shape, net, "meta")
-            probe = _probe(shadow, probe, layer, name)
-        except (UndefinedError, UsageError) as error:
-            place = f"at site {layer.name}: " if isinstance(layer, Site) else ""
-            raise type(error)(f"{place}{error}") from None
-        if type(shadow) is nn.Identity:
-            continue
-        if name in parts:
-            raise ValueError(f"two layers of the model are named {name!r}; names must differ")
-        part = shadow if device == "meta" else _part(layer, shape, net, device)
-        if wraps and name in net.sites:
-            part = wrap_layer(net.norm.name, net.norm.params, part)
-        parts[name] = part
-    return Net(parts).train()
+    way, _ = builder.row(net.layers, probe)
+    return Net(builder.parts, way).train()
 
 
 @torch.no_grad()
@@ -153,9 +247,11 @@ def initialise(model: Net, seed: int, init: Literal["torch", "he"]) -> None:
     for name, module in model.parts.items():
         if isinstance(module, StreamDropout):
             module.seed(seed, torch.device("cpu"))
-        if not isinstance(module, nn.Conv2d | nn.Linear | WeightNormed):
+        if isinstance(module, RecurrentLayer):
+            module.initialise(seed, name)
+        if not isinstance(module, nn.Conv2d | nn.Linear | Reparametrized):
             continue
-        stored = module.v if isinstance(module, WeightNormed) else module.weight
+        stored = module.v if isinstance(module, Reparametrized) else module.weight
         generator = torch.Generator().manual_seed(stream_key(seed, "init", name))
         weight = torch.empty(stored.shape)
         fan_in = weight[0].numel()
@@ -167,7 +263,7 @@ def initialise(model: Net, seed: int, init: Literal["torch", "he"]) -> None:
             weight.uniform_(-bound, bound, generator=generator)
             bias = torch.empty(weight.shape[0]).uniform_(-bound, bound, generator=generator)
         stored.copy_(weight)
-        if isinstance(module, WeightNormed):
-            module.reset_scale()
+        if isinstance(module, Reparametrized):
+            module.initialised()
         if module.bias is not None:
             module.bias.copy_(bias)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from normbench.errors import UndefinedError
+from normbench.errors import UndefinedError, UsageError
 
 Mode = Literal["running", "batch", "collect"]
 
@@ -52,19 +53,37 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` of shape (N, C) or (N, C, H, W)."""
         if self.training and 0 < self.ghost < x.shape[0]:
-            return self._ghost_batches(x)
-        if self.training or self.mode == "running":
-            return functional.batch_norm(
-                x,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                self.training,
-                self.momentum,
-                self.eps,
-            )
+            return self._in_batches(x, self.ghost)
+        if self.training:
+            return self._native(x, training=True)
+        if self.mode == "running":
+            return self._by_running_statistics(x)
         return self._per_batch(x)
+
+    def update_weight(self) -> float:
+        """What a new batch weighs in the running statistics."""
+        return self.momentum
+
+    def _native(self, x: Tensor, *, training: bool) -> Tensor:
+        return functional.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training,
+            self.update_weight(),
+            self.eps,
+        )
+
+    def _by_running_statistics(self, x: Tensor) -> Tensor:
+        return self._native(x, training=False)
+
+    def _scale_and_shift(self, folded: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """γ and β of each channel of each batch in ``folded``, (batch, batches·C, positions)."""
+        batches = folded.shape[1] // self.channels
+        weight = self.weight.repeat(batches) if self.weight is not None else None
+        return weight, self.bias.repeat(batches) if self.bias is not None else None
 
     def _folded(
         self, x: Tensor, batch: int, mean: Tensor | None, variance: Tensor | None
@@ -80,12 +99,14 @@ class BatchNorm(nn.Module):
         # (k·b, C, …) → (b, k·C, positions): the native layer then normalizes k batches at once
         batches = x.shape[0] // batch
         folded = x.reshape(batches, batch, self.channels, -1).transpose(0, 1)
+        folded = folded.reshape(batch, batches * self.channels, -1)
+        weight, bias = self._scale_and_shift(folded)
         y = functional.batch_norm(
-            folded.reshape(batch, batches * self.channels, -1),
+            folded,
             mean,
             variance,
-            self.weight.repeat(batches) if self.weight is not None else None,
-            self.bias.repeat(batches) if self.bias is not None else None,
+            weight,
+            bias,
             training=True,
             momentum=1.0,  # the "running" statistics become those of the batch
             eps=self.eps,
@@ -93,15 +114,15 @@ class BatchNorm(nn.Module):
         y = y.reshape(batch, batches, self.channels, -1).transpose(0, 1)
         return y.reshape(x.shape)
 
-    def _ghost_batches(self, x: Tensor) -> Tensor:
-        """Training with ghost batches: the running statistics move by the mean over them."""
-        batches = x.shape[0] // self.ghost
+    def _in_batches(self, x: Tensor, batch: int) -> Tensor:
+        """Training in (ghost) batches: the running statistics move by the mean over them."""
+        batches = x.shape[0] // batch
         mean = x.new_zeros(batches * self.channels)
         variance = x.new_ones(batches * self.channels)
-        y = self._folded(x, self.ghost, mean, variance)
+        y = self._folded(x, batch, mean, variance)
         with torch.no_grad():
             for running, seen in ((self.running_mean, mean), (self.running_var, variance)):
-                running.lerp_(seen.reshape(batches, self.channels).mean(0), self.momentum)
+                running.lerp_(seen.reshape(batches, self.channels).mean(0), self.update_weight())
         return y
 
     def _per_batch(self, x: Tensor) -> Tensor:
@@ -135,20 +156,40 @@ class BatchNorm(nn.Module):
         return first.to(self.running_mean.dtype), variance.to(self.running_var.dtype)
 
 
+def require_two_values(what: str, shape: tuple[int, ...], batch_size: int) -> None:
+    """Raise :class:`UndefinedError` where a channel has a single value to take statistics from.
+
+    That is a batch of one vector, or of one 1×1 map; ``what`` names the norm.
+    """
+    if batch_size * math.prod(shape[1:]) < 2:
+        raise UndefinedError(
+            f"{what} needs at least two values per channel to take statistics from; "
+            f"batch size {batch_size} with samples of shape {shape} gives one"
+        )
+
+
 def build(
-    shape: tuple[int, ...], *, batch_size: int, eps: float, momentum: float, affine: bool
+    shape: tuple[int, ...],
+    *,
+    batch_size: int,
+    eps: float,
+    momentum: float,
+    affine: bool,
+    time: str = "per-step",
+    gamma: float = 0.1,
 ) -> nn.Module:
     """Batch norm for samples of ``shape`` (C,) or (C, H, W) in batches of ``batch_size``.
 
+    ``time`` and ``gamma`` are for recurrent nets (:mod:`normbench.norms.time_batch`) and must be
+    left at their defaults here, where the scale starts at 1: raises :class:`UsageError` otherwise.
+
     Raises :class:`UndefinedError` where a channel would have a single value to take statistics
-    from: a batch of one vector, or of one 1×1 map.
+    from: see :func:`require_two_values`.
     """
-    values = batch_size
-    for size in shape[1:]:
-        values *= size
-    if values < 2:
-        raise UndefinedError(
-            "batch norm needs at least two values per channel to take statistics from; "
-            f"batch size {batch_size} with samples of shape {shape} gives one"
+    if (time, gamma) != ("per-step", 0.1):
+        raise UsageError(
+            "time and gamma of batch norm are for the models lstm, gru and rnn; received "
+            f"time = {time!r} and gamma = {gamma:g} for another model: leave them out"
         )
+    require_two_values("batch norm", shape, batch_size)
     return BatchNorm(shape[0], eps=eps, momentum=momentum, affine=affine)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from normbench.catalog import BATCH_STATISTICS, NORMS, WEIGHTS
+from normbench.catalog import BATCH_STATISTICS, NORMS, SITES_TOO, WEIGHTS
 
 
 def build_norm(
@@ -26,10 +26,19 @@ def build_norm(
 
 
 def changes_weights(name: str) -> bool:
-    """Whether the norm wraps the layers with weights instead of standing behind them."""
+    """Whether the norm wraps the layers with weights."""
     return WEIGHTS in NORMS[name].traits
 
 
+def stands_at_sites(name: str) -> bool:
+    """Whether the norm is a layer at its sites: one that changes weights need not be."""
+    traits = NORMS[name].traits
+    return WEIGHTS not in traits or SITES_TOO in traits
+
+
 def wrap_layer(name: str, params: Mapping[str, Any], layer: nn.Module) -> nn.Module:
-    """A layer with weights as a norm of the kind :func:`changes_weights` makes it."""
+    """A layer with weights as a norm of the kind :func:`changes_weights` makes it.
+
+    Raises :class:`~normbench.errors.UndefinedError` where the norm has no meaning for the layer.
+    """
     return cast(nn.Module, NORMS[name].load()(layer, **params))

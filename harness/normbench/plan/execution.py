@@ -19,7 +19,8 @@ class Engine:
     """How a group of runs is computed.
 
     ``name`` is ``plain`` (the plain loop, run by run) or ``packed`` (as one computation);
-    ``variant`` names a formulation of the packed one. ``threads`` are those of a worker.
+    ``variant`` names a formulation: of the plain loop "", ``channels-last`` or ``compiled``, of the
+    packed one that of its convolutions. ``threads`` are those of a worker.
     """
 
     name: str = "plain"

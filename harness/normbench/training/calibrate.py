@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,12 +17,16 @@ from normbench.plan.execution import Engine
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Prepared, prepare
 from normbench.training.devices import synchronize
-from normbench.training.loop import Trainer, schedule_of
+from normbench.training.loop import CHANNELS_LAST, COMPILED, Trainer, schedule_of
 
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
 _SHARE, _MOST = 0.03, 10.0
 #: Of the memory that is free, the share that one worker's group may take.
 _MEMORY_SHARE = 0.5
+#: Seconds that trying another formulation of the plain loop takes, roughly.
+_TRIAL_SECONDS = 0.3
+#: Seconds of work per worker from which on compiling is tried.
+_COMPILE_FROM = 1800.0
 
 
 @dataclass(frozen=True)
@@ -101,26 +106,30 @@ def calibrate(task: Calibration) -> Calibrated:
     torch.set_num_threads(task.threads)
     data = prepare(task.run.cell, task.device)
     schedule = schedule_of(task.run, len(data.train))
-    engine = Engine("plain", "", task.threads)
-    plain = _plain(task, data, engine)
+    plain = _plain(task, data, "")
     measured = [plain]
     result = Calibrated((plain,), schedule.steps)
-    if task.mode == "plain" or task.runs < 2:
+    work = plain.seconds * schedule.steps * task.total
+    budget = min(_MOST, _SHARE * work)
+    if task.mode == "plain":
         return result
-    budget = min(_MOST, _SHARE * plain.seconds * schedule.steps * task.total)
+    if task.mode == "auto":
+        measured += _other_plain(task, data, work, schedule.steps)
+    if task.runs < 2:
+        return replace(result, measured=tuple(measured))
     from normbench.models.packed.net import UnsupportedError
     from normbench.training.ensemble import memory_of, variants
 
-    started = time.perf_counter()
+    started, first = time.perf_counter(), len(measured)
     try:
         names = variants(task.run.cell, data, task.device)
         sizes = [w for w in widths(task.runs) if memory_of(task.run.cell, data, w) < _room(task)]
         candidates = [(name, w) for name in names for w in sizes[:1]]
         for name, width in candidates:
-            if len(measured) > 1 and time.perf_counter() - started > budget:
+            if len(measured) > first and time.perf_counter() - started > budget:
                 break
             measured.append(_packed(task, data, name, width, budget / 10))
-        best = min(measured[1:], key=lambda one: one.seconds, default=None)
+        best = min(measured[first:], key=lambda one: one.seconds, default=None)
         for width in sizes[1:]:
             if best is None or time.perf_counter() - started > budget:
                 break
@@ -132,12 +141,35 @@ def calibrate(task: Calibration) -> Calibrated:
     return replace(result, measured=tuple(measured))
 
 
-def _plain(task: Calibration, data: Prepared, engine: Engine) -> Measured:
-    trainer = Trainer(task.run, data, task.device)
+def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:
+    trainer = Trainer(task.run, data, task.device, variant)
     batch = task.run.cell.batch_size
     index = torch.arange(batch, device=task.device)
     seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, 0.05)
-    return Measured(engine, 1, seconds)
+    return Measured(Engine("plain", variant, task.threads), 1, seconds)
+
+
+def _other_plain(task: Calibration, data: Prepared, work: float, steps: int) -> list[Measured]:
+    """The plain loop's other formulations, as far as measuring them can pay.
+
+    ``work`` are the seconds that the cell's runs take by the ordinary one. Compiling takes from ten
+    seconds to a minute, in every worker and again at every resume: it is tried where that is a
+    small share of the work, and its seconds are laid on those of the steps.
+    """
+    found: list[Measured] = []
+    filters = any(p.dim() == 4 for p in Trainer(task.run, data).parameters)
+    with contextlib.suppress(RuntimeError, ValueError):
+        if filters and _SHARE * work > _TRIAL_SECONDS:
+            found.append(_plain(task, data, CHANNELS_LAST))
+    if work < _COMPILE_FROM * max(1, task.workers):
+        return found
+    with contextlib.suppress(Exception):  # a compiler may be missing, or fail in its own ways
+        started = time.perf_counter()
+        one = _plain(task, data, COMPILED)
+        spent = time.perf_counter() - started
+        share = spent * max(1, task.workers) / (steps * max(1, task.total))
+        found.append(replace(one, seconds=one.seconds + share))
+    return found
 
 
 def _packed(task: Calibration, data: Prepared, variant: str, width: int, budget: float) -> Measured:

@@ -179,11 +179,14 @@ def _prepare(cell: Cell, device: str) -> Prepared:
     shift, scale = input_constants(moments, cell.input_norm, factors)
     scaling = Scaling(*(torch.from_numpy(c).to(device) for c in (factors, shift, scale)))
     stored = _shared(arrays.inputs).to(device)
+    of_test = stored
+    if arrays.test_inputs is not None:
+        of_test = _shared(arrays.test_inputs).to(device)
     keep = arrays.inputs.size * 4 > SCALED_BYTES
 
     middle, spread = label_constants(arrays, split.train)
 
-    def part(index: NDArray[np.int64]) -> Part:
+    def part(index: NDArray[np.int64], stored: Tensor = stored) -> Part:
         chosen = arrays.labels[index]
         if arrays.standardized:
             chosen = ((chosen - middle) / spread).astype(np.float32)
@@ -193,7 +196,7 @@ def _prepare(cell: Cell, device: str) -> Prepared:
             return Part(stored, labels, rows, scaling)
         return Part(scaling(stored[rows]), labels)
 
-    parts = (part(split.train), part(split.validation), part(split.test))
+    parts = (part(split.train), part(split.validation), part(split.test, of_test))
     return Prepared(*parts, arrays.classes, arrays.task, arrays.tolerance)
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from normbench.catalog import OPTIMIZERS
 from normbench.models.describe import network
-from normbench.models.packed.net import PackedNet, UnsupportedError, set_up
-from normbench.models.packed.variants import memory
-from normbench.models.packed.variants import variants as packed_variants
+from normbench.models.packed.choose import memory, pack
+from normbench.models.packed.choose import variants as packed_variants
+from normbench.models.packed.net import set_up
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
@@ -44,13 +44,14 @@ class Ensemble:
         variant: str = "",
     ) -> None:
         cell, dtype = runs[0].cell, data.train.dtype
-        _check_task(data)
         set_up()  # the plain loop, which may have run here before, chooses for itself
         self.cell, self.data, self.members = cell, data, len(runs)
         self.schedule = schedule_of(runs[0], len(data.train))
         described = network(cell, data.shape, data.classes)
         self.described, self.device = described, device
-        self.packed = PackedNet(described, len(runs), variant=variant, dtype=dtype, device=device)
+        self.packed = pack(
+            described, len(runs), task=data.task, variant=variant, dtype=dtype, device=device
+        )
         plain = build(described, "cpu").to(dtype)
         for member, run in enumerate(runs):
             initialise(plain, run.seed, cell.init)
@@ -67,6 +68,10 @@ class Ensemble:
         )
         scaled = data.train.rows is None
         self._resident = self.packed.resident(data.train.x) if scaled else None
+
+    def begin(self, step: int) -> None:
+        """Tell norms that change in the course of a run that ``step`` steps have been taken."""
+        self.packed.set_step(step, self.schedule.steps)
 
     def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Losses (members,), logits (members, batch, classes) and labels of the items at ``index``.
@@ -103,6 +108,7 @@ class Ensemble:
 
     def step(self, index: Tensor, step: int) -> None:
         """A whole training step."""
+        self.begin(step)
         self.gradients(index)
         self.update(step)
 
@@ -119,20 +125,13 @@ class Ensemble:
         return sum(b.numel() for b in self.plain.buffers())
 
 
-def _check_task(data: Prepared) -> None:
-    """Raise :class:`UnsupportedError` for a task whose backward pass is not written out."""
-    if data.task != "classification":
-        raise UnsupportedError(f"the packed form trains classifications; this is a {data.task}")
-
-
 def variants(cell: Cell, data: Prepared, device: str) -> list[str]:
     """The packed formulations worth trying for a cell, the most promising first.
 
     Raises :class:`~normbench.models.packed.net.UnsupportedError` where there is none.
     """
-    _check_task(data)
     described = network(cell, data.shape, data.classes)
-    PackedNet(described, 1, device="cpu")
+    pack(described, 1, task=data.task)
     return packed_variants(described, device)
 
 
@@ -162,6 +161,7 @@ class _Rows:
         self.outcomes = [
             Outcome(
                 classes=data.classes,
+                label_variance=data.label_variance,
                 parameters=ensemble.parameters_of_a_member(),
                 buffers=ensemble.buffers_of_a_member(),
             )
@@ -262,7 +262,7 @@ def _train(
     rows.add(0, None, 0.0, None)
     if not any(rows.alive):
         return
-    interval = Interval(len(runs), batch)
+    interval = Interval(len(runs), batch, data.objective)
     orders = torch.empty(0)
     started = time.perf_counter()
     for step in range(schedule.steps):
@@ -270,6 +270,7 @@ def _train(
         if i == 0:
             drawn = [epoch_order(run.seed, epoch, len(data.train)) for run in runs]
             orders = torch.stack(drawn).to(device)
+        ensemble.begin(step)
         losses, logits, labels = ensemble.gradients(orders[:, i * batch : (i + 1) * batch])
         interval.add(losses, logits, labels)
         is_stop = step + 1 in stops
@@ -283,5 +284,5 @@ def _train(
         rows.add(step + 1, interval, time.perf_counter() - started, before)
         if not any(rows.alive):
             return
-        interval = Interval(len(runs), batch)
+        interval = Interval(len(runs), batch, data.objective)
         started = time.perf_counter()

@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from normbench.models.packed.net import PackedNet
+from normbench.models.packed.choose import AnyPackedNet
 from normbench.norms.batch import Mode
 from normbench.training.data import TRAIN_EVAL_ITEMS, Part, Prepared
 from normbench.training.evaluate import Evaluation, EvaluationKind, Score
@@ -21,7 +20,7 @@ class PackedEvaluation:
     Every member sees the same items, ``chunk`` at a time. Nothing of the net is changed.
     """
 
-    def __init__(self, packed: PackedNet, data: Prepared, chunk: int) -> None:
+    def __init__(self, packed: AnyPackedNet, data: Prepared, chunk: int) -> None:
         self.packed, self.data, self.chunk = packed, data, chunk
         self.evaluator = packed.evaluator(chunk)
         self.batch_statistics = self.evaluator.batch_statistics
@@ -67,7 +66,7 @@ class PackedEvaluation:
         chunk: int = 0,
     ) -> list[Score]:
         """Loss and accuracy of each member over the first ``items`` of a part."""
-        count = len(part) if items is None else items
+        count, objective = len(part) if items is None else items, self.data.objective
         loss = torch.zeros(self.packed.members, dtype=torch.float64)
         hits: list[Tensor] = []
         done = 0
@@ -76,18 +75,15 @@ class PackedEvaluation:
             keep = min(len(y), count - done)
             logits, y = logits[:, :keep], y[:keep]
             labels = y.expand(self.packed.members, -1)
-            losses = functional.cross_entropy(
-                logits.flatten(0, 1), labels.reshape(-1), reduction="none"
-            )
-            loss += losses.view(self.packed.members, -1).sum(1).double().cpu()
-            hits.append((logits.argmax(2) == labels).cpu())
+            loss += objective.each(logits, labels).sum(1).double().cpu()
+            hits.append(objective.hits(logits, labels).cpu())
             done += keep
         correct = torch.cat(hits, dim=1)
         shares = correct.double().mean(1)
         return [
             Score(
                 float(loss[member]) / count,
-                # where the loss is no number, neither is a choice among the classes
+                # where the loss is no number, neither is a share of hits
                 float(shares[member]) if math.isfinite(float(loss[member])) else math.nan,
                 correct[member].numpy(),
             )

@@ -73,11 +73,11 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _run_one(run: RunSpec, device: str) -> Outcome:
+def _run_one(run: RunSpec, device: str, variant: str) -> Outcome:
     """A run by the plain loop. One that raises is a row that says so."""
     started = time.perf_counter()
     try:
-        outcome = train(run, prepare(run.cell, device), device)
+        outcome = train(run, prepare(run.cell, device), device, variant)
     except UndefinedError as error:
         outcome = Outcome(status="undefined", error=str(error))
     except Exception as error:
@@ -104,7 +104,7 @@ def train_group(group: Group) -> GroupRows:
     else:
         outcomes, peaks = [], []
         for run in group.runs:
-            outcomes.append(_run_one(run, group.device))
+            outcomes.append(_run_one(run, group.device, group.engine.variant))
             peaks.append(memory.read())
             memory = PeakMemory(group.device)
     return rows_of(group, outcomes, peaks)

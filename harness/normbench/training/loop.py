@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from normbench.catalog import OPTIMIZERS, SCHEDULES
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
+from normbench.norms.schedule import scheduled, set_step
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import rate_unit
@@ -124,20 +125,50 @@ def clip_factor(norms: Tensor, most: float) -> Tensor:
     return (most / (norms + 1e-6)).clamp(max=1.0)
 
 
+#: Formulations of the plain loop besides the ordinary one.
+CHANNELS_LAST, COMPILED = "channels-last", "compiled"
+
+
+def formulated(model: nn.Module, variant: str) -> Callable[[Tensor], Tensor]:
+    """The model's forward pass in a formulation; the model keeps its parameters and its names.
+
+    Raises ``ValueError`` for a variant that the plain loop does not have.
+    """
+    if variant == CHANNELS_LAST:
+        # layers keep their input's format; filters stay as they are, since the fused optimizer
+        # needs parameters and gradients of one layout
+        return lambda x: cast(Tensor, model(x.contiguous(memory_format=torch.channels_last)))
+    if variant == COMPILED:
+        from torch._inductor import config
+
+        # workers are processes of their own already and may have no children
+        config.compile_threads = 1
+        return cast(Callable[[Tensor], Tensor], torch.compile(model, dynamic=False))
+    if variant:
+        raise ValueError(f"the plain loop has no variant {variant!r}")
+    return cast(Callable[[Tensor], Tensor], model)
+
+
 class Trainer:
     """The model, optimizer and learning rates of one run, and its training step.
 
     The model's numbers are of the data's type: float32, or float64 in comparisons of engines.
+    ``variant`` is "", ``channels-last`` (that memory format for images) or ``compiled``
+    (``torch.compile``): the same computation, faster on some shapes and machines.
     """
 
-    def __init__(self, run: RunSpec, data: Prepared, device: str = "cpu") -> None:
+    def __init__(
+        self, run: RunSpec, data: Prepared, device: str = "cpu", variant: str = ""
+    ) -> None:
         cell = run.cell
         self.data, self.objective = data, data.objective
         self.schedule = schedule_of(run, len(data.train))
         choose_convolutions(cell.batch_size, data.shape)
         self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
         initialise(self.model, run.seed, cell.init)
+        self.forward: Callable[[Tensor], Tensor] = formulated(self.model, variant)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.scheduled = scheduled(self.model)
         self.rates = LearningRates(cell, self.schedule.steps, rate_unit(cell, data))
         self.clip = cell.clip_norm
         self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
@@ -147,10 +178,14 @@ class Trainer:
             **cell.optimizer.params,
         )
 
+    def begin(self, step: int) -> None:
+        """Tell norms that change in the course of a run that ``step`` steps have been taken."""
+        set_step(self.scheduled, step, self.schedule.steps)
+
     def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
         """Loss (), logits (batch, classes), labels and gradients of the items at ``index``."""
         y = self.data.train.y[index]
-        logits = self.model(self.data.train.inputs(index))
+        logits = self.forward(self.data.train.inputs(index))
         loss = self.objective.loss(logits, y)
         return loss, logits, y, torch.autograd.grad(loss, self.parameters)
 
@@ -166,11 +201,12 @@ class Trainer:
 
     def step(self, index: Tensor, step: int) -> None:
         """A whole training step."""
+        self.begin(step)
         *_, gradients = self.gradients(index)
         self.update(gradients, step)
 
 
-def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
+def train(run: RunSpec, data: Prepared, device: str = "cpu", variant: str = "") -> Outcome:
     """Train one run and evaluate it before training and after every interval.
 
     A non-finite training loss, norm of the parameters or evaluation loss ends the run as
@@ -180,7 +216,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     :class:`~normbench.training.probing.ProbeError` pass through.
     """
     cell = run.cell
-    trainer = Trainer(run, data, device)
+    trainer = Trainer(run, data, device, variant)
     model, parameters, schedule = trainer.model, trainer.parameters, trainer.schedule
     outcome = Outcome(
         classes=data.classes,
@@ -203,6 +239,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
         if i == 0:
             order = epoch_order(run.seed, epoch, len(data.train)).to(device)
         index = order[i * cell.batch_size : (i + 1) * cell.batch_size]
+        trainer.begin(step)
         loss, logits, y, gradients = trainer.gradients(index)
         outcome.steps += 1
         is_stop = outcome.steps in stops

@@ -30,6 +30,15 @@ class Objective:
             return functional.cross_entropy(outputs, labels)
         return (outputs[..., 0] - labels).square().mean()
 
+    def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each item: outputs (…, classes) and labels (…) to (…)."""
+        if self.task == "classification":
+            found = functional.cross_entropy(
+                outputs.flatten(0, -2), labels.reshape(-1), reduction="none"
+            )
+            return found.view(labels.shape)
+        return (outputs[..., 0] - labels).square()
+
     def total(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The sum over a batch: outputs (batch, classes) and labels (batch,) to ()."""
         if self.task == "classification":

@@ -16,6 +16,8 @@ from torch.optim.adam import adam as torch_adam
 from torch.optim.adamw import adamw as torch_adamw
 from torch.optim.sgd import sgd as torch_sgd
 
+from normbench.models.recurrent_layer import RecurrentLayer
+
 
 class Optimizer(Protocol):
     """Changes parameters in place, given their gradients in the same order."""
@@ -30,12 +32,13 @@ class Optimizer(Protocol):
 def decay_mask(model: nn.Module) -> list[bool]:
     """For each parameter in order, whether weight decay belongs on it by default.
 
-    It does on the weights of convolutions and linear layers. On a norm's scale and shift it
-    would change the function that is studied, and on biases it does nothing useful.
+    It does on the weights of convolutions, linear and recurrent layers. On a norm's scale and shift
+    it would change the function that is studied, and on biases it does nothing useful.
     """
     weights = {
         id(module.weight) for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)
     }
+    weights |= {id(w) for m in model.modules() if isinstance(m, RecurrentLayer) for w in m.weights}
     directions = {id(module.v) for module in model.modules() if hasattr(module, "v")}
     return [id(p) in weights | directions for p in model.parameters()]
 

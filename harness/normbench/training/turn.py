@@ -52,6 +52,7 @@ class Steps:
     def parts(self, clock: Clock) -> tuple[float, float, float]:
         """Take one step; the seconds of its forward pass, backward pass and update."""
         index, step = self.batch()
+        self.trainer.begin(step)
         times = [self._now(clock)]
         loss = self.forward(index)
         times.append(self._now(clock))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from normbench.protocol.study import Study
 from normbench.results.decisions import add_decisions, read_record
-from normbench.results.load import Results
 
 if TYPE_CHECKING:
     from normbench.analysis.tables import Analysis
+    from normbench.results.load import Results
 
 
 def decide_rates(study: Study, folder: Path) -> bool:
@@ -21,6 +21,7 @@ def decide_rates(study: Study, folder: Path) -> bool:
     if not any(series.tune is not None for series in study.experiments):
         return False
     from normbench.analysis.tuning import choose_rates
+    from normbench.results.load import Results
 
     known = read_record(folder)["rates"]
     chosen = choose_rates(Results(folder))
@@ -50,7 +51,7 @@ def analyse(results: Results | str | Path) -> Analysis:
     ``results`` is what ``normbench.load`` gives, or a folder.
     """
     from normbench.analysis.tables import analyse as compute
-    from normbench.results.load import load
+    from normbench.results.load import Results, load
 
     found = results if isinstance(results, Results) else load(results)
     if any(claim.endpoint.threshold == "pooled" for claim in found.study.claims):

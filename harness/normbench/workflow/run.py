@@ -28,8 +28,9 @@ from normbench.workflow.grouping import EngineMode, Grouping, environment_record
 from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
 from normbench.workflow.timing import measure
 
-#: The timing pass at the end of a sweep: its share of the sweep's time, and its limits in seconds.
-_TIMING_SHARE, _TIMING_LEAST, _TIMING_MOST = 0.02, 2.0, 120.0
+#: The timing pass at the end of a sweep: its share of the sweep's time, the seconds that a cell
+#: needs at least, and the most seconds.
+_TIMING_SHARE, _TIMING_CELL, _TIMING_MOST = 0.02, 0.2, 120.0
 
 # -- running ----------------------------------------------------------------------------------
 
@@ -53,6 +54,7 @@ class Summary:
     interrupted: bool = False
     by_status: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    untimed: bool = False
 
 
 def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict[str, Any]]:
@@ -104,7 +106,7 @@ def run_study(
     overrides: Sequence[str] = (),
     engine: EngineMode = "auto",
     follow: ExecutionPlan | None = None,
-    time_steps: bool = False,
+    time_steps: bool | None = False,
 ) -> Summary:
     """Compute what is missing or failed, commit each group as it finishes, and merge the tables.
 
@@ -112,7 +114,8 @@ def run_study(
     computed again. An interrupt stops the workers, keeps every committed group and returns a
     summary that says so. ``engine`` is ``auto`` (measured), ``plain`` or ``packed``; ``follow`` is
     the execution plan of other results, for the same bits. ``time_steps`` measures the isolated
-    step of every cell at the end, where that was not done before.
+    step of every cell at the end, where that was not done before; None does so only where it takes
+    a small share of the sweep's time.
     """
     began = time.perf_counter()
     if planned.missing_data:
@@ -161,11 +164,14 @@ def run_study(
                 break
             planned = replan(planned, read_decisions(folder))
         _finish(summary, store, planned)
-        if time_steps and summary.computed and not summary.interrupted:
-            spent = time.perf_counter() - began
-            seconds = min(_TIMING_MOST, max(_TIMING_LEAST, _TIMING_SHARE * spent))
+        needed = _TIMING_CELL * len({run.cell_hash for run in planned.runs})
+        share = _TIMING_SHARE * (time.perf_counter() - began)
+        wanted = share >= needed if time_steps is None else time_steps
+        if wanted and summary.computed and not summary.interrupted:
+            seconds = min(_TIMING_MOST, max(needed, share))
             with contextlib.suppress(WorkError):  # the results are whole without it
                 measure(folder, executor, device, threads, seconds)
+        summary.untimed = time_steps is None and not wanted and bool(summary.computed)
         invocation |= {
             "ended": provenance.now(),
             "computed": summary.computed,

@@ -37,7 +37,10 @@ def case(variant: str = "", steps: int = 3, **axes: Any) -> tuple[Twins, Part]:
     ("model", "norm"),
     [(MLP, "none"), (MLP, "batch"), (MLP, "layer"), (MLP, {"name": "batch", "affine": False}),
      (CNN, "batch"), (CNN, {"name": "layer", "affine": False}), (CNN, "group"), (CNN, "weight"),
-     (CNN, {"name": "instance", "affine": False}), (CNN, {"name": "batch", "affine": False})],
+     (CNN, {"name": "instance", "affine": False}), (CNN, {"name": "batch", "affine": False}),
+     (MLP, "batch-renorm"), (CNN, "batch-renorm"), (CNN, {"name": "batch-renorm", "affine": False}),
+     (MLP, "batch-frozen"), (CNN, "batch-frozen"), (CNN, {"name": "batch-frozen", "after": 1.0}),
+     (CNN, "rms"), (CNN, "layer-channels"), (CNN, "dyt")],
     ids=str,
 )  # fmt: skip
 def test_logits_are_those_of_the_plain_module(
@@ -67,8 +70,9 @@ def test_alexnet_drops_nothing_in_evaluation(norm: str) -> None:
 
 @pytest.mark.parametrize("model", [MLP, CNN])
 @pytest.mark.parametrize("position", ["pre", "post"])
-def test_recomputed_statistics(model: Any, position: str) -> None:
-    twins, part = case("block=2", model=model, norm="batch", position=position)
+@pytest.mark.parametrize("norm", ["batch", "batch-renorm", "batch-frozen"])
+def test_recomputed_statistics(model: Any, norm: str, position: str) -> None:
+    twins, part = case("block=2", model=model, norm=norm, position=position)
     evaluator = twins.packed.evaluator(8)
     chunks = [x for x, _ in part.first(20).chunks(8)]
     evaluator.start_collecting()
@@ -92,7 +96,7 @@ def test_recomputed_statistics(model: Any, position: str) -> None:
             assert difference(evaluator.logits(part.x)[member], plain(part.x)) < 1e-9
 
 
-@pytest.mark.parametrize("norm", ["batch", "group", "weight"])
+@pytest.mark.parametrize("norm", ["batch", "group", "weight", "batch-renorm", "batch-frozen"])
 def test_evaluating_in_between_changes_nothing(norm: str) -> None:
     twins, part = case(model=CNN, norm=norm, position="post", steps=0)
     undisturbed, _ = case(model=CNN, norm=norm, position="post", steps=0)

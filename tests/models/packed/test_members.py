@@ -11,11 +11,12 @@ import torch
 from normbench.catalog import NORMS
 from normbench.models.layers import Dropout, Flatten, Linear
 from normbench.models.packed import PackedNet
+from normbench.models.packed.graph import PACKED_NORMS
 from normbench.models.plain import StreamDropout, build
 from normbench.training.optimizers import decay_mask
 from tests.models.packed.twins import ALEXNET, CNN, Twins, described, started
 
-NAMES = list(NORMS)
+NAMES = list(PACKED_NORMS)
 
 
 @pytest.mark.parametrize("norm", NAMES)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from normbench.catalog import NORMS
 from normbench.models.layers import (
     Conv,
     Dropout,
@@ -18,6 +19,7 @@ from normbench.models.layers import (
     Site,
     activated,
 )
+from normbench.models.packed.graph import PACKED_NORMS
 from tests.models.packed.twins import ALEXNET, CNN, described, trained
 
 MLP = {"name": "mlp", "width": 16}
@@ -29,8 +31,8 @@ def cases() -> list[tuple[Any, Any]]:
     found: list[tuple[Any, Any]] = [
         (model, norm)
         for model in (MLP, CNN)
-        for norm in ("none", "weight", "batch", "layer", "group", "instance")
-        if not (model is MLP and norm in ("group", "instance"))
+        for norm in PACKED_NORMS
+        if not (model is MLP and norm in ("group", "instance", "weight-standardized"))
     ]
     for model in (MLP, CNN):
         found += [
@@ -39,6 +41,15 @@ def cases() -> list[tuple[Any, Any]]:
             (model, {"name": "group", "groups": 2, "eps": 1e-2, **PLAIN}),
             (model, {"name": "group", "groups": 1}),
         ]
+        found += [(model, {"name": name, **PLAIN}) for name in ("rms", "layer-channels", "dyt")]
+        found += [
+            (model, {"name": "batch-renorm", "momentum": 0.3, "r_max": 1.2, "d_max": 0.1, **PLAIN}),
+            (model, {"name": "batch-renorm", "plain": 0.0, "r_by": 0.0, "d_by": 0.0}),
+            (model, {"name": "batch-frozen", "after": 0.2, "momentum": 0.3, **PLAIN}),
+            (model, {"name": "batch-frozen", "after": 0.0}),
+        ]
+        found += [(model, {"name": "weight-standardized", "groups": n}) for n in (0, 1)]
+    found += [(CNN, {"name": "weight-standardized", "groups": 4})]
     found += [(CNN, {"name": "group", "groups": 8}), (CNN, {"name": "instance", **PLAIN})]
     return found
 
@@ -47,7 +58,7 @@ def cases() -> list[tuple[Any, Any]]:
 @pytest.mark.parametrize(("model", "norm"), cases(), ids=str)
 def test_every_norm_trains_as_in_the_plain_module(model: Any, norm: Any, position: str) -> None:
     norm = {"name": norm} if isinstance(norm, str) else norm
-    if position == "post" and norm["name"] not in ("none", "weight"):
+    if position == "post" and "eps" in NORMS[norm["name"]].params:
         norm = {"eps": 1e-2} | norm  # few values are positive: 1/√ε blows rounding up
     trained(described(model=model, norm=norm, position=position, batch_size=8), 3, 30)
 
@@ -67,8 +78,14 @@ def test_ghost_batches(model: Any, affine: bool, position: str) -> None:
     trained(described(model=model, norm=norm, position=position, **axes), 3, 30)
 
 
+@pytest.mark.parametrize("model", [MLP, CNN])
+@pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen"])
+def test_ghost_batches_of_its_variants(model: Any, norm: str) -> None:
+    trained(described(model=model, norm=norm, batch_size=12, norm_batch_size=4), 2, 6)
+
+
 @pytest.mark.parametrize("sites", ["first-two", ["conv2"], "fc"])
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "rms", "layer-channels", "dyt"])
 def test_alexnet_with_norms_at_some_sites(norm: str, sites: Any) -> None:
     axes = {"model": ALEXNET, "norm": norm, "sites": sites, "batch_size": 4}
     trained(described((3, 32, 32), 3, **axes), 2, 2)
@@ -86,9 +103,9 @@ def test_alexnet(norm: str, position: str) -> None:
     trained(described((3, 32, 32), 3, **axes), 2, 4, rate=1e-3)
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "weight"])
+@pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_a_batch_of_one_or_two(norm: str) -> None:
-    size = 2 if norm == "batch" else 1
+    size = 2 if norm.startswith("batch") else 1
     trained(described(model=CNN, norm=norm, batch_size=size), 3, 10)
 
 
@@ -169,6 +186,15 @@ def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
     sites = names & weights if norm == "weight" else names
     net = replace(net, layers=tuple(ODD[layers]), shape=shape, sites=sites)
     trained(net, 3, 3, variant)
+
+
+@pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen", "layer-channels", "rms", "dyt"])
+@pytest.mark.parametrize("layers", ODD)
+def test_any_list_with_the_further_norms(layers: str, norm: str) -> None:
+    shape = (2, 7, 7) if layers.startswith("a convolution") else (2, 9, 7)
+    names = frozenset(x.name for x in ODD[layers] if isinstance(x, Site))
+    net = described(norm=norm, batch_size=4)
+    trained(replace(net, layers=tuple(ODD[layers]), shape=shape, sites=names), 2, 3)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "weight"])

@@ -12,6 +12,7 @@ from torch.nn import functional
 from normbench.models.describe import Network, network
 from normbench.models.packed import PackedNet
 from normbench.models.plain import Net, build, initialise
+from normbench.norms.schedule import scheduled, set_step
 from tests.builders import cell
 
 DIGITS: tuple[int, ...] = (1, 8, 8)
@@ -42,7 +43,8 @@ def started(made: Net, seed: int) -> Net:
 class Twins:
     """Members ``plain`` and the ``packed`` net that starts equal to them."""
 
-    def __init__(self, net: Network, members: int, variant: str = "") -> None:
+    def __init__(self, net: Network, members: int, variant: str = "", steps: int = 4) -> None:
+        self.taken, self.steps = 0, steps
         self.net, self.members = net, members
         self.made = build(net).double()
         self.plain = [started(self.made, seed) for seed in range(members)]
@@ -62,6 +64,11 @@ class Twins:
 
     def step(self, rate: float) -> float:
         """A step of plain SGD on both; the largest difference of losses, logits and gradients."""
+        self.packed.set_step(self.taken, self.steps)
+        set_step(
+            [norm for plain in self.plain for norm in scheduled(plain)], self.taken, self.steps
+        )
+        self.taken += 1
         x, y = self.batch()
         index = torch.randperm(len(x), generator=self.generator)
         inputs = self.packed.gather(self.packed.resident(x[index]), index.argsort())
@@ -109,7 +116,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 def trained(net: Network, members: int, steps: int, variant: str = "", rate: float = 0.02) -> Twins:
     """Twins after some steps, found equal at each of them."""
-    twins = Twins(net, members, variant)
+    twins = Twins(net, members, variant, steps)
     for step in range(steps):
         assert twins.step(rate) < 1e-9, f"step {step}"
     assert twins.apart() < 1e-9

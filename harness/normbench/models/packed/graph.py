@@ -5,21 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from normbench.catalog import NORMS
 from normbench.models.describe import Network
-from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Site
+from normbench.models.layers import (
+    Conv,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+    Recurrent,
+    ReLU,
+    Residual,
+    Site,
+)
 
 #: Norms that have a packed form, with the parameters it covers.
 PACKED_NORMS: Mapping[str, frozenset[str]] = {
     "none": frozenset(),
-    "batch": frozenset({"eps", "momentum", "affine"}),
+    "batch": frozenset({"eps", "momentum", "affine", "time", "gamma"}),
     "layer": frozenset({"eps", "affine"}),
     "group": frozenset({"groups", "eps", "affine"}),
     "instance": frozenset({"eps", "affine"}),
     "weight": frozenset(),
+    "batch-renorm": frozenset(
+        {"eps", "momentum", "affine", "r_max", "d_max", "plain", "r_by", "d_by"}
+    ),
+    "batch-frozen": frozenset({"eps", "momentum", "affine", "after"}),
+    "weight-standardized": frozenset({"groups", "eps", "affine"}),
+    "layer-channels": frozenset({"eps", "affine"}),
+    "rms": frozenset({"eps", "affine"}),
+    "dyt": frozenset({"alpha", "affine"}),
 }
+#: How the norms that change weights make a weight of its v.
+_WEIGHTS: Mapping[str, Literal["plain", "normed", "standardized"]] = {
+    "weight": "normed",
+    "weight-standardized": "standardized",
+}
+#: Norms with a scale (and a shift) per element, and not per channel.
+_PER_ELEMENT = ("layer", "rms")
+#: The names of their scales and shifts, where they are not a weight and a bias.
+_SCALES: Mapping[str, tuple[str, ...]] = {"rms": ("weight",)}
+#: The names of parameters with a single value.
+_SCALARS: Mapping[str, tuple[str, ...]] = {"dyt": ("alpha",)}
 
 
 class UnsupportedError(Exception):
@@ -30,20 +60,23 @@ class UnsupportedError(Exception):
 class Node:
     """One operation: its layer, its name in the plain module, and a sample's shape around it.
 
-    Shapes are (H, W, C) or (features,). ``weight_norm`` says that the layer's weight is g·v/‖v‖.
+    Shapes are (H, W, C) or (features,). ``weight`` says how the layer's weight is made of its v.
     Where a vector holds a flattened image in the order (H, W, C), ``image`` is that shape. A
     flattening with ``reorder`` puts the values into the order (C, H, W) of the plain module. A
-    norm ``per_element`` has a scale and a shift per element, and not per channel.
+    norm ``per_element`` has a scale and a shift per element, and not per channel. ``scales`` names
+    those of a norm, and ``scalars`` its parameters with a single value.
     """
 
     layer: Layer
     name: str
     before: tuple[int, ...]
     after: tuple[int, ...]
-    weight_norm: bool = False
+    weight: Literal["plain", "normed", "standardized"] = "plain"
     image: tuple[int, ...] | None = None
     reorder: bool = False
     per_element: bool = False
+    scales: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
 
 
 def norm_params(net: Network) -> dict[str, Any]:
@@ -60,6 +93,8 @@ def _relevant(net: Network) -> list[Layer]:
     flattened.
     """
     stands = net.norm.name not in ("none", "weight")
+    if net.norm.name == "weight-standardized":
+        stands = norm_params(net)["groups"] > 0
     layers: list[Layer] = [
         layer
         for layer in net.layers
@@ -106,6 +141,8 @@ def nodes(net: Network) -> list[Node]:
         raise UnsupportedError(
             f"the packed form of {net.norm.name} norm has no parameter {', '.join(sorted(unknown))}"
         )
+    if any(isinstance(layer, Recurrent) for layer in net.layers):
+        raise UnsupportedError("recurrent layers have a packed form of their own")
     if len(net.shape) not in (1, 3):
         raise UnsupportedError(f"inputs of shape {net.shape} are neither vectors nor images")
     found: list[Node] = []
@@ -113,17 +150,28 @@ def nodes(net: Network) -> list[Node]:
     layers = _relevant(net)
     for i, layer in enumerate(layers):
         name = f"{layer.name}_norm" if isinstance(layer, Site) else getattr(layer, "name", "")
-        wrapped = net.norm.name == "weight" and name in net.sites
+        weight = _WEIGHTS.get(net.norm.name, "plain") if name in net.sites else "plain"
         reorder = isinstance(layer, Flatten) and not _keeps_order(layers[i + 1 :])
         after = _shape_after(layer, shape)
         if isinstance(layer, Flatten) and len(shape) == 3 and not reorder:
             image = shape
-        each = net.norm.name == "layer"
-        found.append(Node(layer, name, shape, after, wrapped, image, reorder, each))
+        found.append(Node(layer, name, shape, after, weight, image, reorder, **_own(layer, net)))
         shape = after
         if isinstance(layer, Linear):
             image = None
     return found
+
+
+def _own(layer: Layer, net: Network) -> dict[str, Any]:
+    """What a node says of a norm's parameters; nothing for other layers."""
+    if not isinstance(layer, Site):
+        return {}
+    name, affine = net.norm.name, bool(norm_params(net).get("affine", False))
+    return {
+        "per_element": name in _PER_ELEMENT,
+        "scales": _SCALES.get(name, ("weight", "bias")) if affine else (),
+        "scalars": _SCALARS.get(name, ()),
+    }
 
 
 def _shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -145,6 +193,8 @@ def _shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
             return (prod(shape),)
         case Site() | ReLU() | Dropout():
             return shape
+        case Residual(name=name):
+            raise UnsupportedError(f"the residual block {name} has a plain form only")
     raise UnsupportedError(f"the layer {layer} has a plain form only")
 
 

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from normbench.models.describe import Network
 from normbench.models.layers import Conv, Dropout, Flatten, Linear, MaxPool, Site
+from normbench.models.packed.batch_variants import BatchRenorms, FrozenBatchNorms
 from normbench.models.packed.block import Block, Operation, Workspace
 from normbench.models.packed.columns import item_rows
 from normbench.models.packed.convolution import Convolutions
+from normbench.models.packed.dynamic_tanh import DynamicTanhs
 from normbench.models.packed.evaluator import Evaluator
 from normbench.models.packed.formulation import parse
 from normbench.models.packed.graph import (
@@ -28,13 +30,14 @@ from normbench.models.packed.graph import (
     nodes,
     norm_params,
 )
-from normbench.models.packed.layer_norm import LayerNorms
+from normbench.models.packed.layer_norm import LayerNorms, RmsNorms
 from normbench.models.packed.linear import LinearLayers
 from normbench.models.packed.normalize import BatchNorms, ChannelNorms
 from normbench.models.packed.parameters import Parameters, slots
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
 from normbench.models.packed.weighted import Weighted
 from normbench.models.plain import Net, build
+from normbench.norms.schedule import Scheduled, set_step
 
 __all__ = ["PackedNet", "UnsupportedError", "set_up"]
 
@@ -44,6 +47,9 @@ BLOCK_BYTES = 1 << 22
 ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have.
 _EVALUATION_BYTES = 1 << 23
+#: What computes a norm whose statistics are those of the batch, or those of rows.
+_BATCH_NORMS = {"batch": BatchNorms, "batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
+_ROW_NORMS = {"layer": LayerNorms, "layer-channels": LayerNorms, "rms": RmsNorms}
 
 
 def set_up() -> None:
@@ -78,9 +84,7 @@ class PackedNet:
         self.formulation = parse(variant)
         self.nodes = nodes(net)
         build(net, "meta")  # its errors are those of the plain loop
-        params = norm_params(net)
-        wanted = slots(self.nodes, affine=bool(params.get("affine", False)))
-        self.parameters = Parameters(wanted, members, dtype, device)
+        self.parameters = Parameters(slots(self.nodes), members, dtype, device)
         self.flat, self.flat_gradient = self.parameters.flat, self.parameters.flat_gradient
         self.decayed = self.parameters.decayed
         self.running = self._running_statistics()
@@ -93,11 +97,13 @@ class PackedNet:
             self._block(start, min(self.block, members - start))
             for start in range(0, members, self.block)
         ]
+        made = [operation for _, operations in self.blocks for operation in operations]
+        self.scheduled = [operation for operation in made if isinstance(operation, Scheduled)]
 
     # -- building ------------------------------------------------------------------------------
 
     def _running_statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
-        if self.net.norm.name != "batch":
+        if self.net.norm.name not in _BATCH_NORMS:
             return {}
         found = {}
         for node in self.nodes:
@@ -150,10 +156,12 @@ class PackedNet:
                 return Convolutions(node, layer, ways, block, passes_back=passes_back)
             case Linear():
                 return LinearLayers(node, block, passes_back=passes_back)
-            case Site() if norm.name == "layer":
-                return LayerNorms(node, block, params)
-            case Site() if norm.name == "batch":
-                return BatchNorms(node, block, params, norm.batch_size)
+            case Site() if norm.name in _ROW_NORMS:
+                return _ROW_NORMS[norm.name](node, block, params)
+            case Site() if norm.name in _BATCH_NORMS:
+                return _BATCH_NORMS[norm.name](node, block, params, norm.batch_size)
+            case Site() if norm.name == "dyt":
+                return DynamicTanhs(node, block)
             case Site():
                 return ChannelNorms(node, block, params)
             case MaxPool():
@@ -204,6 +212,10 @@ class PackedNet:
         for operation in self.blocks[at][1]:
             if isinstance(operation, Dropouts):
                 operation.seed(within, seed)
+
+    def set_step(self, step: int, steps: int) -> None:
+        """Tell norms that change in the course of a run that ``step`` of ``steps`` are taken."""
+        set_step(self.scheduled, step, steps)
 
     # -- data ----------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def affine_of(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor | None,
 
 
 @dataclass
-class _Centred:
+class Centred:
     """An input without its mean, and its statistics (members, sets, 1, channels).
 
     ``total`` is the sum of the centred rows, None where it is zero by construction.
@@ -38,6 +38,10 @@ class _Centred:
     variance: Tensor
     rstd: Tensor
     total: Tensor | None
+
+
+#: r and d of batch renorm, (members, sets, 1, channels) each; None for other norms.
+Correction = tuple[Tensor, Tensor] | None
 
 
 class ChannelNorms(Operation):
@@ -61,7 +65,8 @@ class ChannelNorms(Operation):
         self.bias = None if bias is None else bias.view(per_channel)
         self.weight_gradient, self.bias_gradient = affine_of(node, block.gradients)
         self.gain = self.y
-        self.kept: _Centred | None = None
+        self.kept: Centred | None = None
+        self.corrected: Correction = None
 
     def set_shape(self, members: int, samples: int) -> tuple[int, int, int, int]:
         """The view of ``samples`` samples: each one is a set."""
@@ -76,7 +81,7 @@ class ChannelNorms(Operation):
         means = grouped.sum(-1, keepdim=True).div_(rows * (channels // self.groups))
         return means.repeat_interleave(channels // self.groups, -1).view(sums.shape)
 
-    def centre(self, x: Tensor, squares: Tensor | None, *, in_place: bool) -> _Centred:
+    def centre(self, x: Tensor, squares: Tensor | None, *, in_place: bool) -> Centred:
         """Take the mean off and find the variance; ``squares`` is memory of the shape of x."""
         rows = x.shape[2]
         sums = x.sum(2, keepdim=True)
@@ -86,22 +91,40 @@ class ChannelNorms(Operation):
         squared = torch.mul(x, x, out=squared) if (squared := squares) is not None else x * x
         variance = self.average(squared.sum(2, keepdim=True), rows)
         rstd = (variance + self.eps).rsqrt_()
-        return _Centred(x, mean, variance, rstd, total)
+        return Centred(x, mean, variance, rstd, total)
 
-    def affine(self, centred: _Centred, out: Tensor | None) -> Tensor:
+    def correction(self, found: Centred, *, training: bool) -> Correction:
+        """r and d, where x̂·r + d takes the place of x̂."""
+        del found, training
+        return None
+
+    def affine(self, centred: Centred, out: Tensor | None, corrected: Correction) -> Tensor:
         """The output from the centred input; keeps the factor of the input."""
-        self.gain = centred.rstd if self.weight is None else centred.rstd * self.weight
-        if self.bias is None:
+        scale, shift = self.weight, self.bias
+        if corrected is not None:
+            r, d = corrected
+            scale = r if self.weight is None else r * self.weight
+            shift = d if self.weight is None else d * self.weight
+            shift = shift if self.bias is None else shift + self.bias
+        self.gain = centred.rstd if scale is None else centred.rstd * scale
+        if shift is None:
             return torch.mul(centred.x, self.gain, out=out)
-        return torch.addcmul(self.bias, centred.x, self.gain, out=out)
+        return torch.addcmul(shift, centred.x, self.gain, out=out)
+
+    def true_mean(self, found: Centred) -> Tensor:
+        """The mean in training, with the bias that the layer before has left out."""
+        if self.behind is None or not self.behind.bias_cancels:
+            return found.mean
+        return found.mean + self.behind.bias.unsqueeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize each set."""
         self.kept = self.centre(x.view(self.shape), self.y, in_place=self.behind is not None)
+        self.corrected = self.correction(self.kept, training=True)
         self.update_running(self.kept)
-        return self.affine(self.kept, self.y).view(x.shape)
+        return self.affine(self.kept, self.y, self.corrected).view(x.shape)
 
-    def update_running(self, found: _Centred) -> None:
+    def update_running(self, found: Centred) -> None:
         """Move running statistics; these norms have none."""
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -114,12 +137,16 @@ class ChannelNorms(Operation):
         product = torch.mul(g, kept.x, out=self.y)
         along = product.sum(2, keepdim=True)
         if self.weight_gradient is not None and self.bias_gradient is not None:
-            torch.sum((along * kept.rstd).squeeze(2), 1, out=self.weight_gradient)
+            slopes = along * kept.rstd
+            if self.corrected is not None:
+                r, d = self.corrected
+                slopes = (slopes * r).addcmul_(sums, d)
+            torch.sum(slopes.squeeze(2), 1, out=self.weight_gradient)
             torch.sum(sums.squeeze(2), 1, out=self.bias_gradient)
-        if self.weight is not None:
-            along, scaled = along * self.weight, sums * self.weight
-        else:
-            scaled = sums
+        scaled = sums
+        for factor in (self.weight, None if self.corrected is None else self.corrected[0]):
+            if factor is not None:
+                along, scaled = along * factor, scaled * factor
         slope = self.average(along, rows).mul_(kept.rstd.pow(3)).neg_()
         shift = self.average(scaled, rows).mul_(kept.rstd).neg_()
         if self.behind is not None:
@@ -128,7 +155,7 @@ class ChannelNorms(Operation):
         return back.addcmul_(g, self.gain).view(gradient.shape)
 
     def _bias_behind(
-        self, out: Tensor, kept: _Centred, sums: Tensor, slope: Tensor, shift: Tensor
+        self, out: Tensor, kept: Centred, sums: Tensor, slope: Tensor, shift: Tensor
     ) -> None:
         """The sum of the input's gradient: zero where a mean is taken off each channel."""
         if kept.total is None:
@@ -142,10 +169,10 @@ class ChannelNorms(Operation):
         del conditions
         return self._normalized(x, self.set_shape(x.shape[0], x.shape[1]))[0]
 
-    def _normalized(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, _Centred]:
+    def _normalized(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Centred]:
         gain = self.gain
         found = self.centre(x.reshape(shape), None, in_place=False)
-        y = self.affine(found, None).view(x.shape)
+        y = self.affine(found, None, self.correction(found, training=False)).view(x.shape)
         self.gain = gain
         return y, found
 
@@ -167,14 +194,16 @@ class BatchNorms(ChannelNorms):
         """The view of ``samples`` samples: each ghost batch is a set."""
         return (members, samples // self.ghost, self.ghost * self.positions, self.channels)
 
-    def update_running(self, found: _Centred) -> None:
+    def update_running(self, found: Centred) -> None:
         """Move the running statistics by the mean over the ghost batches."""
         rows = self.shape[2]
-        mean, variance = (s.mean(1).squeeze(1) for s in (found.mean, found.variance))
-        if self.behind is not None and self.behind.bias_cancels:
-            mean = mean + self.behind.bias.squeeze(1)
-        self.running[0].lerp_(mean, self.momentum)
-        self.running[1].lerp_(variance * (rows / (rows - 1)), self.momentum)
+        mean, variance = (s.mean(1).squeeze(1) for s in (self.true_mean(found), found.variance))
+        self.running[0].lerp_(mean, self.update_weight())
+        self.running[1].lerp_(variance * (rows / (rows - 1)), self.update_weight())
+
+    def update_weight(self) -> float:
+        """What a new batch weighs in the running statistics."""
+        return self.momentum
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Normalize by running statistics or by those of each batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from normbench.models.plain import Net
 @dataclass(frozen=True)
 class Slot:
     """One parameter: where it is in the plain module, and how its values are ordered here.
+
+    ``attribute`` is its path within the part, with dots between names.
 
     The plain tensor viewed as ``view`` and permuted by ``order`` has the values in our order.
     ``decayed`` says that weight decay is meant for it by default.
@@ -48,7 +51,7 @@ class Slot:
         return packed.permute(back)
 
 
-def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
+def slots(nodes: Iterable[Node]) -> list[Slot]:
     """The parameters of a network, in the order of its layers."""
     found = []
     for node in nodes:
@@ -63,8 +66,9 @@ def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
                 else:
                     height, width, planes = node.image
                     found += _weighted(node, (channels, planes, height, width), (0, 2, 3, 1))
-            case Site() if affine:
-                found += [Slot(node.name, a, *_elements(node)) for a in ("weight", "bias")]
+            case Site():
+                found += [Slot(node.name, a, *_elements(node)) for a in node.scales]
+                found += [Slot(node.name, a, (1,), (0,)) for a in node.scalars]
             case _:
                 pass
     return found
@@ -73,9 +77,9 @@ def slots(nodes: Iterable[Node], affine: bool) -> list[Slot]:
 def _weighted(node: Node, view: tuple[int, ...], order: tuple[int, ...]) -> list[Slot]:
     channels = (node.after[-1],)
     bias = Slot(node.name, "bias", channels, (0,))
-    if node.weight_norm:
-        scale = Slot(node.name, "g", channels, (0,))
-        return [Slot(node.name, "v", view, order, True), scale, bias]
+    if node.weight != "plain":
+        scale = [Slot(node.name, "g", channels, (0,))] if node.weight == "normed" else []
+        return [Slot(node.name, "v", view, order, True), *scale, bias]
     return [Slot(node.name, "weight", view, order, True), bias]
 
 
@@ -131,14 +135,14 @@ class Parameters:
     def load(self, member: int, plain: Net) -> None:
         """Copy a plain module's parameters to a member."""
         for slot in self.slots:
-            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             self.values[slot.name][member].copy_(slot.packed(theirs))
 
     @torch.no_grad()
     def store(self, member: int, plain: Net) -> None:
         """Copy a member's parameters to a plain module."""
         for slot in self.slots:
-            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             mine = slot.plain(self.values[slot.name][member])
             theirs.copy_(mine.reshape(theirs.shape))
 

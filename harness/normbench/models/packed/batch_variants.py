@@ -1,0 +1,103 @@
+"""Batch renorm and frozen batch norm of all members: what they do apart from batch norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normbench.models.packed.block import Block
+from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.graph import Node
+from normbench.models.packed.normalize import BatchNorms, Centred, Correction
+from normbench.norms.batch_frozen import update_weight
+from normbench.norms.batch_renorm import limits
+from normbench.norms.schedule import Scheduled
+
+
+class BatchRenorms(BatchNorms, Scheduled):
+    """Batch renorm (Ioffe 2017), as :class:`normbench.norms.batch_renorm.BatchRenorm` computes it.
+
+    With x̂·r + d in place of x̂, the scale is γ·r and the shift β + γ·d. No gradient passes through r
+    and d, so that the input's gradient is batch norm's with that scale.
+    """
+
+    def __init__(self, node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> None:
+        super().__init__(node, block, params, ghost)
+        names = ("r_max", "d_max", "plain", "r_by", "d_by")
+        self.schedule = {name: float(params[name]) for name in names}
+
+    def correction(self, found: Centred, *, training: bool) -> Correction:
+        """r and d of each set, from the running statistics before this step."""
+        mean = self.true_mean(found) if training else found.mean
+        r_max, d_max = limits(self.done, **self.schedule)
+        running, variance = (s.view(self.block.size, 1, 1, self.channels) for s in self.running)
+        sigma = (variance + self.eps).sqrt()
+        r = ((found.variance + self.eps).sqrt() / sigma).clamp_(1 / r_max, r_max)
+        return r, ((mean - running) / sigma).clamp_(-d_max, d_max)
+
+
+class FrozenBatchNorms(BatchNorms, Scheduled):
+    """Frozen batch norm: see :class:`normbench.norms.batch_frozen.FrozenBatchNorm`.
+
+    Once frozen, a channel's map is affine, and the bias of the layer before is no longer taken off.
+    """
+
+    def __init__(self, node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> None:
+        super().__init__(node, block, params, ghost)
+        self.after = float(params["after"])
+        self.x = self.rstd = self.y
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the statistics are fixed by now."""
+        return self.done >= self.after
+
+    def update_weight(self) -> float:
+        """What a new batch weighs in the running statistics."""
+        return update_weight(self.step, self.momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize by the batch's statistics, or by the fixed ones."""
+        if not self.frozen:
+            return super().forward(x)
+        one = (self.block.size, 1, 1, self.channels)
+        mean, variance = (s.view(one) for s in self.running)
+        if self.behind is not None and self.behind.bias_cancels:
+            mean = mean - self.behind.bias.view(one)  # the layer before left its bias out
+        x, shape = x.view(self.shape), x.shape
+        self.x = x.sub_(mean) if self.behind is not None else x - mean
+        self.rstd = (variance + self.eps).rsqrt()
+        self.gain = self.rstd if self.weight is None else self.rstd * self.weight
+        if self.bias is None:
+            return torch.mul(self.x, self.gain, out=self.y).view(shape)
+        return torch.addcmul(self.bias, self.x, self.gain, out=self.y).view(shape)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """With fixed statistics ∂x = γ/σ·g, and the bias of the layer before has a gradient."""
+        if not self.frozen:
+            return super().backward(gradient)
+        g = gradient.reshape(self.shape)
+        sums = g.sum((1, 2), keepdim=True)
+        if self.weight_gradient is not None and self.bias_gradient is not None:
+            along = torch.mul(g, self.x, out=self.y).sum((1, 2), keepdim=True)
+            self.weight_gradient.copy_((along * self.rstd).view(self.weight_gradient.shape))
+            self.bias_gradient.copy_(sums.view(self.bias_gradient.shape))
+        if self.behind is not None:
+            out = self.behind.bias_gradient
+            out.copy_((sums * self.gain).view(out.shape))
+        return g.mul_(self.gain).view(gradient.shape)
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """As batch norm; once frozen, with the fixed statistics in every mode."""
+        if not self.frozen or conditions.mode == "running":
+            return super().evaluate(x, conditions)
+        members, name = self.block.members, self.node.name
+        if conditions.mode == "collect":
+            mean, variance = (s.double() for s in self.running)
+            batches = x.shape[1] // conditions.batch
+            second = variance + mean.square()
+            conditions.add(name, members, mean * batches, second * batches)
+        return super().evaluate(x, Conditions(conditions.running))

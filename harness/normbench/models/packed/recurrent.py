@@ -1,0 +1,285 @@
+"""Many seeds of one recurrent network as one computation, with torch's automatic gradients.
+
+The members' parameters are stacked and multiplied by ``bmm``; all else in a cell is elementwise
+(:mod:`normbench.models.cells`). A step of a small recurrent net costs the calls of its operations,
+which are as many for all members together as for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from normbench.datasets.base import Task
+from normbench.models import cells
+from normbench.models.describe import Network
+from normbench.models.layers import Linear, Recurrent
+from normbench.models.packed.graph import UnsupportedError
+from normbench.models.packed.parameters import Parameters, Slot
+from normbench.models.packed.sequence_norms import StackedNorm, StackedTimeBatch, stacked
+from normbench.models.plain import Net, build
+from normbench.models.recurrent_layer import RecurrentLayer
+from normbench.norms.batch import Mode
+from normbench.norms.sequence import SequenceNorm
+from normbench.norms.time_batch import TimeBatchNorm
+
+_SITES = ("input_norm", "hidden_norm", "cell_norm")
+
+
+def _slots(plain: Net) -> list[Slot]:
+    """The parameters of a plain module, ordered as they are there."""
+    decayed = {id(plain.parts["classifier"].weight)}
+    decayed |= {id(w) for p in plain.parts.values() if isinstance(p, RecurrentLayer)
+                for w in p.weights}  # fmt: skip
+    found = []
+    for name, part in plain.parts.items():
+        for path, parameter in part.named_parameters():
+            shape = tuple(parameter.shape)
+            order = tuple(range(len(shape)))
+            found.append(Slot(name, path, shape, order, id(parameter) in decayed))
+    return found
+
+
+class RecurrentNet:
+    """``members`` instances of a recurrent network, each with parameters of its own.
+
+    It has the interface of :class:`~normbench.models.packed.net.PackedNet`. ``task`` decides the
+    loss: the mean cross-entropy, or the mean squared error of the only output.
+
+    Raises :class:`UnsupportedError` where the plain loop is needed, and whatever
+    :func:`normbench.models.plain.build` raises for the network.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        members: int,
+        *,
+        task: Task = "classification",
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> None:
+        plain = build(net, "meta")
+        if not (
+            len(net.layers) == 2
+            and isinstance(net.layers[0], Recurrent)
+            and isinstance(net.layers[1], Linear)
+        ):
+            raise UnsupportedError("the packed form has one recurrent layer and a linear one")
+        self.net, self.members, self.task, self.dtype = net, members, task, dtype
+        self.layer, self.head = net.layers[0], net.layers[1]
+        self.parameters = Parameters(_slots(plain), members, dtype, device)
+        self.flat, self.flat_gradient = self.parameters.flat, self.parameters.flat_gradient
+        self.decayed = self.parameters.decayed
+        recurrent = plain.parts[self.layer.name]
+        assert isinstance(recurrent, RecurrentLayer)  # noqa: S101  (build made it of this layer)
+        sites = {site: getattr(recurrent, site) for site in _SITES}
+        # leaves of the graph that share the memory of the flat tensor
+        self.leaves = {
+            name: nn.Parameter(block.view(-1) if self._of_batch_norm(name, sites) else block)
+            for name, block in self.parameters.values.items()
+        }
+        self.norms = {site: self._norm(site, norm) for site, norm in sites.items()}
+        for norm in self.batch_norms:
+            norm.running_mean = norm.running_mean.to(device, dtype)
+            norm.running_var = norm.running_var.to(device, dtype)
+
+    # -- building ------------------------------------------------------------------------------
+
+    def _of_batch_norm(self, name: str, sites: dict[str, SequenceNorm]) -> bool:
+        part, site, *_ = name.split(".")
+        return part == self.layer.name and isinstance(sites.get(site), TimeBatchNorm)
+
+    def _norm(self, site: str, plain: SequenceNorm) -> StackedNorm:
+        prefix = f"{self.layer.name}.{site}."
+        own = {
+            name.removeprefix(prefix): leaf
+            for name, leaf in self.leaves.items()
+            if name.startswith(prefix)
+        }
+        return stacked(plain, self.members, own)
+
+    @property
+    def batch_norms(self) -> list[TimeBatchNorm]:
+        """The batch norms of all members together."""
+        return [n.norm for n in self.norms.values() if isinstance(n, StackedTimeBatch)]
+
+    # -- members -------------------------------------------------------------------------------
+
+    def per_member(self, values: Tensor) -> Tensor:
+        """A value per member (members,) at each of the member's places in :attr:`flat`."""
+        return self.parameters.per_member(values)
+
+    def member_norms(self, flat: Tensor) -> Tensor:
+        """The Euclidean norm (members,) of each member's values in a tensor like :attr:`flat`."""
+        return self.parameters.member_norms(flat)
+
+    @torch.no_grad()
+    def load(self, member: int, plain: Net) -> None:
+        """Copy parameters and buffers of a plain module to a member."""
+        self.parameters.load(member, plain)
+        for mine, theirs in self._statistics(member, plain):
+            mine.copy_(theirs)
+
+    @torch.no_grad()
+    def store(self, member: int, plain: Net) -> None:
+        """Copy a member's parameters and buffers to a plain module."""
+        self.parameters.store(member, plain)
+        for mine, theirs in self._statistics(member, plain):
+            theirs.copy_(mine)
+
+    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
+        """A member's values in a tensor like :attr:`flat`, by name and in a plain module's shapes.
+
+        See :meth:`store`, which changes the module; this one only looks at it.
+        """
+        return self.parameters.plain_values(member, plain, flat)
+
+    def set_step(self, step: int, steps: int) -> None:
+        """Nothing here changes in the course of a run."""
+
+    def _statistics(self, member: int, plain: Net) -> Iterator[tuple[Tensor, Tensor]]:
+        """A member's running statistics, each with the plain module's."""
+        for site, norm in self.norms.items():
+            if isinstance(norm, StackedTimeBatch):
+                theirs = getattr(plain.parts[self.layer.name], site)
+                mean, variance = norm.statistics(member)
+                yield mean, theirs.running_mean
+                yield variance, theirs.running_var
+
+    def seed_dropout(self, member: int, seed: int) -> None:
+        """There is no dropout."""
+
+    # -- data ----------------------------------------------------------------------------------
+
+    def resident(self, x: Tensor) -> Tensor:
+        """All items (items, features, steps) as :meth:`gather` takes batches from them."""
+        return self.arrange(x)
+
+    def gather(self, resident: Tensor, index: Tensor) -> Tensor:
+        """The inputs of a batch: the items at ``index`` (members·N,), member by member."""
+        return resident.index_select(1, index)
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """The inputs of a batch from items (members·N, features, steps): steps come first."""
+        return x.permute(2, 0, 1).contiguous()
+
+    # -- computing -----------------------------------------------------------------------------
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Outputs (members, N, classes) of inputs (members, steps, N, features)."""
+        prefix, steps, samples = f"{self.layer.name}.", x.shape[1], x.shape[2]
+        weight, bias = (self.leaves[prefix + name] for name in ("weight_input", "bias"))
+        tokens = torch.bmm(x.flatten(1, 2), weight.transpose(1, 2))
+        tokens = tokens.view(len(x), steps, samples, -1)
+        tokens = self.norms["input_norm"].sequence(tokens)
+        given = tokens + bias[:, None, None]
+        turned = self.leaves[prefix + "weight_hidden"].transpose(1, 2)
+        candidate = self.leaves.get(prefix + "candidate_bias")
+        parts = cells.Recurrence(
+            lambda h: torch.bmm(h, turned),
+            self.norms["hidden_norm"].step,
+            self.norms["cell_norm"].step,
+            None if candidate is None else candidate[:, None],
+        )
+        start = given.new_zeros(len(x), samples, self.layer.hidden)
+        last = cells.run(self.layer.kind, given.unbind(1), start, parts)
+        for norm in self.norms.values():
+            norm.finish()
+        top = (self.leaves[f"{self.head.name}.{name}"] for name in ("weight", "bias"))
+        weight, bias = top
+        return torch.baddbmm(bias[:, None], last, weight.transpose(1, 2))
+
+    def train_batch(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses (members,) and outputs (members, N, classes) of a batch, in training mode.
+
+        As in :meth:`normbench.models.packed.net.PackedNet.train_batch`. The members' losses are
+        summed up, never averaged, so that each has its own gradients.
+        """
+        steps = inputs.shape[0]
+        x = inputs.view(steps, self.members, -1, inputs.shape[-1]).transpose(0, 1)
+        for norm in self.batch_norms:
+            norm.train()
+        with torch.enable_grad():
+            outputs = self._outputs(x)
+            losses = self._losses(outputs, labels)
+            found = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
+        with torch.no_grad():
+            for name, gradient in zip(self.leaves, found, strict=True):
+                block = self.parameters.gradients[name]
+                block.copy_(gradient.view_as(block))
+        return losses.detach(), outputs.detach()
+
+    def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        if self.task == "regression":
+            return (outputs[..., 0] - labels).square().mean(1)
+        each = functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
+        return each.view(labels.shape).mean(1)
+
+    def evaluator(self, chunk: int) -> RecurrentEvaluator:
+        """Evaluates all members on shared samples; ``chunk`` of them are asked for at a time."""
+        del chunk
+        return RecurrentEvaluator(self)
+
+    @property
+    def bytes(self) -> int:
+        """The memory held between steps: parameters, gradients, statistics."""
+        kept = [self.flat, self.flat_gradient]
+        kept += [t for n in self.batch_norms for t in (n.running_mean, n.running_var)]
+        return sum(t.numel() * t.element_size() for t in kept)
+
+
+class RecurrentEvaluator:
+    """Outputs of all members for samples that they share; nothing of the training is changed."""
+
+    def __init__(self, net: RecurrentNet) -> None:
+        self.net = net
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether results depend on which statistics are used: there are batch norms."""
+        return bool(self.net.batch_norms)
+
+    @torch.no_grad()
+    def logits(self, x: Tensor, mode: Mode = "running", batch: int = 0) -> Tensor:
+        """Outputs (members, n, classes) of samples (n, features, steps) in evaluation mode.
+
+        ``mode`` and ``batch`` say which statistics batch norms use, as in
+        :class:`normbench.norms.batch.BatchNorm`.
+        """
+        norms = self.net.batch_norms
+        for norm in norms:
+            norm.eval()
+            norm.mode, norm.evaluation_batch = mode, batch
+        try:
+            shared = x.permute(2, 0, 1).expand(self.net.members, -1, -1, -1)
+            return self.net._outputs(shared)
+        finally:
+            for norm in norms:
+                norm.train()
+                norm.mode, norm.evaluation_batch = "running", 0
+
+    @contextmanager
+    def recomputed(self, batches: Iterable[Tensor], batch: int) -> Iterator[None]:
+        """Within this context, running statistics are replaced by recomputed ones.
+
+        They are the population statistics over ``batches``, tensors (n, features, steps) of whole
+        batches of ``batch`` samples (Wu & Johnson 2021, arXiv:2105.07576).
+        """
+        norms = self.net.batch_norms
+        for norm in norms:
+            norm.start_collecting()
+        for x in batches:
+            self.logits(x, "collect", batch)
+        kept = [(norm.running_mean, norm.running_var) for norm in norms]
+        try:
+            for norm in norms:
+                norm.running_mean, norm.running_var = norm.collected()
+            yield
+        finally:
+            for norm, (mean, variance) in zip(norms, kept, strict=True):
+                norm.running_mean, norm.running_var = mean, variance

@@ -1,0 +1,1 @@
+"""A module that a server of workers is told to load; nothing else imports it."""
