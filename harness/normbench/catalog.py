@@ -119,6 +119,8 @@ _AFFINE = Param(True, "whether a scale and a shift are learned")
 BATCH_STATISTICS = "batch-statistics"
 #: A sample's output is the same whatever else is in the batch: the conformance suite checks it.
 BATCH_INDEPENDENT = "batch-independent"
+#: The probe is about linear regressions, and gives nothing for any other model.
+LINEAR_REGRESSION = "linear-regression"
 #: The norm changes a layer's weights instead of standing behind it: it is built from that layer.
 WEIGHTS = "weights"
 #: A norm that changes weights stands behind the layers besides: its code takes a site's shape, too.
@@ -548,16 +550,19 @@ PROBES = Catalog(
             "normbench.training.probes.linear:excess_loss",
             "linear regressions: the loss above the least possible, as a share of what the "
             "features explain",
+            traits=frozenset({LINEAR_REGRESSION}),
             gives=quantities.EXCESS_LOSS,
         ),
         "linear-weights": Entry(
             "normbench.training.probes.linear:linear_weights",
             "linear regressions: the weight of every feature",
+            traits=frozenset({LINEAR_REGRESSION}),
             gives=quantities.LINEAR_WEIGHTS,
         ),
         "update-share": Entry(
             "normbench.training.probes.linear:update_share",
             "linear regressions: how much of a step each feature has",
+            traits=frozenset({LINEAR_REGRESSION}),
             gives=quantities.UPDATE_SHARE,
         ),
     },

@@ -92,6 +92,8 @@ def test_every_quantity_of_the_whole_model_has_a_figure_with_its_texts(page):
     assert f"no normalization ({last['none']:.3g}) is largest" in smooth.shows
     assert f"batch norm ({last['batch']:.3g}) smallest" in smooth.shows
     cosine = drawn["mechanisms-one-covariate-shift-cosine"]
+    assert "The axis is logarithmic." in smooth.reading
+    assert "logarithmic" not in cosine.reading
     assert "(−0.25)" in cosine.shows
     assert "Not finite: 120 values." in cosine.shows
     header = smooth.csv.splitlines()[0].split(",")

@@ -101,6 +101,16 @@ def test_the_curvature_is_that_of_autograds_hessian(name: str, input_norm: str) 
     assert trainer.rates.at(0) == pytest.approx(1 / largest)
 
 
+def test_probes_change_nothing_in_training() -> None:
+    plain, probed = (run_of(2, **AXES | {"probes": names}) for names in ([], PROBES))
+    data = prepare(plain.cell)
+    one, two = (
+        [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+        for rows in (train(plain, data).epochs, train(probed, data).epochs)
+    )
+    assert repr(one) == repr(two)
+
+
 def test_a_mini_batch_is_scaled_by_the_curvature_of_all_items() -> None:
     whole, part = (cell(**AXES | {"batch_size": size}) for size in (300, 30))
     assert rate_unit(whole, prepare(whole)) == rate_unit(part, prepare(part))

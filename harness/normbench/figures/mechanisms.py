@@ -36,7 +36,7 @@ def mechanism_curves(
     found = cases(table, MOST_PANELS)
     size = (250.0, 120.0) if len(found) == 1 else (172.0, 112.0)
     canvas = Canvas(len(found), *size, legend=look.keys(norms))
-    limits = _limits(table, logarithmic)
+    limits = upright(table, logarithmic)
     single = table["setting"].nunique() == 1
     for case in found:
         part = case.rows(table)
@@ -53,8 +53,8 @@ def mechanism_curves(
     return canvas.svg(label)
 
 
-def _limits(table: pd.DataFrame, logarithmic: bool) -> Scale:
-    """The range of all values, on a logarithmic axis where that is asked for and possible."""
+def upright(table: pd.DataFrame, logarithmic: bool) -> Scale:
+    """The upright axis: logarithmic where that is asked for and all values are positive."""
     values = table[["low", "median", "high"]].to_numpy(dtype=float).ravel()
     finite = values[np.isfinite(values)]
     if logarithmic and len(finite) and (finite > 0).all():

@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.analysis.phrases import norm_name
 from normbench.catalog import quantity
 from normbench.errors import UsageError
-from normbench.figures.mechanisms import drawn_rows, mechanism_curves
+from normbench.figures.mechanisms import drawn_rows, mechanism_curves, upright
 from normbench.protocol.study import Series
 from normbench.quantities import Quantity
 from normbench.report import words
@@ -67,11 +67,12 @@ def _figure(source: Source, series: Series, name: str, table: pd.DataFrame) -> F
         if left_out
         else ""
     )
+    scale = " The axis is logarithmic." if upright(drawn, what.logarithmic).log else ""
     return Figure(
         f"mechanisms-{series.name}-{name}",
         mechanism_curves(drawn, source.look, label, up=_axis(what), logarithmic=what.logarithmic),
         f"{words.capital(what.title)}. {what.reading} Lines are medians over seeds, bands reach "
-        f"from the 10 to the 90 % quantile.{more}",
+        f"from the 10 to the 90 % quantile.{scale}{more}",
         _says(table, what),
         label,
         words.csv(drawn),
