@@ -65,8 +65,8 @@ def test_the_comparison_of_folders_notices_one_bit(whole, tmp_path):
 
 def test_only_wall_clock_and_memory_count_as_measured():
     assert {
-        "seconds", "train_seconds", "eval_seconds", "probe_seconds", "peak_memory", "execution_hash",
-        "engine", "group_size",
+        "seconds", "train_seconds", "eval_seconds", "probe_seconds", "peak_memory",
+        "execution_hash", "engine", "group_size",
     } == MEASURED_COLUMNS  # fmt: skip
 
 
