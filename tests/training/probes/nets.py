@@ -6,69 +6,29 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from normbench.catalog import NORMS
-from normbench.models.describe import Network, NormSpec
-from normbench.models.layers import Conv, Dropout, Flatten, Linear, MaxPool, activated
-from normbench.models.plain import Net, build, initialise
-from normbench.training.probes.base import Moment, Value
+from normbench.conformance.probes import moment_of as conformance_moment
+from normbench.conformance.probes import tiny_batches, tiny_net
+from normbench.training.probes.base import Batch, Moment, Value
 
-#: Parameters other than the defaults, where the tiny nets' channels need them.
-_PARAMS: dict[str, dict[str, Any]] = {"group": {"groups": 2}}
-BATCH = 8
+tiny = tiny_net
 
 
-def norm_spec(name: str) -> NormSpec:
-    params = {key: param.default for key, param in NORMS[name].params.items()}
-    return NormSpec(name, params | _PARAMS.get(name, {}), BATCH)
+def some_norms(*fast: str) -> list[Any]:
+    """All norms of the catalogue as parameters of a test, all but these in the slow suite."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in NORMS]
 
 
-def tiny(norm: str, *, dropout: float = 0.25) -> Net:
-    """Two convolutions of four channels on 4×4 images, dropout and a classifier, in float64."""
-    layers = (
-        *activated(Conv("conv1", 4, kernel=3, padding=1)),
-        MaxPool(2, 2),
-        *activated(Conv("conv2", 4, kernel=3, padding=1)),
-        Flatten(),
-        *([Dropout("dropout", dropout)] if dropout else []),
-        Linear("classifier", 3),
-    )
-    sites = frozenset(("conv1", "conv2"))
-    model = build(Network(layers, (1, 4, 4), BATCH, norm_spec(norm), sites, "pre"))
-    initialise(model, 3, "he")
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():  # off the start, where scales and shifts are not all alike
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.add_(noise.to(parameter), alpha=0.1)
-    return model.double()
-
-
-def batches(count: int = 3, size: int = BATCH) -> tuple[tuple[Tensor, Tensor], ...]:
-    generator = torch.Generator().manual_seed(5)
-    return tuple(
-        (
-            torch.randn((size, 1, 4, 4), generator=generator, dtype=torch.float64) + 0.5,
-            torch.randint(3, (size,), generator=generator),
-        )
-        for _ in range(count)
-    )
+def batches(count: int = 3, size: int = 8) -> tuple[Batch, ...]:
+    return tiny_batches(count, size)
 
 
 def moment_of(model: nn.Module, **settings: Any) -> Moment:
-    given: dict[str, Any] = {
-        "loss": functional.cross_entropy,
-        "batches": batches(),
-        "learning_rate": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 0.0,
-        "previous": None,
-        "memory": {},
-    }
-    return Moment(model=model, **(given | settings))
+    return conformance_moment(model, **({"batches": batches()} | settings))
 
 
 def twin(model: nn.Module) -> nn.Module:

@@ -1,99 +1,37 @@
-"""What every probe must do: touch nothing, repeat itself, and give finite numbers."""
+"""Every probe of the catalogue conforms, and a probe that breaks a rule is found."""
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from normbench.catalog import NORMS
-from normbench.training.probes.activations import activations
-from normbench.training.probes.base import Probe
-from normbench.training.probes.covariate_shift import covariate_shift
-from normbench.training.probes.curvature import curvature
-from normbench.training.probes.drift import drift
-from normbench.training.probes.gradient_noise import gradient_noise
-from normbench.training.probes.gradients import gradient_tails, participation
-from normbench.training.probes.landscape import landscape
-from normbench.training.probes.max_step import max_step
-from normbench.training.probes.weights import weights
-from tests.training.probes.nets import batches, moment_of, read, tiny
-
-PROBES: dict[str, Probe] = {
-    "weights": weights,
-    "landscape": landscape,
-    "covariate-shift": covariate_shift,
-    "activation-drift": drift,
-    "curvature": curvature,
-    "max-step": max_step,
-    "activations": activations,
-    "participation": participation,
-    "gradient-noise": gradient_noise,
-    "gradient-tails": gradient_tails,
-}
+from normbench.catalog import PROBES, Entry
+from normbench.conformance.norms import ConformanceError
+from normbench.conformance.probes import check_probe
+from normbench.quantities import Quantity
+from normbench.training.probes.base import Moment, Objective, Value
+from tests.training.probes.nets import batches, moment_of, read, some_norms, tiny
 
 
-def traces(model: nn.Module) -> dict[str, Any]:
-    """Everything about a model that a probe could leave a trace in."""
-    found: dict[str, Any] = dict(copy.deepcopy(model.state_dict()))
-    for name, parameter in model.named_parameters():
-        found[f"{name} grad"] = parameter.grad is None
-        found[f"{name} requires"] = parameter.requires_grad
-    for name, module in model.named_modules():
-        found[f"{name} mode"] = module.training
-        found[f"{name} hooks"] = len(module._forward_hooks) + len(module._forward_pre_hooks)
-        held = getattr(module, "generator", None)
-        if isinstance(held, torch.Generator):
-            found[f"{name} generator"] = held.get_state()
-    found["global generator"] = torch.get_rng_state()
-    found["gradients on"] = torch.is_grad_enabled()
-    return found
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The names of what differs."""
-    assert one.keys() == other.keys()
-    return [
-        name
-        for name, value in one.items()
-        if not (
-            torch.equal(value, other[name])
-            if isinstance(value, torch.Tensor)
-            else value == other[name]
-        )
-    ]
-
-
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", some_norms("none", "batch", "weight"))
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_touches_nothing_repeats_itself_and_is_finite(name: str, norm: str) -> None:
-    model, data = tiny(norm), batches(2)
-    kept = [(x.clone(), y.clone()) for x, y in data]
+def test_every_probe_conforms(name: str, norm: str) -> None:
+    check_probe(name, norm)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_every_quantity_that_a_probe_names_is_given(name: str) -> None:
+    model = tiny("batch")
     previous = {n: 0.9 * p.detach() for n, p in model.named_parameters()}
-    before = traces(model)
-    moment = moment_of(model, batches=data, previous=previous)
-    first, values = read(PROBES[name], moment), read(PROBES[name], moment)
-    assert same(before, traces(model)) == []
-    assert first == {key: values[key] for key in first}
-    assert values
-    for key, value in values.items():
-        assert math.isfinite(value), key
-    for (x, y), (x0, y0) in zip(data, kept, strict=True):
-        assert torch.equal(x, x0)
-        assert torch.equal(y, y0)
-
-
-@pytest.mark.parametrize("name", PROBES)
-def test_the_mode_is_training_whatever_the_model_is_in(name: str) -> None:
-    in_training = read(PROBES[name], moment_of(tiny("batch"), batches=batches(2)))
-    model = tiny("batch").eval()
-    before = traces(model)
-    assert read(PROBES[name], moment_of(model, batches=batches(2))) == in_training
-    assert same(before, traces(model)) == []
+    moment = moment_of(model, batches=batches(2), previous=previous)
+    read(PROBES[name].load(), moment)
+    given = {quantity for quantity, _ in read(PROBES[name].load(), moment)}
+    if given:  # some speak of regressions alone
+        assert given == {quantity.name for quantity in PROBES[name].gives}
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -101,5 +39,84 @@ def test_a_diverged_net_ends_no_probe(name: str) -> None:
     model = tiny("none")
     with torch.no_grad():
         model.get_parameter("parts.conv1.weight").mul_(1e200)
-    for value in read(PROBES[name], moment_of(model)).values():
+    for value in read(PROBES[name].load(), moment_of(model)).values():
         assert isinstance(value, float)
+
+
+# -- probes that break a rule ------------------------------------------------------------------
+
+
+def _one(value: Any = 1.0, name: str = "one") -> list[Value]:
+    return [Value(name, "", value)]
+
+
+def _trains(moment: Moment) -> Iterator[Value]:
+    with torch.no_grad():
+        next(moment.model.parameters()).mul_(2)
+    yield from _one()
+
+
+def _uses_the_model_itself(moment: Moment) -> Iterator[Value]:
+    moment.loss(moment.model(moment.batches[0][0]), moment.batches[0][1])
+    yield from _one()
+
+
+def _looks_at_the_mode(moment: Moment) -> Iterator[Value]:
+    yield from _one(float(moment.model.training))
+
+
+def _draws_differently(moment: Moment) -> Iterator[Value]:
+    yield from _one(float(torch.rand(1, generator=torch.Generator().manual_seed(len(SEEN)))))
+    SEEN.append(1)
+
+
+def _leaves_a_hook(moment: Moment) -> Iterator[Value]:
+    moment.model.register_forward_hook(lambda *_: None)
+    yield from _one()
+
+
+def _leaves_the_mode(moment: Moment) -> Iterator[Value]:
+    moment.model.train()
+    yield from _one()
+
+
+def _backward(moment: Moment) -> Iterator[Value]:
+    objective = Objective(moment)
+    objective(dict(moment.model.named_parameters())).backward()
+    yield from _one()
+
+
+def _writes_to_the_data(moment: Moment) -> Iterator[Value]:
+    moment.batches[0][0].zero_()
+    yield from _one()
+
+
+SEEN: list[int] = []
+BROKEN: list[tuple[str, Callable[[Moment], Any]]] = [
+    ("changes parts.conv1.weight", _trains),
+    ("changes parts.conv1_norm.running_mean.*the generator of parts.dropout",
+     _uses_the_model_itself),
+    ("other values", _looks_at_the_mode),
+    ("other values", _draws_differently),
+    ("changes the hooks", _leaves_a_hook),
+    ("another mode", _leaves_the_mode),
+    ("changes the gradient of parts.conv1.weight", _backward),
+    ("changes the inputs of batch 0", _writes_to_the_data),
+    ("changes the global generator", lambda moment: _one(float(torch.rand(1)))),
+    ("twice", lambda moment: _one() * 2),
+    ("does not name", lambda moment: _one(name="two")),
+    ("finite float", lambda moment: _one(math.nan)),
+    ("finite float", lambda moment: _one(torch.ones(()))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "probe"), BROKEN)
+def test_a_broken_probe_is_found(
+    said: str, probe: Callable[[Moment], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Entry("tests:none", "a probe under test", gives=(Quantity("one", "one", "One."),))
+    real = Entry.load
+    monkeypatch.setattr(Entry, "load", lambda e: probe if e is entry else real(e))
+    monkeypatch.setitem(PROBES._entries, "broken", entry)
+    with pytest.raises(ConformanceError, match=said):
+        check_probe("broken")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -208,13 +209,13 @@ class Objective:
     def hessian_product(self, parameters: State, direction: State) -> State:
         """The Hessian at these parameters times a direction, by ``jvp(grad)``.
 
-        About the cost of four evaluations with gradient; right for batch, layer, group and
+        About the cost of three evaluations with gradient; right for batch, layer, group and
         instance norm and for the weight norm of this package, where torch's own
         parametrization has a wrong second derivative on the CPU.
         """
         with warnings.catch_warnings():  # torch itself calls what it deprecates, at its first jvp
             warnings.filterwarnings("ignore", ".*torch.jit.script.*deprecated", FutureWarning)
-            _, product = jvp(grad(self), (parameters,), (direction,))
+            product = jvp(grad(self), (parameters,), (direction,))[1]
         return cast(State, product)
 
 
@@ -246,7 +247,7 @@ def cosine(a: Tensor, b: Tensor) -> float | None:
     if 0.0 in largest:
         return None
     a, b = a / largest[0], b / largest[1]  # else the squares of tiny gradients would vanish
-    return float(a.dot(b)) / (float(a.dot(a)) * float(b.dot(b))) ** 0.5
+    return float(a.dot(b)) / math.sqrt(float(a.dot(a)) * float(b.dot(b)))
 
 
 def mean(values: Iterable[float]) -> float:
@@ -257,7 +258,7 @@ def mean(values: Iterable[float]) -> float:
 
 def shaped(vector: Tensor, like: Mapping[str, Tensor]) -> State:
     """A flat vector cut into tensors of the shapes and types of ``like``: undoes :func:`flat`."""
-    pieces = vector.split([p.numel() for p in like.values()])
+    pieces = torch.split(vector, [p.numel() for p in like.values()])
     return {
         n: piece.reshape(p.shape).to(p.dtype)
         for (n, p), piece in zip(like.items(), pieces, strict=True)

@@ -33,7 +33,9 @@ def covariate_shift(moment: Moment) -> Iterator[Value]:
       ``covariate-shift-cosine`` the cosine between both. The first depends on the scale of the
       weights, which normalization changes; the others do not.
 
-    For the first layer nothing has moved: 0, 0 and 1. Layer "" is the mean over the layers from
+    For the first layer nothing has moved: 0, 0 and 1. "Before" is meant in the order of the
+    model's parameters, in which the shortcut of a residual block stands behind its body; layers
+    within a recurrent cell are one. Layer "" is the mean over the layers from
     the second on. The step is a plain gradient step θ_t − η·∇L(θ_t) on the probe batch, so that
     the first moment has values too; under momentum or Adam it is not the step of training.
     Values are means over the first probe batches (64 items, at least one batch). A layer whose

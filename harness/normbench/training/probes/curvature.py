@@ -85,8 +85,10 @@ def curvature(moment: Moment) -> Iterator[Value]:
     The Hessian is that of the mean loss over the first probe batches (64 items, at least one
     batch) in training mode, in which batch norm's statistics depend on the weights; in
     evaluation mode it is another function. Lanczos on ``jvp(grad)`` from a fixed random vector,
-    until a residual of 1e-3 or 20 products. Cost: 10 to 20 products, each about four
-    evaluations with gradient.
+    until a residual of 1e-3 or 20 products: on digits, 7 to 15 products gave the small CNN's
+    eigenvalue to 5 digits at the start and after 30 steps. Cost: each product about three
+    evaluations with gradient, which makes this the most expensive probe by far: one to two
+    seconds for 6,000 to 9,000 parameters and eight batches of 4, on a busy core.
     """
     objective = Objective(moment)
     here = objective.here

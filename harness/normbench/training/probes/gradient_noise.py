@@ -33,7 +33,8 @@ def gradient_noise(moment: Moment) -> Iterator[Value]:
     - ``statistics-noise``, for each norm that takes statistics over the batch: the standard
       deviation over batches of a channel's batch mean, over the channel's own deviation, mean
       over channels; layer "" is the mean over norms. At batch size n without positions it is
-      about 1/√n.  Ghost batches count one by one; channels that are constant are left out.
+      about 1/√n. Ghost batches count one by one; channels that are constant are left out, and so
+      are norms that are frozen by now and those within recurrent cells.
 
     Dropout masks are the same in all batches, so that theirs is not in the noise. Needs two
     batches; gives nothing otherwise. Training mode. Cost: one evaluation with gradient a batch.
@@ -75,7 +76,7 @@ def noise_ratio(vectors: list[Tensor]) -> float | None:
 def _watching_norms(
     model: nn.Module, found: dict[str, list[tuple[Tensor, Tensor]]]
 ) -> Iterator[None]:
-    """Collect mean and biased variance (C,) of each batch that goes into a norm with statistics."""
+    """Collect mean and biased variance (C,) of each batch of which a norm takes statistics."""
 
     def hook(name: str, ghost: int) -> Any:
         def enters(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -91,6 +92,7 @@ def _watching_norms(
         module.register_forward_pre_hook(hook(plain_name(name), getattr(module, "ghost", 0)))
         for name, module in model.named_modules()
         if isinstance(getattr(module, "running_mean", None), Tensor)
+        and not getattr(module, "frozen", False)
     ]
     try:
         yield
