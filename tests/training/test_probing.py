@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from normbench.plan.spec import RunSpec
 from normbench.quantities import Quantity
 from normbench.training.data import prepare
 from normbench.training.ensemble import train_together
+from normbench.training.estimate import seconds_of_run
 from normbench.training.group import Group, train_group
 from normbench.training.loop import Outcome, train
 from normbench.training.probes.base import Moment, Value
@@ -333,3 +335,14 @@ def test_the_time_of_probes_is_recorded_apart(engine: str) -> None:
     plain = train_group(Group("g", (run_of(**axes),), "cpu", "exec", Engine(engine, "", 1)))
     assert plain.runs[0]["probe_seconds"] is plain.runs[0]["probe_values"] is None
     assert plain.probes == []
+
+
+def slow(moment: Moment) -> Iterator[Value]:
+    time.sleep(0.0 if moment.previous is None else 0.2)
+    yield Value("slow", "", 0.0)
+
+
+def test_an_estimate_of_a_run_counts_its_probes(probe: Any) -> None:
+    run = probe(slow, budget_steps=3, evaluations=3)
+    assert 4 * 0.2 < seconds_of_run(run) < 30 * 0.2
+    seconds_of_run(probe(undeclared))  # one that fails is told by the run itself
