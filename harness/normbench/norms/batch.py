@@ -55,7 +55,7 @@ class BatchNorm(nn.Module):
         if self.training and 0 < self.ghost < x.shape[0]:
             return self._in_batches(x, self.ghost)
         if self.training:
-            return self._native(x, training=True)
+            return self._native(x, self.weight, self.bias, training=True)
         if self.mode == "running":
             return self._by_running_statistics(x)
         return self._per_batch(x)
@@ -64,26 +64,28 @@ class BatchNorm(nn.Module):
         """What a new batch weighs in the running statistics."""
         return self.momentum
 
-    def _native(self, x: Tensor, *, training: bool) -> Tensor:
+    def _native(
+        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, *, training: bool
+    ) -> Tensor:
         return functional.batch_norm(
             x,
             self.running_mean,
             self.running_var,
-            self.weight,
-            self.bias,
+            weight,
+            bias,
             training,
             self.update_weight(),
             self.eps,
         )
 
     def _by_running_statistics(self, x: Tensor) -> Tensor:
-        return self._native(x, training=False)
+        return self._native(x, self.weight, self.bias, training=False)
 
     def _scale_and_shift(self, folded: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """γ and β of each channel of each batch in ``folded``, (batch, batches·C, positions)."""
         batches = folded.shape[1] // self.channels
-        weight = self.weight.repeat(batches) if self.weight is not None else None
-        return weight, self.bias.repeat(batches) if self.bias is not None else None
+        weight = for_each(self.weight, batches) if self.weight is not None else None
+        return weight, for_each(self.bias, batches) if self.bias is not None else None
 
     def _folded(
         self, x: Tensor, batch: int, mean: Tensor | None, variance: Tensor | None
@@ -154,6 +156,11 @@ class BatchNorm(nn.Module):
         second = torch.stack([s for _, s in self._moments]).sum(0) / self._batches
         variance = (second - first.square()).clamp_min(0)
         return first.to(self.running_mean.dtype), variance.to(self.running_var.dtype)
+
+
+def for_each(values: Tensor, batches: int) -> Tensor:
+    """Values per channel (C,) for each of several batches, (batches·C,)."""
+    return values if batches == 1 else values.repeat(batches)
 
 
 def require_two_values(what: str, shape: tuple[int, ...], batch_size: int) -> None:

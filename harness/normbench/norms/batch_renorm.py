@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from normbench.norms.batch import BatchNorm, require_two_values
+from normbench.norms.batch import BatchNorm, for_each, require_two_values
 from normbench.norms.schedule import Scheduled, ramp
 
 
@@ -42,8 +42,9 @@ class BatchRenorm(BatchNorm, Scheduled):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` of shape (N, C) or (N, C, H, W)."""
-        if self.training:
-            return self._in_batches(x, self.ghost or x.shape[0])
+        if self.training and not 0 < self.ghost < x.shape[0]:
+            weight, bias = self._scale_and_shift(x.reshape(x.shape[0], self.channels, -1))
+            return self._native(x, weight, bias, training=True)
         return super().forward(x)
 
     def _scale_and_shift(self, folded: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -52,13 +53,13 @@ class BatchRenorm(BatchNorm, Scheduled):
         with torch.no_grad():
             variance, mean = torch.var_mean(folded, dim=(0, 2), correction=0)
             batches = len(mean) // self.channels
-            sigma = (self.running_var + self.eps).sqrt().repeat(batches)
+            sigma = for_each((self.running_var + self.eps).sqrt(), batches)
             r = ((variance + self.eps).sqrt() / sigma).clamp(1 / r_max, r_max)
-            d = ((mean - self.running_mean.repeat(batches)) / sigma).clamp(-d_max, d_max)
+            d = ((mean - for_each(self.running_mean, batches)) / sigma).clamp(-d_max, d_max)
         if self.weight is None or self.bias is None:
             return r, d
-        weight = self.weight.repeat(batches)
-        return weight * r, self.bias.repeat(batches) + weight * d
+        weight = for_each(self.weight, batches)
+        return weight * r, for_each(self.bias, batches) + weight * d
 
 
 def build(
