@@ -124,8 +124,9 @@ def sweep(
 
 
 def tables(folder: Path) -> dict[str, pa.Table]:
-    """The three tables as they lie in the folder, parts left aside."""
-    return {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
+    """The tables as they lie in the folder, parts left aside; that of probes may be absent."""
+    there = [n for n in TABLES if n != "probes" or (folder / f"{n}.parquet").exists()]
+    return {name: pq.read_table(folder / f"{name}.parquet") for name in there}
 
 
 def bits(column: pa.ChunkedArray) -> list[Any]:
@@ -141,8 +142,11 @@ def bits(column: pa.ChunkedArray) -> list[Any]:
 def differences(one: Path, other: Path) -> list[str]:
     """Where the stored tables of two folders differ, measured columns aside."""
     found = []
-    for name, left in tables(one).items():
-        right = tables(other)[name]
+    ours, theirs = tables(one), tables(other)
+    if ours.keys() != theirs.keys():
+        return [f"tables {', '.join(ours)} and {', '.join(theirs)}"]
+    for name, left in ours.items():
+        right = theirs[name]
         if left.schema != right.schema or left.num_rows != right.num_rows:
             found.append(f"{name}: {left.num_rows} and {right.num_rows} rows")
             continue
@@ -171,7 +175,10 @@ Curve = Callable[[RunSpec], tuple[str, Sequence[float]] | None]
 
 
 def made_up_rows(run: RunSpec, status: str, values: Sequence[float]) -> dict[str, Any]:
-    """The rows of one run whose validation accuracy and loss both are ``values``."""
+    """The rows of one run whose validation accuracy and loss both are ``values``.
+
+    Where the cell has probes, they measured twice that, of the whole model and of one layer.
+    """
     steps = 10
     ran = status in ("finished", "diverged")
     key = {"run_hash": run.run_hash}
@@ -190,9 +197,20 @@ def made_up_rows(run: RunSpec, status: str, values: Sequence[float]) -> dict[str
         }
         for i, value in enumerate(values)
     ]  # fmt: skip
+    probes = [
+        {**key, "epoch": row["epoch"], "step": row["step"], "probe": "weight-norm",
+         "layer": layer, "value": 2.0 * row["val_accuracy"]}
+        for row in epochs for layer in ("", "fc1") if run.cell.probes and ran
+    ]  # fmt: skip
+    runs |= {"probe_seconds": 0.25, "probe_values": len(probes)} if run.cell.probes else {}
     bit = {"evaluation": "running", "correct": [True, False]}
     predictions = [{**key, **bit}] if status == "finished" or len(values) > 1 else []
-    return {"runs": [runs], "epochs": epochs if ran else [], "predictions": predictions}
+    return {
+        "runs": [runs],
+        "epochs": epochs if ran else [],
+        "predictions": predictions,
+        "probes": probes,
+    }
 
 
 def plan_of(text: str, undefined: dict[str, str] | None = None) -> Planned:

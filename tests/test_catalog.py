@@ -15,14 +15,17 @@ from normbench.catalog import (
     MODELS,
     NORMS,
     OPTIMIZERS,
+    PROBES,
     Catalog,
     Entry,
     Param,
     nearest,
+    probes_that_give,
+    quantity,
 )
 from normbench.errors import UsageError
 
-CATALOGS = [NORMS, DATASETS, MODELS, OPTIMIZERS]
+CATALOGS = [NORMS, DATASETS, MODELS, OPTIMIZERS, PROBES]
 ENTRIES = [(c, name) for c in CATALOGS for name in c]
 IDS = [f"{c.kind}-{name}" for c, name in ENTRIES]
 
@@ -58,6 +61,20 @@ def test_every_default_lies_in_its_range(catalog: Catalog, name: str) -> None:
 
 def test_the_norms_that_the_protocol_promises_are_there() -> None:
     assert {"none", "batch", "layer", "group", "instance"} <= set(NORMS)
+
+
+def test_every_quantity_has_one_name_and_texts_that_fit_into_sentences() -> None:
+    given = [(name, q) for name, entry in PROBES.items() for q in entry.gives]
+    assert {name for name, _ in given} == set(PROBES)
+    names = [q.name for _, q in given]
+    assert len(names) == len(set(names))
+    for name, found in given:
+        assert probes_that_give(found.name) == [name]
+        assert quantity(found.name) == found
+        assert found.reading.endswith(".")
+        assert not found.title.endswith(".")
+    with pytest.raises(UsageError, match="did you mean 'weight-norm'"):
+        quantity("weigth-norm")
 
 
 @pytest.mark.parametrize("catalog", CATALOGS, ids=lambda c: c.kind)
@@ -137,8 +154,9 @@ def test_a_wrong_registration_is_named(
 
 def test_listing_imports_no_component() -> None:
     code = (
-        "import sys; from normbench.catalog import NORMS, DATASETS, MODELS, OPTIMIZERS as O;"
-        "[list(c) for c in (NORMS, DATASETS, MODELS, O)];"
+        "import sys;"
+        "from normbench.catalog import NORMS, DATASETS, MODELS, OPTIMIZERS as O, PROBES;"
+        "[list(c) for c in (NORMS, DATASETS, MODELS, O, PROBES)];"
         "print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

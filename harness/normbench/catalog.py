@@ -3,8 +3,8 @@
 An entry names its code as ``"module:attribute"`` and is imported when it is first used, so
 that listing and validating need neither torch nor scikit-learn. A new component is one file
 and one line here; another package adds its own through the entry-point groups
-``normbench.norms``, ``normbench.datasets``, ``normbench.models``, ``normbench.optimizers`` and
-``normbench.schedules``, each pointing to an :class:`Entry`.
+``normbench.norms``, ``normbench.datasets``, ``normbench.models``, ``normbench.optimizers``,
+``normbench.schedules`` and ``normbench.probes``, each pointing to an :class:`Entry`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
+from normbench import quantities
 from normbench.errors import UsageError
+from normbench.quantities import Quantity
 
 Scalar = bool | int | float | str
 
@@ -36,12 +38,16 @@ class Param:
 
 @dataclass(frozen=True)
 class Entry:
-    """One component: where its code is, a line for people, its parameters and its traits."""
+    """One component: where its code is, a line for people, its parameters and its traits.
+
+    A probe also says which quantities it ``gives``.
+    """
 
     target: str
     summary: str
     params: Mapping[str, Param] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
+    gives: tuple[Quantity, ...] = ()
 
     def load(self) -> Any:
         """Import the component's code."""
@@ -186,6 +192,11 @@ _DIGITS = Param(1797, "use this many of them (stratified)", at_least=50, at_most
 DATASETS = Catalog(
     "data set",
     {
+        "diabetes": Entry(
+            "normbench.datasets.diabetes:DIABETES",
+            "progression of diabetes by ten measurements in their own units, shipped with "
+            "scikit-learn (Efron et al. 2004)",
+        ),
         "digits": Entry(
             "normbench.datasets.digits:DIGITS",
             "1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn",
@@ -223,6 +234,20 @@ DATASETS = Catalog(
                 "items": _PHOTO_ITEMS,
             },
         ),
+        "houses": Entry(
+            "normbench.datasets.houses:HOUSES",
+            "price of generated flats by area and number of bedrooms",
+            params={
+                "items": Param(500, "how many are drawn", at_least=50, at_most=1_000_000),
+                "area_unit": Param(
+                    "m2",
+                    "unit of the area: square metres, square feet, pyeong (3.3 m²) or ares "
+                    "(100 m²)",
+                    choices=("m2", "ft2", "pyeong", "are"),
+                ),
+                "version": Param(1, "version of the draws", at_least=1, at_most=1),
+            },
+        ),
         "image-folder": Entry(
             "normbench.datasets.photos:IMAGE_FOLDER",
             "photos of any classes from a folder",
@@ -256,6 +281,10 @@ MODELS = Catalog(
                 "width": Param(64, "units of each hidden layer", at_least=1, at_most=65536),
                 "depth": Param(2, "hidden layers", at_least=1, at_most=64),
             },
+        ),
+        "linear": Entry(
+            "normbench.models.linear:layers",
+            "one linear layer, without a site for a norm",
         ),
         "small-cnn": Entry(
             "normbench.models.small_cnn:layers",
@@ -358,3 +387,90 @@ SCHEDULES = Catalog(
         ),
     },
 )
+
+PROBES = Catalog(
+    "probe",
+    {
+        "weights": Entry(
+            "normbench.training.probes.weights:weights",
+            "sizes of weights and updates, angles, effective learning rates",
+            gives=quantities.WEIGHTS,
+        ),
+        "landscape": Entry(
+            "normbench.training.probes.landscape:landscape",
+            "loss and gradient along the gradient (Santurkar et al. 2018, arXiv:1805.11604)",
+            gives=quantities.LANDSCAPE,
+        ),
+        "covariate-shift": Entry(
+            "normbench.training.probes.covariate_shift:covariate_shift",
+            "change of gradients by the layers before (Santurkar et al. 2018, arXiv:1805.11604)",
+            gives=quantities.COVARIATE_SHIFT,
+        ),
+        "drift": Entry(
+            "normbench.training.probes.drift:drift",
+            "drift of activations (after Ioffe & Szegedy 2015, arXiv:1502.03167)",
+            gives=quantities.DRIFT,
+        ),
+        "curvature": Entry(
+            "normbench.training.probes.curvature:curvature",
+            "top eigenvalue of the Hessian, by Lanczos iteration",
+            gives=quantities.CURVATURE,
+        ),
+        "max-step": Entry(
+            "normbench.training.probes.max_step:max_step",
+            "longest step that lowers the loss (after Bjorck et al. 2018, arXiv:1806.02375)",
+            gives=quantities.MAX_STEP,
+        ),
+        "activations": Entry(
+            "normbench.training.probes.activations:activations",
+            "statistics of activations, and dead channels",
+            gives=quantities.ACTIVATIONS,
+        ),
+        "participation": Entry(
+            "normbench.training.probes.gradients:participation",
+            "how many of its features and channels a layer's gradient uses",
+            gives=quantities.PARTICIPATION,
+        ),
+        "gradient-tails": Entry(
+            "normbench.training.probes.gradients:gradient_tails",
+            "tails of the gradients (after Bjorck et al. 2018, arXiv:1806.02375)",
+            gives=quantities.GRADIENT_TAILS,
+        ),
+        "gradient-noise": Entry(
+            "normbench.training.probes.gradient_noise:gradient_noise",
+            "noise of gradients and of batch statistics between batches",
+            gives=quantities.GRADIENT_NOISE,
+        ),
+        "excess-loss": Entry(
+            "normbench.training.probes.linear:excess_loss",
+            "linear regressions: the loss above the least possible, as a share of what the "
+            "features explain",
+            gives=quantities.EXCESS_LOSS,
+        ),
+        "linear-weights": Entry(
+            "normbench.training.probes.linear:linear_weights",
+            "linear regressions: the weight of every feature",
+            gives=quantities.LINEAR_WEIGHTS,
+        ),
+        "update-share": Entry(
+            "normbench.training.probes.linear:update_share",
+            "linear regressions: how much of a step each feature has",
+            gives=quantities.UPDATE_SHARE,
+        ),
+    },
+)
+
+
+def probes_that_give(quantity: str) -> list[str]:
+    """The probes that give a quantity: one, unless other packages measure it too."""
+    return [name for name, entry in PROBES.items() if any(g.name == quantity for g in entry.gives)]
+
+
+def quantity(name: str) -> Quantity:
+    """The quantity of that name; raises :class:`UsageError` where no probe gives it."""
+    known = {given.name: given for entry in PROBES.values() for given in entry.gives}
+    if name in known:
+        return known[name]
+    close = nearest(name, known)
+    hint = f"; did you mean {close!r}?" if close else "."
+    raise UsageError(f"no probe gives the quantity {name!r}{hint} Known: {', '.join(known)}")

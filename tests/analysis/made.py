@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,12 @@ def write(
     decisions: Decisions | None = None,
     execution: Callable[[RunSpec], str] = lambda run: "x",
     register: bool = True,
+    probe: Callable[[RunSpec], Mapping[tuple[str, str], Sequence[float]]] = lambda run: {},
 ) -> Results:
     """Write results in which ``accuracy(run)`` is a number (reached at once) or a curve.
 
+    ``probe`` gives the values of quantities by name and layer, from the first evaluation on or,
+    if there are fewer, at the last ones; a diverged run was not probed at its last evaluation.
     ``status`` may give ``diverged`` (NaN from the last evaluation on), ``missing``, … per run.
     """
     study = parse(doc, "made.toml", "made")
@@ -67,7 +70,7 @@ def write(
     if register:
         register_claims(folder, study)
     rows = planned_rows(runs, {})
-    epochs, predictions = [], []
+    epochs, predictions, probes = [], [], []
     for row, run in zip(rows, runs, strict=True):
         state = status(run)
         if state not in ("finished", "diverged"):
@@ -81,9 +84,21 @@ def write(
         for x, level in enumerate(curve):
             entry = {"run_hash": run.run_hash, "epoch": float(x), "step": 10 * x}
             epochs.append(entry | {"val_accuracy": level, "val_loss": 1 - level})
+        last = len(curve) - (state == "diverged")
+        own = []
+        for (name, layer), measured in probe(run).items():
+            for x, value_there in list(zip(range(len(curve))[::-1], measured[::-1], strict=False)):
+                if x < last:
+                    place = {"run_hash": run.run_hash, "step": 10 * x, "epoch": float(x)}
+                    own.append(place | {"probe": name, "layer": layer, "value": value_there})
+        probes += own
+        if run.cell.probes:
+            row |= {"probe_values": len(own), "probe_seconds": 0.5, "seconds": 2.0}
         bits = np.random.default_rng(run.seed).random(50) < 0.5
         bit_row = {"run_hash": run.run_hash, "evaluation": "running", "correct": bits.tolist()}
         predictions.append(bit_row)
-    for table, content_rows in (("runs", rows), ("epochs", epochs), ("predictions", predictions)):
+    found = {"runs": rows, "epochs": epochs, "predictions": predictions}
+    found |= {"probes": probes} if probes else {}
+    for table, content_rows in found.items():
         pq.write_table(to_table(table, content_rows), folder / f"{table}.parquet")
     return Results(folder)

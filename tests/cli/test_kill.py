@@ -31,6 +31,7 @@ model = { name = "mlp", width = 8 }
 learning_rate = 0.05
 epochs = 6
 evaluations_per_epoch = 2
+probes = ["weights", "drift"]
 
 [[experiment]]
 name = "one"
@@ -84,6 +85,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "the protocol is stored": lambda folder: (folder / "protocol.json").exists(),
     "the plan is stored": lambda folder: (folder / "runs.parquet").exists(),
     "a group is half committed": lambda folder: parts(folder, "epochs") > 0,
+    "its probes are written": lambda folder: parts(folder, "probes") > 0,
     "a group is committed": lambda folder: parts(folder) > 0,
     "two groups are committed": lambda folder: parts(folder) > 1,
     "the last group is committed": lambda folder: parts(folder) > 2,

@@ -17,6 +17,7 @@ from normbench.figures.batch_size import (
 from normbench.figures.curves import MOST_PANELS, MOST_POINTS, learning_curves, thinned
 from normbench.figures.inputs import input_norm_curves
 from normbench.figures.look import Look
+from normbench.figures.mechanisms import drawn_rows, mechanism_curves
 from normbench.figures.profile import profile
 from normbench.figures.rates import rate_sensitivity
 from normbench.figures.render import COLOURS, colours, markers
@@ -106,6 +107,16 @@ def draw_inputs(look, label, norms=NORMS, sizes=SIZES):
     return input_norm_curves(both, ["raw", "global"], (0.5,), look, label)
 
 
+def mechanisms_frame(norms=NORMS, sizes=SIZES, scale=1.0) -> pd.DataFrame:
+    frame = curves_frame(norms, sizes).assign(probe="curvature", layer="")
+    return frame.assign(**{k: scale * (frame[k] + 0.01) for k in ("median", "low", "high")})
+
+
+def draw_mechanisms(look, label, norms=NORMS, sizes=SIZES):
+    drawn = drawn_rows(mechanisms_frame(norms, sizes))
+    return mechanism_curves(drawn, look, label, up="top Hessian eigenvalue", logarithmic=True)
+
+
 DRAW = {
     "curves": lambda look, label, **k: learning_curves(curves_frame(**k), (0.3, 0.5), look, label),
     "batch size": lambda look, label, **k: error_by_batch_size(
@@ -118,6 +129,7 @@ DRAW = {
     "costs": draw_costs,
     "rates": draw_rates,
     "inputs": draw_inputs,
+    "mechanisms": draw_mechanisms,
 }
 AXES = {
     "curves": ["epochs", "validation accuracy"],
@@ -129,6 +141,7 @@ AXES = {
     "costs": ["milliseconds a step", "memory in MiB"],
     "rates": ["learning rate", "validation error", "0.01"],
     "inputs": ["raw", "global", "epochs"],
+    "mechanisms": ["top Hessian eigenvalue", "epochs", "0.05"],
 }
 
 
@@ -209,6 +222,18 @@ def test_long_curves_and_many_sizes_are_thinned():
     assert lines.size().max() <= MOST_POINTS
     assert (lines["epoch"].min() == 0).all()
     assert (lines["epoch"].max() == 499).all()
+
+
+def test_what_may_be_negative_or_nought_is_not_drawn_on_a_logarithmic_axis():
+    for scale, positive in ((1.0, True), (0.0, False), (-1.0, False)):
+        frame = drawn_rows(mechanisms_frame(scale=scale))
+        log, plain = (
+            mechanism_curves(frame, Look.of(NORMS), "x", up="y", logarithmic=asked)
+            for asked in (True, False)
+        )
+        assert (log != plain) == positive
+    frame.loc[:, ["median", "low", "high"]] = np.nan
+    assert "epochs" in words(mechanism_curves(frame, Look.of(NORMS), "x", up="y", logarithmic=True))
 
 
 def test_a_run_is_drawn_as_what_became_of_it():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normbench.plan.spec import RunSpec, cell_hash, digest
+from normbench.plan.spec import NUMERICS_VERSION, RunSpec, cell_hash, digest
 from normbench.protocol.schema import AXES, Cell
 from tests.builders import cell, run_of
 
@@ -44,6 +44,7 @@ CHANGES: dict[str, Any] = {
     "validation_fraction": 0.25,
     "test_fraction": 0.25,
     "statistics_samples": 512,
+    "probes": ["weights"],
 }
 
 
@@ -71,6 +72,18 @@ CELLS = st.builds(
 @given(one=CELLS, other=CELLS)
 def test_hashes_are_equal_exactly_for_equal_cells(one: Cell, other: Cell) -> None:
     assert (cell_hash(one) == cell_hash(other)) == (one == other)
+
+
+def test_without_probes_a_cell_has_the_hash_that_it_had_before_there_were_any() -> None:
+    axes = cell().model_dump(mode="json")
+    assert axes.pop("probes") == []
+    assert cell_hash(cell()) == digest({"numerics": NUMERICS_VERSION, "cell": axes})
+
+
+def test_the_order_in_which_probes_are_listed_is_no_part_of_the_cell() -> None:
+    one, other = cell(probes=["weights", "drift"]), cell(probes=["drift", "weights"])
+    assert one.probes == other.probes == ("weights", "drift")
+    assert cell_hash(one) == cell_hash(other)
 
 
 def test_spelling_a_default_out_changes_nothing() -> None:

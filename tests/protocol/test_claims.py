@@ -95,6 +95,65 @@ def test_faults_are_named(content: dict[str, Any], expected: list[str]) -> None:
         assert part in text
 
 
+SMOOTH = {"metric": "probe:effective-smoothness", "goal": "min", "failure_score": 1e4}
+
+
+def probing(*probes: str) -> dict[str, Any]:
+    doc = document()
+    return {"defaults": doc["defaults"] | {"probes": list(probes)}}
+
+
+@pytest.mark.parametrize("kind", ["final", "best", "aulc", "time"])
+@pytest.mark.parametrize("layer", ["", "/fc1"])
+def test_a_claim_may_be_about_what_a_probe_measured(kind: str, layer: str) -> None:
+    end = SMOOTH | {"kind": kind, "metric": f"probe:weight-norm{layer}", "threshold": 3.0}
+    (resolved,) = study(claim(endpoint=end), **probing("weights")).claims
+    assert resolved.endpoint.better == "min"
+    larger = study(claim(endpoint=end | {"goal": "max"}), **probing("weights"))
+    assert larger.claims[0].endpoint.better == "max"
+    # as it is stored and read again
+    assert Study.model_validate(larger.model_dump(mode="json")) == larger
+
+
+@pytest.mark.parametrize(
+    ("content", "probes", "expected"),
+    [
+        ({"endpoint": SMOOTH}, [], ["claim[0].endpoint.metric", "does not record",
+                                    "effective-smoothness", 'probes = ["landscape"]']),
+        ({"endpoint": SMOOTH}, ["weights"], ["does not record", 'probes = ["landscape"]']),
+        ({"endpoint": SMOOTH | {"goal": None}}, ["landscape"], ["needs a goal, min or max"]),
+        ({"endpoint": {k: v for k, v in SMOOTH.items() if k != "failure_score"}}, ["landscape"],
+         ["needs failure_score"]),
+        ({"endpoint": SMOOTH | {"metric": "probe:efective-smoothness"}}, ["landscape"],
+         ["claim[0].endpoint.metric", "did you mean 'effective-smoothness'?"]),
+        ({"endpoint": SMOOTH | {"metric": "probe:"}}, ["landscape"], ["must be probe:NAME"]),
+        ({"endpoint": SMOOTH | {"metric": "probe:weight-norm/"}}, ["weights"],
+         ["must be probe:NAME"]),
+        ({"endpoint": SMOOTH, "b": {"norm": "batch", "evaluation": "recomputed"}}, ["landscape"],
+         ["claim[0].b.evaluation", "leave evaluation out"]),
+    ],
+)  # fmt: skip
+def test_faults_of_claims_about_probes_are_named(
+    content: dict[str, Any], probes: list[str], expected: list[str]
+) -> None:
+    end = {k: v for k, v in content["endpoint"].items() if v is not None}
+    text = faults(claim(**(content | {"endpoint": end})), **probing(*probes))
+    for part in expected:
+        assert part in text
+
+
+def test_only_the_cells_that_a_claim_is_about_must_record_its_probe() -> None:
+    doc = document()
+    product = {"norm": ["batch", "layer"], "batch_size": [8], "probes": [["landscape"], []]}
+    doc["experiment"][0]["product"] = product
+    where = {"probes": ["landscape"]}
+    doc["claim"] = [claim(endpoint=SMOOTH, where=where)]
+    assert len(parse(doc, "x", "x").claims[0].hypotheses) == 1
+    doc["claim"] = [claim(endpoint=SMOOTH, where={"probes": []})]
+    with pytest.raises(ProtocolError, match="does not record"):
+        parse(doc, "x", "x")
+
+
 def test_all_faulty_claims_are_told_at_once() -> None:
     text = faults(claim(id="x", a="lyer"), claim(id="y", endpoint={}), claim(id="z", margin=-1.0))
     assert "3 faults" in text

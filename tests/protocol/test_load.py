@@ -13,13 +13,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from normbench.catalog import NORMS
+from normbench.catalog import NORMS, PROBES
 from normbench.errors import ProtocolError, UsageError
 from normbench.plan.expand import expand
 from normbench.protocol.load import apply_override, bundled_protocols, find, load_protocol, parse
 from normbench.protocol.schema import AXES
 from normbench.protocol.study import Study
-from tests.builders import SMALL, document, experiment, study
+from tests.builders import SMALL, cell, document, experiment, study
 
 AXIS_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "norm": st.sampled_from(["none", "batch", "layer", "group", "instance"]),
@@ -322,3 +322,12 @@ def test_toml_and_its_document_mean_the_same(tmp_path: Path) -> None:
     assert isinstance(cells[0].learning_rate, float)
     assert cells[2].norm.params["momentum"] == 1.0
     assert cells[0].sites == ("fc2",)
+
+
+def test_probes_are_a_list_a_name_or_all_of_them():
+    assert cell().probes == ()
+    assert cell(probes="drift").probes == ("drift",)
+    assert cell(probes=["drift", "weights"]).probes == ("weights", "drift")
+    assert cell(probes="all").probes == tuple(PROBES)
+    levels = study(experiment(product={"probes": [[], "drift", "all"]})).experiments[0].cells
+    assert [c.probes for c in levels] == [(), ("drift",), tuple(PROBES)]

@@ -96,6 +96,29 @@ def test_a_damaged_part_costs_its_own_group_alone(whole, tmp_path, table, kind):
     assert differences(whole, folder) == []
 
 
+@pytest.mark.parametrize("where", ["table", "part"])
+def test_damaged_probes_cost_the_runs_that_measured_them(tmp_path, where):
+    one = '[[experiment]]\nname = "two"\nnorm = "layer"\nbatch_size = 16\nprobes = "weights"\n'
+    text, folder = TINY + one, tmp_path / "tiny"
+    sweep(text, tmp_path / "whole")
+    if where == "table":
+        sweep(text, folder)
+        path = folder / "probes.parquet"
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Store, "consolidate", lambda *_: None)
+            sweep(text, folder)
+        (path,) = (folder / "parts").glob("*.probes.parquet")
+    damage(path, "cut short")
+    with pytest.raises(ResultsError, match=r"probes\.parquet is damaged.*sets it aside"):
+        _ = load(folder).probes
+    seen = Watcher()
+    sweep(text, folder, observer=seen)
+    assert seen.total == 2  # the others measured nothing and are whole
+    assert path.with_name(f"{path.name}.damaged").exists()
+    assert differences(tmp_path / "whole", folder) == []
+
+
 def test_all_tables_damaged_at_once_are_computed_again(whole, tmp_path):
     folder = copy(whole, tmp_path / "tiny")
     for table in TABLES:

@@ -27,6 +27,16 @@ def test_frames_have_the_declared_columns(tmp_path):
     assert found.study == plan_of(TINY).study
 
 
+def test_probes_are_a_frame_too(tmp_path):
+    text = TINY.replace("epochs = 1", 'epochs = 1\nprobes = "weights"')
+    found = normbench.load(made_up(tmp_path, text, steady).folder)
+    assert len(found.probes) == 8 * 2 * 2
+    own = found.probes.merge(found.epochs, on=["run_hash", "step", "epoch"])
+    assert (own["value"] == 2 * own["val_accuracy"]).all()
+    assert set(found.probes["layer"]) == {"", "fc1"}
+    assert found.runs["probes"].unique().tolist() == ["weights"]
+
+
 def test_a_text_is_taken_as_a_path(tmp_path):
     made_up(tmp_path / "tiny", TINY, steady)
     assert len(normbench.load(str(tmp_path / "tiny")).runs) == 8
@@ -74,7 +84,7 @@ def test_a_folder_in_which_only_the_protocol_was_stored_is_empty(tmp_path):
     (tmp_path / "x").mkdir()
     store = made_up(tmp_path / "x", TINY, steady)
     for table in TABLES:
-        store.path(table).unlink()
+        store.path(table).unlink(missing_ok=True)
     found = normbench.load(store.folder)
     assert found.runs.empty
     assert found.provenance == {"invocations": []}

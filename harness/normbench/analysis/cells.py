@@ -100,6 +100,11 @@ def setting_axes(series: Series) -> list[str]:
     return axes
 
 
+def regression_experiments(runs: pd.DataFrame) -> set[str]:
+    """The experiments whose runs are regressions."""
+    return set(runs.loc[runs["label_variance"].notna(), "experiment"])
+
+
 def label_variance_of(runs: pd.DataFrame) -> float | None:
     """The variance of the training labels of a cell's runs; None in a classification."""
     found = runs["label_variance"].dropna()

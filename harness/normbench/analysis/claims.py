@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import budget_in_epochs
-from normbench.analysis.curves import Curves, Floats
+from normbench.analysis.cells import regression_experiments
+from normbench.analysis.claim_values import CellValues, Reader
+from normbench.analysis.curves import Curves, Floats, curves_of
 from normbench.analysis.phrases import claim_sentence
-from normbench.analysis.pooled import threshold_key
-from normbench.plan.decisions import decided
-from normbench.plan.spec import cell_hash
-from normbench.protocol.claims import Evaluation, Hypothesis, ResolvedClaim
+from normbench.protocol.claims import Hypothesis, ResolvedClaim
 from normbench.protocol.study import Series
 from normbench.results.load import Results
-from normbench.stats.outcome import endpoint_values
 from normbench.stats.planning import minimum_detectable_effect, seeds_needed
 from normbench.stats.refusals import complete_blocks
 from normbench.stats.smallbatch import inverse_batch_weights
@@ -26,24 +23,13 @@ from normbench.stats.verdict import Claim, Verdict, judge_family
 
 COLUMNS = [
     "claim", "hypothesis", "family", "method", "kind", "experiment", "a", "b", "batch_sizes",
-    "endpoint", "metric", "threshold", "margin", "verdict", "fragile", "exploratory", "expect",
-    "as_expected", "chapter", "text", "sentence", "reason", "estimate", "low", "high", "level",
-    "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a", "diverged_b",
-    "clipped", "minimum_detectable",
-    "seeds_to_decide", "tuned", "refusal", "warnings", "assumptions", "estimand",
+    "endpoint", "metric", "task", "goal", "threshold", "margin", "verdict", "fragile",
+    "exploratory", "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate",
+    "low", "high",
+    "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
+    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal",
+    "warnings", "assumptions", "estimand",
 ]  # fmt: skip
-
-
-@dataclass
-class _Cell:
-    """The endpoint of one cell by seed."""
-
-    label: str
-    values: dict[int, float] = field(default_factory=dict)
-    diverged: dict[int, bool] = field(default_factory=dict)
-    clipped: dict[int, bool] = field(default_factory=dict)
-    environment: dict[int, str] = field(default_factory=dict)
-    undefined: str = ""
 
 
 @dataclass
@@ -53,91 +39,27 @@ class _Ready:
     claim: ResolvedClaim
     hypothesis: Hypothesis
     series: Series
-    a: list[_Cell]
-    b: list[_Cell]
+    a: list[CellValues]
+    b: list[CellValues]
     threshold: float | None
     void: str = ""
+    task: str = "classification"
 
     @property
-    def cells(self) -> list[_Cell]:
+    def cells(self) -> list[CellValues]:
         return [*self.a, *self.b]
 
 
-class _Reader:
-    """Reads endpoint values of cells from the results, each once."""
-
-    def __init__(self, results: Results, curves: Curves) -> None:
-        self.results, self.curves = results, curves
-        runs = results.runs[results.runs["phase"] == "evaluation"]
-        self.runs = {
-            (str(e), str(c)): part
-            for (e, c), part in runs.groupby(["experiment", "cell_hash"], sort=False)
-        }
-        self.environments = results.environments
-        self.decisions = results.decisions
-        self._known: dict[Any, _Cell] = {}
-
-    def threshold(self, claim: ResolvedClaim) -> float | None:
-        """The declared or the frozen threshold; None where it is not known yet."""
-        if claim.endpoint.threshold == "pooled":
-            return self.decisions.thresholds.get(threshold_key(claim))
-        return claim.endpoint.threshold
-
-    def cell(
-        self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
-    ) -> _Cell:
-        """The endpoint of a claim in one cell."""
-        key = (series.name, index, evaluation, claim.endpoint.model_dump_json())
-        if key not in self._known:
-            self._known[key] = self._read(claim, series, index, evaluation)
-        return self._known[key]
-
-    def _read(
-        self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
-    ) -> _Cell:
-        plain = series.cells[index]
-        resolved = decided(plain, self.decisions)
-        found = _Cell(f"{plain.norm.label} at batch size {plain.batch_size}")
-        runs = self.runs.get((series.name, cell_hash(resolved)))
-        if runs is None:
-            return found
-        undefined = runs[runs["status"] == "undefined"]
-        if not undefined.empty:
-            found.undefined = f"{found.label} is undefined: {undefined['error'].iloc[0]}"
-            return found
-        done = runs[runs["status"].isin(["finished", "diverged"])]
-        if done.empty:
-            return found
-        end = claim.endpoint
-        x, curve = self.curves.metric(list(done["run_hash"]), end.metric, evaluation)
-        threshold = self.threshold(claim)
-        if end.kind == "time" and threshold is None:
-            return found
-        per_epoch = self.curves.steps_per_epoch(list(done["run_hash"]))
-        result = endpoint_values(
-            end.kind, x, curve, goal=end.better, window=end.window,
-            failure_score=end.failure_score, threshold=threshold,
-            budget=end.budget or budget_in_epochs(resolved.model_dump(), per_epoch),
-            diverged=(done["status"] == "diverged").to_numpy(dtype=np.bool_),
-        )  # fmt: skip
-        seeds = [int(s) for s in done["seed"]]
-        found.values = dict(zip(seeds, result.values.tolist(), strict=True))
-        found.diverged = dict(zip(seeds, result.diverged.tolist(), strict=True))
-        found.clipped = dict(zip(seeds, result.clipped.tolist(), strict=True))
-        hashes = done["execution_hash"].astype(str)
-        found.environment = {
-            s: self.environments.get(h, h) for s, h in zip(seeds, hashes, strict=True)
-        }
-        return found
-
-
-def _prepare(claim: ResolvedClaim, results: Results, reader: _Reader) -> list[_Ready]:
+def _prepare(claim: ResolvedClaim, results: Results, reader: Reader) -> list[_Ready]:
     series = results.study.experiment(claim.experiment)
+    regressions = regression_experiments(results.runs)
     ready = []
     for hypothesis in claim.hypotheses:
         a = [reader.cell(claim, series, i, claim.a_evaluation) for i in hypothesis.a]
         b = [reader.cell(claim, series, i, claim.b_evaluation) for i in hypothesis.b]
         one = _Ready(claim, hypothesis, series, a, b, reader.threshold(claim))
+        if series.name in regressions:
+            one.task = "regression"
         one.void = next((c.undefined for c in one.cells if c.undefined), "")
         if not one.void and claim.endpoint.kind == "time" and one.threshold is None:
             one.void = "the pooled threshold is not computed yet"
@@ -297,6 +219,8 @@ def _row(
         "batch_sizes": ",".join(str(s) for s in one.hypothesis.batch_sizes),
         "endpoint": end.kind,
         "metric": end.metric,
+        "task": one.task,
+        "goal": end.better,
         "threshold": np.nan if one.threshold is None else one.threshold,
         "margin": claim.margin,
         "verdict": "void" if one.void else "inconclusive",
@@ -353,7 +277,7 @@ def claim_table(results: Results, curves: Curves | None = None) -> pd.DataFrame:
     study = results.study
     if not study.claims:
         return pd.DataFrame(columns=COLUMNS)
-    reader = _Reader(results, Curves(results.epochs) if curves is None else curves)
+    reader = Reader(results, curves_of(results) if curves is None else curves)
     by_family: dict[str, list[_Ready]] = {family.id: [] for family in study.families}
     for claim in study.claims:
         by_family[claim.family] += _prepare(claim, results, reader)

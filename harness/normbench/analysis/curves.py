@@ -1,24 +1,36 @@
-"""Learning curves by run: the table ``epochs`` cut up once, for fast access."""
+"""Learning curves by run: the table ``epochs`` cut up once, for fast access.
+
+What probes measured is read in the same way, from the table ``probes``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from normbench.errors import ResultsError
-from normbench.protocol.claims import ClaimMetric, Evaluation
+from normbench.protocol.claims import Evaluation, probe_parts
 from normbench.results.load import Results
 
 Floats = NDArray[np.float64]
 
 
-class Curves:
-    """Columns of ``epochs`` by run hash."""
+def _no_probes() -> pd.DataFrame:
+    return pd.DataFrame(columns=["run_hash", "step", "epoch", "probe", "layer", "value"])
 
-    def __init__(self, epochs: pd.DataFrame) -> None:
+
+class Curves:
+    """Columns of ``epochs`` by run hash; ``probes`` reads that table when it is first asked for."""
+
+    def __init__(
+        self, epochs: pd.DataFrame, probes: Callable[[], pd.DataFrame] = _no_probes
+    ) -> None:
+        self._read_probes = probes
+        self._probes: pd.DataFrame | None = None
+        self._probed: dict[tuple[str, str], pd.DataFrame] = {}
         codes, hashes = pd.factorize(epochs["run_hash"], sort=False)
         steps = epochs["step"].to_numpy(dtype=np.int64)
         order = np.lexsort((steps, codes))
@@ -61,12 +73,16 @@ class Curves:
         return None
 
     def metric(
-        self, runs: Sequence[str], metric: ClaimMetric, evaluation: Evaluation = "running"
+        self, runs: Sequence[str], metric: str, evaluation: Evaluation = "running"
     ) -> tuple[Floats, Floats]:
         """Epochs and values of a metric under an evaluation kind; see :meth:`matrix`.
 
-        Norms that do not depend on the batch have one kind, which stands for all.
+        Norms that do not depend on the batch have one kind, which stands for all. A probe's
+        metric has the evaluations at which any of the runs has a value of it: see :meth:`probed`.
         """
+        parts = probe_parts(metric)
+        if parts is not None:
+            return self.probed(runs, *parts)
         part, _, name = metric.partition("_")
         stored = "accuracy" if name == "error" else name
         x, values = self.matrix(runs, f"{part}_{stored}")
@@ -75,6 +91,40 @@ class Curves:
             if np.isfinite(special).any():
                 values = special
         return x, (1.0 - values if name == "error" else values)
+
+    def probed(self, runs: Sequence[str], quantity: str, layer: str) -> tuple[Floats, Floats]:
+        """Epochs (evaluations,) and values (runs, evaluations) of a quantity that a probe gives.
+
+        Evaluations at which none of the runs has a value (many quantities compare with the one
+        before) are left out; there are none at all where nothing was measured. A run that ended
+        early, or whose number was not finite, has NaN.
+        """
+        key = (quantity, layer)
+        if key not in self._probed:
+            if self._probes is None:
+                self._probes = self._read_probes()
+            frame = self._probes
+            self._probed[key] = frame[(frame["probe"] == quantity) & (frame["layer"] == layer)]
+        own = self._probed[key]
+        own = own[own["run_hash"].isin(list(runs))]
+        wide = own.pivot(index="run_hash", columns="step", values="value").sort_index(axis=1)
+        epochs = own.drop_duplicates("step").set_index("step")["epoch"]
+        x: Floats = epochs.reindex(wide.columns).to_numpy(dtype=np.float64)
+        values: Floats = wide.reindex(list(runs)).to_numpy(dtype=np.float64)
+        return x, values
+
+    def layers(self, runs: Sequence[str], quantity: str) -> list[str]:
+        """The layers of which a quantity has values in these runs; the whole model is ''."""
+        if self._probes is None:
+            self._probes = self._read_probes()
+        frame = self._probes
+        own = frame[(frame["probe"] == quantity) & frame["run_hash"].isin(list(runs))]
+        return [str(layer) for layer in own["layer"].unique()]
+
+
+def curves_of(results: Results) -> Curves:
+    """The curves of all stored runs."""
+    return Curves(results.epochs, lambda: results.probes)
 
 
 def computed_curves(results: Results) -> Curves:
@@ -90,7 +140,7 @@ def computed_curves(results: Results) -> Curves:
             f"{results.folder} has no computed run yet ({len(status) or 'not even'} planned); "
             "`normbench run` with its protocol computes them"
         )
-    curves = Curves(results.epochs)
+    curves = curves_of(results)
     lost = sum(key not in curves for key in results.runs["run_hash"][computed])
     if lost:
         raise ResultsError(

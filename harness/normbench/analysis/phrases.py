@@ -6,13 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from normbench.catalog import quantity
+from normbench.errors import UsageError
+from normbench.protocol.claims import probe_parts
+
+#: What the loss of a regression is called: it has the squared unit of the labels, and not nat.
+SQUARED_ERROR = "squared error"
+
 
 def amount(value: float, metric: str, *, signed: bool = False) -> str:
-    """An error difference in percentage points, or a loss difference in nat."""
+    """An error difference in points, a cross-entropy difference in nat, or one without a unit."""
     sign = "+" if signed else ""
     if metric == "accuracy":
         return f"{100 * value:{sign}.1f} points"
-    return f"{value:{sign}.3f} nat"
+    return f"{value:{sign}.3f}" + (" nat" if metric != SQUARED_ERROR else "")
 
 
 def bare(value: float, metric: str, *, signed: bool = False) -> str:
@@ -60,19 +67,40 @@ def degradation_sentence(row: Mapping[Any, Any], metric: str, alpha: float) -> s
     return f"{norm[0].upper()}{norm[1:]} loses {size} {more} than {reference} {shrink} {tail}."
 
 
+def measured(metric: str) -> tuple[str, str] | None:
+    """What a probe's metric is called in a sentence, and its unit; None for any other metric."""
+    parts = probe_parts(metric)
+    if parts is None:
+        return None
+    name, layer = parts
+    try:
+        found = quantity(name)
+        title, unit = found.title, found.unit
+    except UsageError:  # of a package that is not installed here
+        title, unit = name, ""
+    return title + (f" of layer {layer}" if layer else ""), unit
+
+
 def _unit(row: Mapping[str, Any]) -> str:
-    """The unit of a claim's effect."""
+    """The unit of a claim's effect; empty for pure numbers."""
     if row["endpoint"] == "time":
         return "epochs"
     if row["endpoint"] == "diverged":
         return "share"
-    return "nat" if str(row["metric"]).endswith("loss") else "points"
+    probed = measured(str(row["metric"]))
+    if probed is not None:
+        return probed[1]
+    if str(row["metric"]).endswith("loss"):
+        return "" if row.get("task") == "regression" else "nat"
+    return "points"
 
 
 def _number(value: float, unit: str) -> str:
     if unit == "points":
         return f"{100 * value:.1f}"
-    return f"{value:.3f}" if unit in ("nat", "share") else f"{value:.2f}"
+    if unit == "epochs":
+        return f"{value:.2f}"
+    return f"{value:.3f}" if unit in ("nat", "share") else f"{value:.3g}"
 
 
 def _sided(label: str) -> str:
@@ -116,6 +144,9 @@ def claim_sentence(
     where = f" at batch size {sizes[0]}" if len(sizes) == 1 and "batch_size" not in a else ""
     worse = estimate < 0
     size = _number(abs(estimate), unit)
+    probed = measured(str(row["metric"]))
+    if probed is not None and row["endpoint"] != "diverged":
+        return _probe_sentence(row, sizes, reference, (a, b), probed)
     if row["kind"] == "equivalence":
         against = f"its value at batch size {reference}" if reference is not None else b
         margin = f"{_number(row['margin'], unit)} {unit}"
@@ -146,6 +177,51 @@ def claim_sentence(
     if row["verdict"] == "inconclusive":
         return f"Undecided: {text}"
     return _capital(text)
+
+
+#: How the endpoints of a probe's metric are said.
+_SAID = {"final": "final", "best": "best", "aulc": "mean"}
+
+
+def _probe_sentence(
+    row: Mapping[str, Any], sizes: tuple[int, ...], reference: int | None,
+    sides: tuple[str, str], probed: tuple[str, str],
+) -> str:  # fmt: skip
+    """What a claim about a quantity that a probe gives says; see :func:`claim_sentence`."""
+    (title, _), unit = probed, _unit(row)
+    a, b = (f"{norm} ({rest})" if rest else norm for norm, _, rest in
+            (side.partition(", ") for side in sides))  # fmt: skip
+    units = f" {unit}" if unit else ""
+    estimate, worse = float(row["estimate"]), row["estimate"] < 0
+    size = _number(abs(estimate), unit)
+    where = f" at batch size {sizes[0]}" if len(sizes) == 1 and "batch_size" not in a else ""
+    named = f"the {_SAID.get(str(row['endpoint']), '')} {title}".replace("  ", " ")
+    if row["endpoint"] == "time":
+        named = f"the time to a {title} of {row['threshold']:.3g}"
+    if row["kind"] == "equivalence":
+        of = f"that at batch size {reference}" if reference is not None else f"that of {b}"
+        margin = f"{_number(row['margin'], unit)}{units} of {of}"
+        said = {
+            "supported": f"{named} of {a} stays within {margin}",
+            "refuted": f"{named} of {a} does not stay within {margin}",
+        }.get(row["verdict"], f"whether {named} of {a} stays within {margin} is undecided")
+        listed = ", ".join(map(str, sizes))
+        said += f" (batch sizes {listed}; largest difference {_number(estimate, unit)}, "
+        return _capital(f"{said}{_evidence(row, unit)}).")
+    if row["kind"] == "interaction":
+        shrink = f"when the batch shrinks from {max(sizes)} to {min(sizes)}"
+        more = "less" if worse else "more"
+        said = f"{named} of {b} worsens by {size}{units} {more} than that of {a} {shrink}"
+    elif row["endpoint"] == "time":
+        when = "later" if worse else "earlier"
+        said = f"{a} reaches a {title} of {row['threshold']:.3g} {size} epochs {when} than {b}"
+    else:
+        smaller = (row["goal"] == "min") != worse
+        word = "smaller" if smaller else "larger"
+        said = f"{named} of {a} is {size}{units} {word} than that of {b}"
+    margin = f", margin {_number(row['margin'], unit)}" if row["margin"] else ""
+    text = f"{said}{where} ({_evidence(row, unit, flip=worse)}{margin})."
+    return f"Undecided: {text}" if row["verdict"] == "inconclusive" else _capital(text)
 
 
 def _capital(text: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from normbench.analysis.curves import Curves
+import numpy as np
+
+from normbench.analysis.curves import curves_of
 from normbench.plan.spec import digest
 from normbench.protocol.claims import ResolvedClaim
 from normbench.results.load import Results
@@ -30,7 +32,7 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
     wanted = {key: claim for key, claim in wanted.items() if key not in known}
     if not wanted:
         return {}
-    curves = Curves(results.epochs)
+    curves = curves_of(results)
     found = {}
     for key, claim in wanted.items():
         runs = results.runs[
@@ -42,6 +44,7 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
             curves.metric(list(part["run_hash"]), claim.endpoint.metric)[1]
             for _, part in runs.groupby("cell_hash", sort=False)
         ]
+        groups = [g for g in groups if np.isfinite(g).any()]  # a probe may not be everywhere
         if len(groups) < 2:
             continue
         level = pooled_threshold(groups, goal=claim.endpoint.better, window=claim.endpoint.window)

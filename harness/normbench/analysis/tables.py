@@ -17,9 +17,11 @@ from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.evaluations import evaluation_tables
 from normbench.analysis.input_norm import input_norm_table
 from normbench.analysis.invariance import invariance_table
+from normbench.analysis.mechanisms import mechanism_table, probe_cost_table
 from normbench.analysis.noise import noise_table
 from normbench.analysis.pairs import pair_table
 from normbench.analysis.profile import profile_table
+from normbench.analysis.scale import scale_tables
 from normbench.analysis.seconds import Timings, cost_table, time_columns, timings_by_cell
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
@@ -200,6 +202,9 @@ def analyse(results: Results) -> Analysis:
             **evaluation_tables(found, curves, alpha),
             "invariance": invariance_table(found, alpha),
             "input_norm": input_norm_table(found, alpha),
+            **scale_tables(results, found, alpha),
+            "mechanisms": mechanism_table(results, found),
+            "probe_costs": probe_cost_table(results, found),
             "divergence": divergence_table(found, alpha),
             "noise": noise_table(results),
             "tuning": tuning,

@@ -20,7 +20,9 @@ class Arrays:
     (items, features, steps) as float32, the features where images have their channels. ``labels``
     has shape (items,): in a classification int64, from 0 to ``classes`` − 1; in a regression
     float32, and then ``classes`` is 1 (the outputs of the network) and ``tolerance`` the absolute
-    error up to which an item counts as right, in the labels' units. ``key`` names the content (data
+    error up to which an item counts as right, in the labels' units. Labels that are
+    ``standardized`` become those of mean 0 and variance 1 in the training split, and ``tolerance``
+    is in that unit. ``features`` names the columns of tabular data. ``key`` names the content (data
     set, version, parameters): the split is derived from it.
 
     ``test_inputs`` are what the items of the test split look like where that differs, such as
@@ -34,6 +36,8 @@ class Arrays:
     classes: int
     task: Task = "classification"
     tolerance: float = 0.0
+    standardized: bool = False
+    features: tuple[str, ...] = ()
     test_inputs: NDArray[Any] | None = None
 
     @property

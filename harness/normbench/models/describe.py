@@ -88,6 +88,11 @@ def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
     layers = cast(list[Layer], entry.load()(shape, classes, **cell.model.params))
     if any(isinstance(layer, Recurrent) for layer in layers):
         _check_recurrent(cell)
+    if cell.norm.name != "none" and not site_names(layers):
+        raise UsageError(
+            f"the model {cell.model.name} has no site at which a norm could stand; received the "
+            f"norm {cell.norm.label}; use the norm none"
+        )
     return Network(
         layers=tuple(layers),
         shape=shape,

@@ -52,10 +52,15 @@ class RunSpec:
 def cell_hash(cell: Cell) -> str:
     """The content hash of a resolved cell.
 
-    Every axis enters by its resolved value, so that a changed default is a changed cell. A new
-    version of a data set must change one of its parameters, or :data:`NUMERICS_VERSION`.
+    Every axis enters by its resolved value, so that a changed default is a changed cell. Only an
+    empty list of probes is left out: it measures nothing, and runs made before there were probes
+    keep their identity. A new version of a data set must change one of its parameters, or
+    :data:`NUMERICS_VERSION`.
     """
-    return digest({"numerics": NUMERICS_VERSION, "cell": cell.model_dump(mode="json")})
+    axes = cell.model_dump(mode="json")
+    if not cell.probes:
+        del axes["probes"]
+    return digest({"numerics": NUMERICS_VERSION, "cell": axes})
 
 
 def _restore(experiment: str, cell: dict[str, Any], seed: int, phase: str) -> RunSpec:

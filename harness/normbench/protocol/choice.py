@@ -98,3 +98,18 @@ class OneOf:
     ) -> JsonSchemaValue:
         names = {"enum": list(self.catalog), "description": f"a {self.catalog.kind} by name"}
         return {"anyOf": [names, handler(schema)]}
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Annotation of a text that is the name of a component of ``catalog``, without parameters."""
+
+    catalog: Catalog
+
+    def __hash__(self) -> int:
+        return id(self.catalog)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.literal_schema(list(self.catalog))

@@ -11,19 +11,54 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     model_validator,
 )
 
+from normbench.catalog import quantity
+from normbench.errors import UsageError
 from normbench.protocol.schema import AXES, Cell, FixedAxes, Slug, as_tuple, strict
 
 Kind = Literal["superiority", "noninferiority", "equivalence", "interaction"]
 EndpointKind = Literal["final", "best", "time", "aulc", "diverged"]
 ClaimMetric = Literal[
     "val_error", "val_accuracy", "val_loss", "test_error", "test_accuracy", "test_loss"
+]
+PROBE = "probe:"
+
+
+def probe_parts(metric: str) -> tuple[str, str] | None:
+    """Quantity and layer (empty: the whole model) of a metric that a probe gives, else None."""
+    if not metric.startswith(PROBE):
+        return None
+    name, _, layer = metric.removeprefix(PROBE).partition("/")
+    return name, layer
+
+
+def _known_quantity(metric: str) -> str:
+    name, layer = probe_parts(metric) or ("", "")
+    if not name or (not layer and metric.endswith("/")):
+        raise ValueError("must be probe:NAME, or probe:NAME/LAYER for one layer")
+    try:
+        quantity(name)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return metric
+
+
+ProbeMetric = Annotated[
+    str, Field(json_schema_extra={"pattern": "^probe:.+"}), AfterValidator(_known_quantity)
+]
+#: A column of the evaluations, or a quantity that a probe gives.
+AnyMetric = Annotated[
+    Annotated[ClaimMetric, Tag("evaluation")] | Annotated[ProbeMetric, Tag("probe")],
+    Discriminator(lambda v: "probe" if str(v).startswith(PROBE) else "evaluation"),
 ]
 Evaluation = Literal["running", "recomputed", "batch"]
 Verdict = Literal["supported", "refuted", "inconclusive"]
@@ -35,9 +70,13 @@ class ClaimEndpoint(BaseModel):
     model_config = strict()
 
     kind: EndpointKind = "final"
-    metric: ClaimMetric = "val_error"
+    metric: AnyMetric = Field(
+        default="val_error",
+        description="of validation or test, or probe:NAME, or probe:NAME/LAYER",
+    )
     goal: Literal["min", "max"] | None = Field(
-        default=None, description="which values are better; follows from the metric"
+        default=None,
+        description="which values are better; follows from the metric, but is needed for a probe's",
     )
     window: int = Field(default=3, ge=1, le=1000, description="evaluations that are averaged")
     failure_score: float | None = Field(
@@ -56,10 +95,14 @@ class ClaimEndpoint(BaseModel):
     @property
     def better(self) -> Literal["min", "max"]:
         """Whether smaller or larger values of the metric are better."""
+        if probe_parts(self.metric) is not None and self.goal is not None:
+            return self.goal
         return "max" if self.metric.endswith("accuracy") else "min"
 
     @model_validator(mode="after")
     def _declared(self) -> ClaimEndpoint:
+        if probe_parts(self.metric) is not None and self.goal is None:
+            raise ValueError(f"{self.metric} needs a goal, min or max: which values are better")
         if self.goal is not None and self.goal != self.better:
             raise ValueError(f"goal of {self.metric} is {self.better!r}; leave goal out")
         if self.kind in ("final", "best", "aulc") and self.failure_score is None:
@@ -207,7 +250,8 @@ def given_axes(side: BaseModel | None, document: Mapping[str, Any] | str | None)
     for axis in AXES:
         value = getattr(side, axis)
         if value is not None:
-            values[axis] = raw[axis] if isinstance(raw.get(axis), str) else value
+            bare = isinstance(raw.get(axis), str) and hasattr(value, "label")
+            values[axis] = raw[axis] if bare else value
     return values
 
 
@@ -228,6 +272,8 @@ def side_label(axes: Mapping[str, Any], evaluation: str) -> str:
     parts = []
     for axis, value in axes.items():
         text = value.label if hasattr(value, "label") else str(value)
+        if isinstance(value, tuple):
+            text = " ".join(map(str, value)) or "none"
         parts.append(text if axis == "norm" else f"{axis}={text}")
     label = ", ".join(parts) or "all"
     return label if evaluation == "running" else f"{label} ({evaluation} statistics)"

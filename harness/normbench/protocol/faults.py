@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, Catalog, nearest
+from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, Catalog, nearest
 from normbench.errors import Fault
 from normbench.protocol.choice import choice_models
 from normbench.protocol.claims import Claim, ClaimEndpoint, Family, Over, Reference, Side
@@ -149,6 +149,10 @@ def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
     if kind == "too_long":
         rule = f"holds {context['actual_length']} values; at most {context['max_length']} allowed"
         return Fault(where, shown(value), rule)
+    if kind == "literal_error" and "probes" in path:
+        close = nearest(str(value), PROBES)
+        hint = (f"did you mean {close!r}? " if close else "") + f"known: all, {', '.join(PROBES)}"
+        return Fault(where, shown(value), f"unknown probe {value!r}", hint)
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", str(context["expected"]))
         close = nearest(str(value), options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from normbench.catalog import nearest
+from normbench.catalog import nearest, probes_that_give
 from normbench.errors import Fault
 from normbench.protocol.claims import (
     Claim,
@@ -15,6 +15,7 @@ from normbench.protocol.claims import (
     ResolvedFamily,
     given_axes,
     matches,
+    probe_parts,
     side_label,
 )
 from normbench.protocol.faults import shown
@@ -71,6 +72,27 @@ def _one_cell(found: list[int], key: str, label: str, size: int, cells: Sequence
                  f"set {', '.join(differing)} in the side or in where")  # fmt: skip
 
 
+def _check_probe(claim: Claim, cells: Sequence[Cell]) -> None:
+    """Refuse a claim about a quantity that one of its cells does not record."""
+    metric = claim.endpoint.metric
+    parts = probe_parts(metric)
+    if parts is None:
+        return
+    for key, side in (("a", claim.a), ("b", claim.b)):
+        if side is not None and side.evaluation != "running":
+            raise _MisfitError(f"{key}.evaluation", shown(side.evaluation),
+                         "a probe does not depend on how batch norm is evaluated",
+                         "leave evaluation out")  # fmt: skip
+    giving = probes_that_give(parts[0])
+    for cell in cells:
+        if not set(giving) & set(cell.probes):
+            where = f"{cell.norm.label} at batch size {cell.batch_size}"
+            listed = " or ".join(f'probes = ["{name}"]' for name in giving)
+            raise _MisfitError("endpoint.metric", shown(metric),
+                         f"the cell {where} does not record {parts[0]}",
+                         f"set {listed} in the experiment or in [defaults]")  # fmt: skip
+
+
 def _resolve(claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells]) -> ResolvedClaim:
     experiment = _experiment(claim, experiments)
     cells = experiment.cells
@@ -96,6 +118,7 @@ def _resolve(claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells])
             own = size if fixed[key] is None else int(fixed[key] or 0)
             fitting = [i for i in pool if matches(cells[i], axes) and cells[i].batch_size == own]
             found[key].append(_one_cell(fitting, key, label, own, cells))
+    _check_probe(claim, [cells[i] for i in (*found["a"], *found["b"])])
     a_evaluation = claim.a.evaluation
     b_evaluation = claim.b.evaluation if claim.b is not None else a_evaluation
     return ResolvedClaim(

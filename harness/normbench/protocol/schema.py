@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,8 +17,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, SCHEDULES
-from normbench.protocol.choice import Choice, OneOf
+from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
+from normbench.protocol.choice import Choice, NameIn, OneOf
 
 MAX_SEEDS = 10_000
 MAX_RUNS = 1_000_000
@@ -29,7 +30,7 @@ InputNorm = Literal["raw", "centred", "per-channel", "global", "imagenet"]
 InputUnits = Literal["unit", "byte", "uneven"]
 Position = Literal["pre", "post"]
 Init = Literal["torch", "he"]
-LrScaling = Literal["none", "linear", "sqrt"]
+LrScaling = Literal["none", "linear", "sqrt", "curvature"]
 Metric = Literal["accuracy", "loss"]
 NamedSites = Literal["all", "first-two", "fc"]
 
@@ -45,7 +46,7 @@ def as_tuple(value: Any) -> Any:
 
 
 def _one_or_more(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _seed_list(value: Any) -> Any:
@@ -80,6 +81,19 @@ def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _probe_list(value: Any) -> Any:
+    """Turn ``"all"`` into every known probe, and a name into a list of it."""
+    if value == "all":
+        return tuple(PROBES)
+    return value if isinstance(value, tuple) else _one_or_more(value)
+
+
+def _in_catalogue_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in the catalogue's order: in which order they are listed decides no run."""
+    _unique(names)
+    return tuple(name for name in PROBES if name in names)
+
+
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
     Field(min_length=1, max_length=MAX_SEEDS),
@@ -90,6 +104,8 @@ Thresholds = Annotated[
     Field(max_length=50),
     BeforeValidator(_one_or_more, json_schema_input_type=float | list[float]),
 ]
+
+ProbeNames = Literal["all"] | Annotated[str, NameIn(PROBES)] | list[Annotated[str, NameIn(PROBES)]]
 
 
 class Cell(BaseModel):
@@ -150,7 +166,9 @@ class Cell(BaseModel):
         description="how the learning rate changes within a run",
     )
     lr_scaling: LrScaling = Field(
-        default="none", description="how the learning rate grows with the batch size"
+        default="none",
+        description="how the learning rate grows with the batch size; curvature: it is given in "
+        "units of 1/λ_max of the training loss (linear regressions alone)",
     )
     lr_reference_batch: int = Field(
         default=32,
@@ -179,6 +197,14 @@ class Cell(BaseModel):
         le=MAX_ITEMS,
         description="training samples for recomputed statistics",
     )
+    probes: Annotated[
+        tuple[Annotated[str, NameIn(PROBES)], ...],
+        BeforeValidator(_probe_list, json_schema_input_type=ProbeNames),
+        AfterValidator(_in_catalogue_order),
+    ] = Field(
+        default=(),
+        description="what is measured inside the network at every evaluation; changes no training",
+    )
 
     @property
     def statistics_batch(self) -> int:
@@ -198,12 +224,13 @@ class Cell(BaseModel):
     def scaled_learning_rate(self) -> float:
         """The learning rate at this batch size, after scaling from the reference batch.
 
-        Raises ``ValueError`` while the rate is still to be tuned.
+        Where it is scaled by ``curvature`` it is in units of 1/λ_max, as given. Raises
+        ``ValueError`` while the rate is still to be tuned.
         """
         if self.learning_rate is None:
             raise ValueError("the learning rate of this cell is not tuned yet")
         ratio = self.batch_size / self.lr_reference_batch
-        factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
+        factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio), "curvature": 1.0}
         return self.learning_rate * factors[self.lr_scaling]
 
 

@@ -8,6 +8,8 @@ from functools import cached_property
 
 import pandas as pd
 
+from normbench.analysis.cells import regression_experiments
+from normbench.analysis.phrases import SQUARED_ERROR
 from normbench.analysis.tables import Analysis
 from normbench.catalog import BATCH_STATISTICS, NORMS
 from normbench.figures.cases import short
@@ -30,10 +32,17 @@ class Source:
     analysis: Analysis
     tables: str = ""
 
-    @property
+    @cached_property
     def study(self) -> Study:
-        """The protocol."""
-        return self.results.study
+        """The protocol; what a regression calls its loss is said by its name."""
+        study, regressions = self.results.study, regression_experiments(self.results.runs)
+        named = [
+            series.model_copy(update={"metric": SQUARED_ERROR})
+            if series.name in regressions and series.metric == "loss"
+            else series
+            for series in study.experiments
+        ]
+        return study.model_copy(update={"experiments": tuple(named)})
 
     @property
     def alpha(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import amount, bare, p_value
+from normbench.analysis.phrases import SQUARED_ERROR, amount, bare, p_value
 from normbench.report.blocks import Value, Verdict
 
 
@@ -40,7 +40,7 @@ def minus(shown: str) -> str:
 
 
 def difference(value: float, metric: str, *, hint: str = "") -> Value:
-    """A difference of errors in points, or of losses in nat, without the unit."""
+    """A difference of errors in points, or of losses, without the unit."""
     if pd.isna(value):
         return Value("", sort=math.nan, hint=hint)
     return Value(minus(bare(value, metric, signed=True)), sort=float(value), hint=hint)
@@ -62,18 +62,19 @@ def probability(p: float) -> Value:
 
 
 def error(value: float, metric: str) -> str:
-    """An error of accuracy in per cent, or a loss in nat."""
-    return f"{100 * value:.1f}\u00a0%" if metric == "accuracy" else f"{value:.3f} nat"
+    """An error of accuracy in per cent, or a loss with its unit."""
+    return f"{100 * value:.1f}\u00a0%" if metric == "accuracy" else amount(value, metric)
 
 
 def unit(metric: str) -> str:
     """The unit of differences of a metric."""
-    return "points" if metric == "accuracy" else "nat"
+    units = {"accuracy": "points", SQUARED_ERROR: "squared units of the labels"}
+    return units.get(metric, "nat")
 
 
 def error_name(metric: str) -> str:
     """What is small where a run is good."""
-    return "error" if metric == "accuracy" else "loss"
+    return {"accuracy": "error", SQUARED_ERROR: SQUARED_ERROR}.get(metric, "loss")
 
 
 #: Longer reasons stand in a table by what comes before their colon, all of it as hint.

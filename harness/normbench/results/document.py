@@ -18,6 +18,7 @@ Each folder here holds the results of one protocol, made by `normbench run` and 
 | `runs.parquet` | a row for **every planned run**, whatever became of it |
 | `epochs.parquet` | a row per run and evaluation |
 | `predictions.parquet` | a row per run and kind of evaluation: one bit per test item |
+| `probes.parquet` | a row per run, evaluation, quantity and layer, where probes were asked for |
 | `timings.parquet` | a row per timed cell and repetition, made by `normbench time` |
 | `protocol.json` | the resolved protocol: every default explicit |
 | `protocol.toml` | the protocol file as its author wrote it |

@@ -22,9 +22,10 @@ from normbench.results.timings import read_timings
 class Results:
     """The tables of one protocol, each read when it is first used.
 
-    ``runs`` has a row for every planned run, ``epochs`` a row per run and evaluation and
-    ``predictions`` a row per run and evaluation kind; ``run_hash`` joins them. The columns are
-    described in ``results/README.md``.
+    ``runs`` has a row for every planned run, ``epochs`` a row per run and evaluation,
+    ``predictions`` a row per run and evaluation kind and ``probes`` a row per run, evaluation,
+    quantity and layer (none where no probes were asked for); ``run_hash`` joins them. The columns
+    are described in ``results/README.md``.
     """
 
     folder: Path
@@ -78,6 +79,11 @@ class Results:
     def predictions(self) -> pd.DataFrame:
         """Which test items were classified correctly at the last evaluation."""
         return self._frame("predictions")
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """What probes measured inside the networks; empty where there were none."""
+        return self._frame("probes")
 
     @cached_property
     def timings(self) -> pd.DataFrame:

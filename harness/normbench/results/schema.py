@@ -13,7 +13,7 @@ from normbench.plan.spec import RunSpec
 from normbench.protocol.choice import Choice
 from normbench.protocol.schema import AXES, Cell
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: How a planned run stands. The first three are results; the last two are to be computed.
 STATUSES = ("finished", "diverged", "undefined", "failed", "missing")
@@ -80,7 +80,12 @@ RUNS: tuple[Column, ...] = (
     Column("error", _TEXT, "why it failed, or why it is undefined"),
     Column("planned", _BOOL, "false for a kept run that the present protocol no longer asks for"),
     *_axis_columns(),
-    Column("scaled_learning_rate", _FLOAT, "learning rate at this batch size, after scaling"),
+    Column(
+        "scaled_learning_rate",
+        _FLOAT,
+        "learning rate at this batch size, after scaling; in units of 1/λ_max where scaled by "
+        "curvature",
+    ),
     Column("steps", _INT, "training steps taken", "steps"),
     Column("samples", _INT, "training samples seen", "samples"),
     Column("engine", _TEXT, "plain (run by run) or packed (a group as one computation)"),
@@ -88,12 +93,14 @@ RUNS: tuple[Column, ...] = (
     Column(
         "seconds",
         _FLOAT,
-        "wall-clock time, training and evaluation; packed: amortised, the "
+        "wall-clock time of training, evaluations and probes; packed: amortised, the "
         "group's time divided by its runs",
         "s",
     ),
     Column("train_seconds", _FLOAT, "the training's part of it", "s"),
     Column("eval_seconds", _FLOAT, "the evaluations' part of it", "s"),
+    Column("probe_seconds", _FLOAT, "the probes' part of it; empty without probes", "s"),
+    Column("probe_values", _INT, "rows of the table probes; empty without probes", "rows"),
     Column(
         "peak_memory",
         _FLOAT,
@@ -160,10 +167,20 @@ PREDICTIONS: tuple[Column, ...] = (
     Column("correct", pa.list_(_BOOL), "one bit per test item at the last evaluation"),
 )
 
+PROBES: tuple[Column, ...] = (
+    Column("run_hash", _TEXT, "key of the run in runs"),
+    Column("step", _INT, "training steps taken, as in epochs", "steps"),
+    Column("epoch", _FLOAT, "passes over the training split, as in epochs", "epochs"),
+    Column("probe", _TEXT, "the quantity: a probe of the axis probes gives one or several"),
+    Column("layer", _TEXT, "the layer that it belongs to; empty for the whole model"),
+    Column("value", _FLOAT, "what was measured, in the quantity's unit"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,
     "epochs": EPOCHS,
     "predictions": PREDICTIONS,
+    "probes": PROBES,
 }
 #: Columns that hold wall-clock time or memory: all others are the same on every repetition.
 MEASURED_COLUMNS = frozenset(
@@ -171,6 +188,7 @@ MEASURED_COLUMNS = frozenset(
         "seconds",
         "train_seconds",
         "eval_seconds",
+        "probe_seconds",
         "peak_memory",
         "execution_hash",
         "engine",
@@ -206,7 +224,7 @@ def axis_values(cell: Cell) -> dict[str, Any]:
             values[axis] = value.label
             values[f"{axis}_params"] = json.dumps(value.params, sort_keys=True)
         elif isinstance(value, tuple):
-            values[axis] = ",".join(value)
+            values[axis] = ",".join(value) or None
         else:
             values[axis] = value
     tuned = cell.learning_rate is not None

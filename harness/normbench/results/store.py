@@ -1,8 +1,9 @@
 """A results folder: the only place that knows where the tables lie and how they are committed.
 
-``runs.parquet``, ``epochs.parquet`` and ``predictions.parquet`` are the tables. While a sweep
-runs, each finished group of runs is added under ``parts/``: its epochs and predictions first,
-its runs last, so that a group without a readable ``runs`` part counts as not run. Merging the
+``runs.parquet``, ``epochs.parquet``, ``predictions.parquet`` and, where probes measured something,
+``probes.parquet`` are the tables. While a sweep runs, each finished group of runs is added under
+``parts/``: its epochs, predictions and probes first, its runs last, so that a group without a
+readable ``runs`` part counts as not run. Merging the
 parts into the tables follows the same order, and a part is deleted only after ``runs.parquet``
 holds it; a crash in between leaves the group in both places, and the part wins.
 """
@@ -27,7 +28,7 @@ from normbench.results.schema import SCHEMA_VERSION, arrow_schema, to_table
 log = logging.getLogger(__name__)
 
 #: The order in which tables are written: ``runs`` is the commit record and comes last.
-ORDER = ("epochs", "predictions", "runs")
+ORDER = ("epochs", "predictions", "probes", "runs")
 #: Statuses that need no further computation.
 DONE = ("finished", "diverged")
 
@@ -148,9 +149,14 @@ class Store:
         return (self.parts / f"{group}.runs.parquet").exists()
 
     def write_group(self, group: str, rows: dict[str, list[dict[str, Any]]]) -> None:
-        """Commit the rows of one finished group; ``group`` sorts after all earlier ones."""
+        """Commit the rows of one finished group; ``group`` sorts after all earlier ones.
+
+        Without rows of probes there is no such part.
+        """
         make_folder(self.parts)
         for table in ORDER:
+            if table == "probes" and not rows.get(table):
+                continue
             content = to_table(table, rows[table])
             path = self.parts / f"{group}.{table}.parquet"
             atomic_write(path, lambda p, t=content: pq.write_table(t, p, write_page_checksum=True))  # type: ignore[misc]
@@ -179,13 +185,17 @@ class Store:
         parts = sorted(self.parts.glob("*.parquet"))
         epochs = self.read("epochs", mend=True)
         predictions = self.read("predictions", mend=True)
+        probes = self.read("probes", mend=True)
         lost = committed - _whole_runs(epochs, predictions)
+        lost |= _without_probes(merged, probes)
         for row in merged:
             if row["run_hash"] in lost:  # with a damaged file
                 row |= dict.fromkeys(_RESULT) | {"status": "missing"}
         committed -= lost
         self._write("epochs", _sorted_rows(epochs, order, committed))
         self._write("predictions", _sorted_rows(predictions, order, committed))
+        if probes.num_rows or self.path("probes").exists():
+            self._write("probes", _sorted_rows(probes, order, committed))
         self._write("runs", to_table("runs", merged))
         for part in parts:
             part.unlink(missing_ok=True)  # a damaged one was set aside
@@ -208,7 +218,8 @@ _COMPUTED = (*DONE, "failed", "undefined")
 _RESULT = frozenset(
     {
         "status", "error", "execution_hash", "engine", "group_size", "steps", "samples",
-        "seconds", "train_seconds", "eval_seconds", "peak_memory", "device", "classes",
+        "seconds", "train_seconds", "eval_seconds", "probe_seconds", "probe_values",
+        "peak_memory", "device", "classes",
         "label_variance", "parameters", "buffers",
     }
 )  # fmt: skip
@@ -249,6 +260,13 @@ def _whole_runs(epochs: pa.Table, predictions: pa.Table) -> set[str]:
     counts = Counter(epochs.column("run_hash").to_pylist())
     predicted = set(predictions.column("run_hash").to_pylist())
     return {key for key, count in counts.items() if count == 1 or key in predicted}
+
+
+def _without_probes(runs: list[dict[str, Any]], probes: pa.Table) -> set[str]:
+    """The runs that measured something, as their rows say, of which not all is there."""
+    counts = Counter(probes.column("run_hash").to_pylist())
+    wanted = {row["run_hash"]: row["probe_values"] or 0 for row in runs if row["status"] in DONE}
+    return {key for key, count in wanted.items() if counts[key] != count}
 
 
 def _filled_in(tables: list[pa.Table]) -> pa.Table:

@@ -38,8 +38,15 @@ from normbench.stats.multiplicity import (
     simultaneous_band,
 )
 from normbench.stats.noise import seed_noise
-from normbench.stats.outcome import Endpoint, chance_error, chance_loss, endpoint_values
+from normbench.stats.outcome import (
+    Endpoint,
+    blind_score,
+    chance_error,
+    chance_loss,
+    endpoint_values,
+)
 from normbench.stats.planning import minimum_detectable_effect, seeds_needed
+from normbench.stats.quadratic import Quadratic, rule_of_thumb, squared_error
 from normbench.stats.refusals import Blocks, cannot_reach, complete_blocks, minimum_seeds
 from normbench.stats.result import Result
 from normbench.stats.smallbatch import (
@@ -69,6 +76,7 @@ __all__ = [
     "Claim",
     "Endpoint",
     "Guard",
+    "Quadratic",
     "RestrictedTimes",
     "Result",
     "StatisticsError",
@@ -76,6 +84,7 @@ __all__ = [
     "Verdict",
     "asymmetry_guard",
     "benjamini_hochberg",
+    "blind_score",
     "bootstrap_t_interval",
     "cannot_reach",
     "chance_error",
@@ -111,6 +120,7 @@ __all__ = [
     "ratio_of_means",
     "restricted_mean_difference",
     "restricted_time",
+    "rule_of_thumb",
     "running_mean",
     "seed_correlation",
     "seed_noise",
@@ -119,6 +129,7 @@ __all__ = [
     "sign_flip_p_columns",
     "simultaneous_band",
     "skewness",
+    "squared_error",
     "subset_mean_interval",
     "subset_ratio_interval",
     "t_interval",

@@ -11,6 +11,7 @@ from normbench.errors import UndefinedError
 from normbench.models.describe import network
 from normbench.models.plain import build
 from normbench.protocol.schema import Cell
+from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
 
 
@@ -28,6 +29,7 @@ def check_cell(cell: Cell) -> str | None:
     """
     arrays = arrays_of(cell)
     check_batch_size(cell, len(split_of(cell).train))
+    check_curvature(cell, arrays.task)
     if cell.input_norm == "imagenet":
         nothing = np.zeros(arrays.shape[0])
         input_constants(Moments(nothing, nothing), cell.input_norm)

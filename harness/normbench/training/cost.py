@@ -8,7 +8,7 @@ from normbench.protocol.schema import Cell
 #: Axes that change no operation of a step, so that cells which differ in them cost the same.
 FREE = ("learning_rate", "lr_scaling", "lr_schedule", "lr_reference_batch", "epochs",
         "budget_steps", "budget_samples", "evaluations", "evaluations_per_epoch", "init",
-        "input_norm", "input_units", "split_seed", "statistics_samples")  # fmt: skip
+        "input_norm", "input_units", "split_seed", "statistics_samples", "probes")  # fmt: skip
 
 
 def cost_key(cell: Cell) -> str:

@@ -17,6 +17,7 @@ from normbench.catalog import DATASETS
 from normbench.datasets.base import Arrays, Task
 from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
 from normbench.datasets.split import Split, strata_of, stratified_split
+from normbench.datasets.training_split import label_constants
 from normbench.errors import DataMissingError, UsageError
 from normbench.plan.seeds import stream_key
 from normbench.protocol.schema import Cell
@@ -183,8 +184,13 @@ def _prepare(cell: Cell, device: str) -> Prepared:
         of_test = _shared(arrays.test_inputs).to(device)
     keep = arrays.inputs.size * 4 > SCALED_BYTES
 
+    middle, spread = label_constants(arrays, split.train)
+
     def part(index: NDArray[np.int64], stored: Tensor = stored) -> Part:
-        labels = torch.from_numpy(arrays.labels[index]).to(device)
+        chosen = arrays.labels[index]
+        if arrays.standardized:
+            chosen = ((chosen - middle) / spread).astype(np.float32)
+        labels = torch.from_numpy(chosen).to(device)
         rows = torch.from_numpy(index).to(device)
         if keep:
             return Part(stored, labels, rows, scaling)

@@ -19,13 +19,14 @@ from normbench.models.describe import network
 from normbench.models.packed.choose import memory, pack
 from normbench.models.packed.choose import variants as packed_variants
 from normbench.models.packed.net import set_up
-from normbench.models.plain import build, initialise
+from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.data import EVALUATION_CHUNK, Prepared, epoch_order
 from normbench.training.evaluate_packed import PackedEvaluation
 from normbench.training.loop import LearningRates, Outcome, clip_factor, schedule_of
 from normbench.training.optimizers import Optimizer
+from normbench.training.probing import ProbeError, Probing
 from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
 
 #: Steps whose batches are looked up at once.
@@ -47,6 +48,7 @@ class Ensemble:
         self.cell, self.data, self.members = cell, data, len(runs)
         self.schedule = schedule_of(runs[0], len(data.train))
         described = network(cell, data.shape, data.classes)
+        self.described, self.device = described, device
         self.packed = pack(
             described, len(runs), task=data.task, variant=variant, dtype=dtype, device=device
         )
@@ -105,6 +107,10 @@ class Ensemble:
         self.gradients(index)
         self.update(step)
 
+    def plain_module(self) -> Net:
+        """A plain module that a member can be stored in, on the packed net's device."""
+        return build(self.described, self.device).to(self.packed.dtype)
+
     def parameters_of_a_member(self) -> int:
         """How many numbers are trained in each run."""
         return sum(p.numel() for p in self.plain.parameters())
@@ -143,6 +149,9 @@ class _Rows:
     def __init__(self, runs: Sequence[RunSpec], ensemble: Ensemble, data: Prepared) -> None:
         self.runs, self.ensemble = runs, ensemble
         self.alive = [True] * len(runs)
+        self.probing = [Probing(run, data) for run in runs]
+        # what probes look at: one plain module that each member is copied into in turn
+        self.copy = ensemble.plain_module() if ensemble.cell.probes else None
         self.evaluation = PackedEvaluation(ensemble.packed, data, evaluation_chunk(len(runs)))
         self.outcomes = [
             Outcome(
@@ -154,8 +163,13 @@ class _Rows:
             for _ in runs
         ]
 
-    def add(self, step: int, interval: Interval | None, train_seconds: float) -> None:
-        """Evaluate all runs and add a row to those that have not diverged."""
+    def add(
+        self, step: int, interval: Interval | None, train_seconds: float, before: Tensor | None
+    ) -> None:
+        """Evaluate all runs, add a row to those that have not diverged, and probe them.
+
+        ``before`` holds all parameters as they were before the last step.
+        """
         started = time.perf_counter()
         cell, per_epoch = self.ensemble.cell, self.ensemble.schedule.steps_per_epoch
         norms = self.ensemble.packed.member_norms(self.ensemble.packed.flat).tolist()
@@ -191,6 +205,24 @@ class _Rows:
                 outcome.status, self.alive[member] = "diverged", False
             else:
                 outcome.predictions = {k: s.correct for k, s in evaluation.test.items()}
+        if self.copy is not None:
+            self._probe(self.copy, before)
+
+    def _probe(self, copy: Net, before: Tensor | None) -> None:
+        """Let the probes look at the members that live; one whose probe fails has failed alone."""
+        packed = self.ensemble.packed
+        for member, outcome in enumerate(self.outcomes):
+            if not self.alive[member]:
+                continue
+            probing = self.probing[member]
+            packed.store(member, copy)
+            previous = None if before is None else packed.plain_values(member, copy, before)
+            try:
+                probing.look(outcome.epochs[-1], copy, previous)
+            except ProbeError as error:
+                outcome.status, self.alive[member] = "failed", False
+                outcome.error = f"{type(error).__name__}: {error}"[:2000]
+            outcome.probes, outcome.probe_seconds = probing.rows, probing.seconds
 
 
 def train_together(
@@ -222,7 +254,9 @@ def _train(
     schedule, packed = ensemble.schedule, ensemble.packed
     batch = ensemble.cell.batch_size
     stops = set(schedule.evaluation_steps())
-    rows.add(0, None, 0.0)
+    rows.add(0, None, 0.0, None)
+    if not any(rows.alive):
+        return
     interval = Interval(len(runs), batch, data.objective)
     orders = torch.empty(0)
     started = time.perf_counter()
@@ -241,7 +275,7 @@ def _train(
         before = packed.flat.clone()
         ensemble.update(step)
         interval.update_norms = packed.member_norms(packed.flat - before).tolist()
-        rows.add(step + 1, interval, time.perf_counter() - started)
+        rows.add(step + 1, interval, time.perf_counter() - started, before)
         if not any(rows.alive):
             return
         interval = Interval(len(runs), batch, data.objective)

@@ -12,6 +12,7 @@ from normbench.training.calibrate import Calibration, Measured, calibrate
 from normbench.training.data import Prepared, prepare
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import Trainer, schedule_of
+from normbench.training.probing import ProbeError, Probing, private_copy
 
 
 def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float:
@@ -26,10 +27,31 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float
         best = min(found.measured, key=lambda one: one.seconds)
         data = prepare(run.cell, device)
         per_evaluation = _seconds_of_evaluation(run, data, device, best)
+        per_evaluation += _seconds_of_probes(run, data, device)
     finally:
         torch.set_num_threads(threads)
     evaluations = 1 + len(schedule_of(run, len(data.train)).evaluation_steps())
     return best.seconds * found.steps + per_evaluation * evaluations
+
+
+def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
+    """The seconds that the run's probes take at one evaluation: those of a second look.
+
+    Much that a probe gives compares two moments, and a process's first look warms it up.
+    """
+    if not run.cell.probes:
+        return 0.0
+    trainer, probing = Trainer(run, data, device), Probing(run, data)
+    row = {"step": 0, "epoch": 0.0, "learning_rate": trainer.rates.at(0)}
+    try:
+        probing.look(row, private_copy(trainer.model), None)
+        first = probing.seconds
+        before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+        trainer.step(torch.arange(run.cell.batch_size, device=device), 0)
+        probing.look(row, private_copy(trainer.model), before)
+    except ProbeError:
+        return 0.0  # the run itself will tell
+    return probing.seconds - first
 
 
 def _seconds_of_evaluation(run: RunSpec, data: Prepared, device: str, how: Measured) -> float:

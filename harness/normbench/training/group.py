@@ -38,6 +38,7 @@ class GroupRows:
     runs: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[dict[str, Any]] = field(default_factory=list)
+    probes: list[dict[str, Any]] = field(default_factory=list)
 
 
 def set_up_worker() -> None:
@@ -128,6 +129,8 @@ def rows_of(group: Group, outcomes: Sequence[Outcome], peaks: Sequence[float]) -
                 "seconds": outcome.seconds,
                 "train_seconds": outcome.train_seconds,
                 "eval_seconds": outcome.eval_seconds,
+                "probe_seconds": outcome.probe_seconds,
+                "probe_values": len(outcome.probes) if ran and run.cell.probes else None,
                 "peak_memory": peak,
                 "device": group.device,
                 "classes": outcome.classes if ran else None,
@@ -138,6 +141,7 @@ def rows_of(group: Group, outcomes: Sequence[Outcome], peaks: Sequence[float]) -
         )
         if ran:
             rows.epochs += [{**key, **row} for row in outcome.epochs]
+            rows.probes += [{**key, **row} for row in outcome.probes]
             rows.predictions += [
                 {**key, "evaluation": kind, "correct": correct.tolist()}
                 for kind, correct in outcome.predictions.items()

@@ -18,9 +18,11 @@ from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
+from normbench.training.curvature import rate_unit
 from normbench.training.data import Prepared, check_batch_size, epoch_order
 from normbench.training.evaluate import batch_norms, evaluate
 from normbench.training.optimizers import Optimizer, decay_mask
+from normbench.training.probing import Probing, private_copy
 from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
 
 #: Evaluations of a run whose budget is in steps or samples, unless the protocol says otherwise.
@@ -32,6 +34,8 @@ class Outcome:
     """What a run gave: how it ended, a row per evaluation, and the last finite predictions.
 
     ``predictions`` maps an evaluation kind to one bit per test item, in the split's order.
+    ``probes`` are the rows that probes gave; the time that they took, None without any, is in
+    ``seconds`` but in no other part of it.
     """
 
     status: str = "finished"
@@ -40,9 +44,11 @@ class Outcome:
     samples: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
     predictions: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    probes: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
+    probe_seconds: float | None = None
     classes: int = 0
     label_variance: float | None = None
     parameters: int = 0
@@ -77,10 +83,13 @@ def schedule_of(run: RunSpec, n_train: int) -> Schedule:
 
 
 class LearningRates:
-    """The learning rate of each step of a run: scaled to the batch size, times the schedule's."""
+    """The learning rate of each step of a run: scaled to the batch size, times the schedule's.
 
-    def __init__(self, cell: Cell, steps: int) -> None:
-        self.base, self.steps = cell.scaled_learning_rate(), steps
+    ``unit`` is what rates are measured in: 1, or 1/λ_max where the cell scales by curvature.
+    """
+
+    def __init__(self, cell: Cell, steps: int, unit: float = 1.0) -> None:
+        self.base, self.steps = cell.scaled_learning_rate() * unit, steps
         self.factor = SCHEDULES[cell.lr_schedule.name].load()
         self.params = cell.lr_schedule.params
 
@@ -129,7 +138,7 @@ class Trainer:
         self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
         initialise(self.model, run.seed, cell.init)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.rates = LearningRates(cell, self.schedule.steps)
+        self.rates = LearningRates(cell, self.schedule.steps, rate_unit(cell, data))
         self.clip = cell.clip_norm
         self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
             self.parameters,
@@ -166,8 +175,9 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
 
     A non-finite training loss, norm of the parameters or evaluation loss ends the run as
     ``diverged``; its rows up to then are kept, and the row in which it was found holds NaN
-    where there is no number. Its predictions are those of the last evaluation before that.
-    Raises nothing for divergence; errors of the environment pass through.
+    where there is no number. Its predictions are those of the last evaluation before that, and so
+    are its last probes. Raises nothing for divergence; errors of the environment and
+    :class:`~normbench.training.probing.ProbeError` pass through.
     """
     cell = run.cell
     trainer = Trainer(run, data, device)
@@ -182,6 +192,9 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
     first = trainer.rates.at(0)
     if not _evaluate_into(outcome, model, run, data, None, schedule, parameters, first):
         return outcome
+    probing = Probing(run, data)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    _probe(outcome, probing, model, None)
     interval = Interval(1, cell.batch_size, trainer.objective)
     order = torch.empty(0)
     started = time.perf_counter()
@@ -209,6 +222,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu") -> Outcome:
             outcome, model, run, data, interval, schedule, parameters, rate, spent
         ):
             return outcome
+        _probe(outcome, probing, model, dict(zip(names, before, strict=True)))
         interval = Interval(1, cell.batch_size, trainer.objective)
         started = time.perf_counter()
     return outcome
@@ -247,3 +261,14 @@ def _evaluate_into(
         return False
     outcome.predictions = {kind: s.correct for kind, s in evaluation.test.items()}
     return True
+
+
+def _probe(
+    outcome: Outcome, probing: Probing, model: nn.Module, previous: dict[str, Tensor] | None
+) -> None:
+    """Let the probes look at the model as it was evaluated last."""
+    if not probing.probes:
+        return
+    copied = private_copy(model)
+    probing.look(outcome.epochs[-1], copied, previous)
+    outcome.probes, outcome.probe_seconds = probing.rows, probing.seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -49,7 +48,7 @@ class Objective:
     def hits(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Which items are right: outputs (…, classes) and labels (…) to booleans (…)."""
         if self.task == "classification":
-            return cast(Tensor, outputs.argmax(-1) == labels)
+            return outputs.argmax(-1) == labels
         # a number that is none is no hit, since it is not at most anything
         return torch.abs(outputs[..., 0] - labels) <= self.tolerance
 

@@ -242,7 +242,12 @@ def _close(results: Any) -> None:
 def _rows_of(done: Any) -> dict[str, list[dict[str, Any]]]:
     if done.value is not None:
         value = done.value
-        return {"runs": value.runs, "epochs": value.epochs, "predictions": value.predictions}
+        return {
+            "runs": value.runs,
+            "epochs": value.epochs,
+            "predictions": value.predictions,
+            "probes": value.probes,
+        }
     failed = [
         {
             "run_hash": run.run_hash,
@@ -253,7 +258,7 @@ def _rows_of(done: Any) -> dict[str, list[dict[str, Any]]]:
         }
         for run in done.task.runs
     ]
-    return {"runs": failed, "epochs": [], "predictions": []}
+    return {"runs": failed, "epochs": [], "predictions": [], "probes": []}
 
 
 def _finish(summary: Summary, store: Store, planned: Planned) -> None:

@@ -191,6 +191,13 @@ class PackedNet:
             plain.parts[name].running_mean.copy_(mean[member])  # type: ignore[operator]
             plain.parts[name].running_var.copy_(variance[member])  # type: ignore[operator]
 
+    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
+        """A member's values in a tensor like :attr:`flat`, by name and in a plain module's shapes.
+
+        See :meth:`store`, which changes the module; this one only looks at it.
+        """
+        return self.parameters.plain_values(member, plain, flat)
+
     def seed_dropout(self, member: int, seed: int) -> None:
         """Start a member's streams of masks, as the plain module does for the run with ``seed``."""
         at, within = divmod(member, self.block)

@@ -144,3 +144,15 @@ class Parameters:
             theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             mine = slot.plain(self.values[slot.name][member])
             theirs.copy_(mine.reshape(theirs.shape))
+
+    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
+        """A member's values in a tensor like ``flat``, by their names in a plain module.
+
+        Copies, in the order and the shapes of ``plain``, whose own values are not touched.
+        """
+        found = {}
+        for slot, (_, block) in zip(self.slots, self.blocks(flat), strict=True):
+            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            mine = slot.plain(block[member]).reshape(theirs.shape)
+            found[f"parts.{slot.name}"] = mine.clone()
+        return {name: found[name] for name, _ in plain.named_parameters()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import claim_amount, claim_unit
+from normbench.analysis.phrases import claim_amount, claim_unit, measured
 from normbench.report import words
 from normbench.report.blocks import Column, Items, Table, Value, Verdict
 from normbench.report.source import Source
@@ -20,6 +20,8 @@ _VERDICTS: dict[str, Verdict] = {
 MOST_SEEDS = 1000
 #: As many claims are put into sentences below their table.
 MOST_SENTENCES = 12
+#: Claims about these rest on the part about the scale of features.
+LINEAR_METRICS = ("probe:excess-loss", "probe:linear-weights", "probe:update-share")
 
 
 def seeds_text(needed: float, present: int) -> str:
@@ -38,6 +40,10 @@ def evidence(row: Mapping[Any, Any]) -> str:
     name, sides = row["experiment"], f"{row['a']} {row['b']}"
     if row["endpoint"] == "diverged":
         return "completeness"
+    if str(row["metric"]).startswith(LINEAR_METRICS):
+        return f"scale-{name}"
+    if measured(str(row["metric"])) is not None:
+        return f"mechanisms-{name}"
     if row["endpoint"] == "time":
         return f"convergence-{name}"
     if row["kind"] == "interaction" or row["b"] == "itself" or "statistics)" in sides:
@@ -73,7 +79,10 @@ def _row(row: Mapping[Any, Any]) -> list[Value]:
     return [
         Value(str(row["hypothesis"]), link=evidence(row), hint=told),
         _verdict(row),
-        Value(words.minus(effect) + (f" {unit}" if effect else ""), sort=float(row["estimate"])),
+        Value(
+            words.minus(effect) + (f" {unit}" if effect and unit else ""),
+            sort=float(row["estimate"]),
+        ),
         Value(
             " to ".join(map(words.minus, span.split(" to "))) if span else "",
             sort=float(row["low"]),

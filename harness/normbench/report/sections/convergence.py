@@ -35,7 +35,7 @@ def _curves_say(curves: pd.DataFrame, series: Series) -> str:
         if last.empty:
             parts.append(f"{_at(setting, batch)} every run had diverged")
             continue
-        order = last.sort_values("median", ascending=series.metric == "loss", kind="stable")
+        order = last.sort_values("median", ascending=series.metric != "accuracy", kind="stable")
         first, final = order.iloc[0], order.iloc[-1]
         said = f"{_at(setting, batch)} {norm_name(first['norm'])} ends best ({first['median']:.3f})"
         if len(order) > 1:
@@ -44,7 +44,7 @@ def _curves_say(curves: pd.DataFrame, series: Series) -> str:
     dead = curves[curves["diverged"] > 0].groupby(["setting", "norm", "batch_size"])["diverged"]
     lost = int(dead.max().sum())
     tail = f" {words.plural(lost, 'run')} diverged." if lost else " No run diverged."
-    what = "Median validation accuracy" if series.metric == "accuracy" else "Median validation loss"
+    what = f"Median validation {series.metric}"
     return f"{what} at the last evaluation: {'; '.join(parts)}.{tail}"
 
 

@@ -26,6 +26,13 @@ _SAVED = {
     "evaluation",
     "invariance": "largest change of each norm with the batch size, and a bound on it",
     "input_norm": "what input normalization gains, and how that depends on the norm",
+    "scale": "linear regressions: steps to a tolerance, predicted and measured",
+    "scale_shares": "each feature's share of the first step against its importance",
+    "scale_paths": "with two features, the first seed's weights step by step",
+    "scale_contours": "the training loss as a quadratic over those two weights",
+    "mechanisms": "what probes measured: median and 10 to 90 % quantiles over seeds, per layer and "
+    "evaluation",
+    "probe_costs": "what the probes took of the runs' time",
     "divergence": "how many runs diverged, with the interval of that share",
     "noise": "spread over seeds, apart from what the finite test set explains",
     "tuning": "the score of every learning rate of the grid",

@@ -14,6 +14,7 @@ from normbench.figures.inputs import input_norm_curves
 from normbench.protocol.study import Series
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
+from normbench.report.sections import scale
 from normbench.report.source import Source, place, titled
 
 
@@ -75,7 +76,7 @@ def _curves(source: Source, series: Series) -> Figure | None:
         return None
     start = first[first["epoch"] == first["epoch"].min()]
     ranked = start.dropna(subset="median").sort_values(
-        "median", ascending=series.metric == "loss", kind="stable"
+        "median", ascending=series.metric != "accuracy", kind="stable"
     )
     said = "Every run had diverged at the first evaluation."
     if not ranked.empty:
@@ -137,7 +138,7 @@ def _table(source: Source, series: Series, table: pd.DataFrame) -> Table:
 
 
 def section(source: Source) -> Section | None:
-    """Input normalization, where an experiment varies it; else nothing."""
+    """Input normalization and the scale of features, where experiments are about it."""
     parts = []
     for series in source.study.experiments:
         if "input_norm" not in series.varies:
@@ -153,4 +154,6 @@ def section(source: Source) -> Section | None:
         blocks += [figure] if figure is not None else []
         blocks.append(_table(source, series, table))
         parts.append(Section(anchor, titled(series, ""), blocks))
+    scaled = scale.part(source)
+    parts += [scaled] if scaled is not None else []
     return Section("inputs", "Input normalization", [], parts) if parts else None

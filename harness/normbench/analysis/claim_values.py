@@ -1,0 +1,130 @@
+"""The values that claims compare: one number per run, read off the runs of a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normbench.analysis.cells import budget_in_epochs
+from normbench.analysis.curves import Curves, Floats
+from normbench.analysis.pooled import threshold_key
+from normbench.plan.decisions import decided
+from normbench.plan.spec import cell_hash
+from normbench.protocol.claims import ClaimEndpoint, Evaluation, ResolvedClaim, probe_parts
+from normbench.protocol.study import Series
+from normbench.results.load import Results
+from normbench.stats.outcome import endpoint_values
+
+
+@dataclass
+class CellValues:
+    """The endpoint of one cell by seed."""
+
+    label: str
+    values: dict[int, float] = field(default_factory=dict)
+    diverged: dict[int, bool] = field(default_factory=dict)
+    clipped: dict[int, bool] = field(default_factory=dict)
+    environment: dict[int, str] = field(default_factory=dict)
+    undefined: str = ""
+
+
+class Reader:
+    """Reads endpoint values of cells from the results, each once."""
+
+    def __init__(self, results: Results, curves: Curves) -> None:
+        self.results, self.curves = results, curves
+        runs = results.runs[results.runs["phase"] == "evaluation"]
+        self.runs = {
+            (str(e), str(c)): part
+            for (e, c), part in runs.groupby(["experiment", "cell_hash"], sort=False)
+        }
+        self.environments = results.environments
+        self.decisions = results.decisions
+        self._known: dict[Any, CellValues] = {}
+
+    def threshold(self, claim: ResolvedClaim) -> float | None:
+        """The declared or the frozen threshold; None where it is not known yet."""
+        if claim.endpoint.threshold == "pooled":
+            return self.decisions.thresholds.get(threshold_key(claim))
+        return claim.endpoint.threshold
+
+    def cell(
+        self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
+    ) -> CellValues:
+        """The endpoint of a claim in one cell."""
+        key = (series.name, index, evaluation, claim.endpoint.model_dump_json())
+        if key not in self._known:
+            self._known[key] = self._read(claim, series, index, evaluation)
+        return self._known[key]
+
+    def _read(
+        self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
+    ) -> CellValues:
+        plain = series.cells[index]
+        resolved = decided(plain, self.decisions)
+        found = CellValues(f"{plain.norm.label} at batch size {plain.batch_size}")
+        runs = self.runs.get((series.name, cell_hash(resolved)))
+        if runs is None:
+            return found
+        undefined = runs[runs["status"] == "undefined"]
+        if not undefined.empty:
+            found.undefined = f"{found.label} is undefined: {undefined['error'].iloc[0]}"
+            return found
+        done = runs[runs["status"].isin(["finished", "diverged"])]
+        if done.empty:
+            return found
+        end = claim.endpoint
+        x, curve = self.curves.metric(list(done["run_hash"]), end.metric, evaluation)
+        lost = (done["status"] == "diverged").to_numpy(dtype=np.bool_)
+        if probe_parts(end.metric) is not None:
+            if not len(x) and not lost.all():
+                found.undefined = self._unmeasured(found.label, list(done["run_hash"]), end.metric)
+                return found
+            x, curve = _measured(x, curve, lost, end)
+        threshold = self.threshold(claim)
+        if end.kind == "time" and threshold is None:
+            return found
+        per_epoch = self.curves.steps_per_epoch(list(done["run_hash"]))
+        result = endpoint_values(
+            end.kind, x, curve, goal=end.better, window=end.window,
+            failure_score=end.failure_score, threshold=threshold,
+            budget=end.budget or budget_in_epochs(resolved.model_dump(), per_epoch),
+            diverged=lost,
+        )  # fmt: skip
+        seeds = [int(s) for s in done["seed"]]
+        found.values = dict(zip(seeds, result.values.tolist(), strict=True))
+        found.diverged = dict(zip(seeds, result.diverged.tolist(), strict=True))
+        found.clipped = dict(zip(seeds, result.clipped.tolist(), strict=True))
+        hashes = done["execution_hash"].astype(str)
+        found.environment = {
+            s: self.environments.get(h, h) for s, h in zip(seeds, hashes, strict=True)
+        }
+        return found
+
+    def _unmeasured(self, label: str, runs: list[str], metric: str) -> str:
+        """Why a cell has no value of a probe's metric."""
+        name, layer = probe_parts(metric) or (metric, "")
+        layers = [known for known in self.curves.layers(runs, name) if known]
+        if not layer or not layers:
+            return f"{label} has no value of {name}"
+        return f"{label} has no value of {name} of layer {layer} (there are {', '.join(layers)})"
+
+
+def _measured(
+    x: Floats, curve: Floats, lost: NDArray[np.bool_], end: ClaimEndpoint
+) -> tuple[Floats, Floats]:
+    """A probe's curves as endpoints take them.
+
+    In a run that did not diverge, an evaluation without a finite number counts with the failure
+    score: the run itself went on. Runs that all diverged before anything was measured have one
+    evaluation without a number.
+    """
+    if not len(x):
+        return np.array([np.nan]), np.full((len(lost), 1), np.nan)
+    if end.failure_score is None:
+        return x, curve
+    kept = np.isfinite(curve) | lost[:, None]
+    return x, np.where(kept, curve, end.failure_score)

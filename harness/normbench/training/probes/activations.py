@@ -1,0 +1,55 @@
+"""Activations: their mean and deviation at each depth, and channels that never fire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from normbench.training.probes.base import Moment, Objective, Value, mean
+from normbench.training.probes.recording import Moments, Place, places, watching
+
+
+def activations(moment: Moment) -> Iterator[Value]:
+    """Statistics of what enters and leaves each activation function, over all probe batches.
+
+    - ``preactivation-mean``, ``preactivation-deviation``: over all items, channels and positions
+      of what the activation function gets (Bjorck et al. 2018, arXiv:1806.02375, show how they
+      grow with depth without normalization);
+    - ``activation-mean``, ``activation-deviation``: the same of what it gives;
+    - ``dead-channels``: the share of channels (of units, in a fully connected layer) whose ReLU
+      gives zero for all items at all positions. Layer "": the mean over layers;
+    - ``deviation-ratio``, layer "": the deviation of the last pre-activation over that of the
+      first.
+
+    Layers are named after the last layer with weights before the activation function. Recurrent
+    cells, which hold theirs themselves, have the ``activation-`` values of their outputs alone.
+    Training mode. Cost: one evaluation without gradient of all probe batches.
+    """
+    before: dict[str, Moments] = {}
+    after: dict[str, Moments] = {}
+    watched = places(moment.model)
+
+    def see(place: Place, entered: Tensor, left: Tensor) -> None:
+        if not place.inner:
+            before.setdefault(place.name, Moments()).add(entered)
+        after.setdefault(place.name, Moments()).add(left)
+
+    objective = Objective(moment, moment.batches)
+    with watching(watched, see):
+        objective.value(objective.here)
+
+    for prefix, gathered in (("preactivation", before), ("activation", after)):
+        for name, moments in gathered.items():
+            average, deviation = moments.overall()
+            yield Value(f"{prefix}-mean", name, average)
+            yield Value(f"{prefix}-deviation", name, deviation)
+    rectified = [p.name for p in watched if p.rectifier and p.name in after]
+    dead = {name: after[name].never_positive() for name in rectified}
+    for name, share in dead.items():
+        yield Value("dead-channels", name, share)
+    if dead:
+        yield Value("dead-channels", "", mean(dead.values()))
+    deviations = [moments.overall()[1] for moments in before.values()]
+    if deviations and deviations[0] > 0:
+        yield Value("deviation-ratio", "", deviations[-1] / deviations[0])
