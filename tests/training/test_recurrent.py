@@ -206,3 +206,12 @@ def test_cells_of_recurrent_nets_are_checked_before_training(norm: str) -> None:
     assert check_cell(run.cell) is None
     alone = runs_of(1, norm=norm, batch_size=1)[0]
     assert (check_cell(alone.cell) is None) == (norm != "batch")
+
+
+def test_probes_see_a_recurrent_net_in_both_forms_and_change_nothing() -> None:
+    axes = {"norm": "batch", "budget_steps": 4, "evaluations": 1}
+    bare, probed = (runs_of(1, **axes, **more)[0] for more in ({}, {"probes": ["weights"]}))
+    data = prepare(bare.cell)
+    alone, together = train(probed, data), train_together([probed], data)[0]
+    assert len(alone.probes) == len(together.probes) > 0
+    assert alone.epochs[-1]["val_loss"] == train(bare, data).epochs[-1]["val_loss"]

@@ -153,7 +153,7 @@ class Parameters:
         """
         found = {}
         for slot, (_, block) in zip(self.slots, self.blocks(flat), strict=True):
-            theirs = getattr(plain.parts[slot.part], slot.attribute)
+            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             mine = slot.plain(block[member]).reshape(theirs.shape)
             found[f"parts.{slot.name}"] = mine.clone()
         return {name: found[name] for name, _ in plain.named_parameters()}

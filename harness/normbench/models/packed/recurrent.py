@@ -70,7 +70,8 @@ class RecurrentNet:
             and isinstance(net.layers[1], Linear)
         ):
             raise UnsupportedError("the packed form has one recurrent layer and a linear one")
-        self.net, self.members, self.task, self.dtype = net, members, task, dtype
+        self.net, self.members, self.task = net, members, task
+        self.dtype, self.device = dtype, device
         self.layer, self.head = net.layers[0], net.layers[1]
         self.parameters = Parameters(_slots(plain), members, dtype, device)
         self.flat, self.flat_gradient = self.parameters.flat, self.parameters.flat_gradient
@@ -150,6 +151,13 @@ class RecurrentNet:
                 mean, variance = norm.statistics(member)
                 yield mean, theirs.running_mean
                 yield variance, theirs.running_var
+
+    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
+        """A member's values in a tensor like :attr:`flat`, by name and in a plain module's shapes.
+
+        See :meth:`store`, which changes the module; this one only looks at it.
+        """
+        return self.parameters.plain_values(member, plain, flat)
 
     def seed_dropout(self, member: int, seed: int) -> None:
         """There is no dropout."""
