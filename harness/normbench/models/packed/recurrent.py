@@ -152,13 +152,6 @@ class RecurrentNet:
                 yield mean, theirs.running_mean
                 yield variance, theirs.running_var
 
-    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
-        """A member's values in a tensor like :attr:`flat`, by name and in a plain module's shapes.
-
-        See :meth:`store`, which changes the module; this one only looks at it.
-        """
-        return self.parameters.plain_values(member, plain, flat)
-
     def seed_dropout(self, member: int, seed: int) -> None:
         """There is no dropout."""
 
