@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from benchmarks.lanes import cores, one_thread
 
 PROTOCOL = str(Path(__file__).parent.parent / "protocols" / "quick.toml")
 SEEDS = 12  # those of the protocol
-_LONG = 65.0  # seconds that the long sweep should take at least
+_LONG, _MOST_SEEDS = 60.0, 400  # seconds that the long sweep should take at least
 
 
 def _resident(process: int) -> float:
@@ -42,9 +41,8 @@ def _children(process: int) -> list[int]:
 
 
 def _timed(command: list[str]) -> dict[str, float]:
-    """Seconds of a command, wall-clock and CPU, and the most memory its processes held."""
+    """Wall-clock seconds of a command, and the most memory that its processes held."""
     main = worker = 0.0
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with one_thread():
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -59,10 +57,8 @@ def _timed(command: list[str]) -> dict[str, float]:
     if process.returncode:
         said = process.stderr.read().decode() if process.stderr else ""
         raise RuntimeError(f"{' '.join(command[1:4])} ended with {process.returncode}: {said}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     memory = {"main MiB": round(main), "worker MiB": round(worker)}
-    return {"seconds": round(seconds, 2), "cpu": round(cpu, 2), **memory}
+    return {"seconds": round(seconds, 2), **memory}
 
 
 def script(seeds: int) -> dict[str, Any]:
@@ -104,10 +100,11 @@ def measure(tell: Callable[[str], None], quick: bool) -> dict[str, Any]:
         tell(f"sweep {i + 1}/{rounds}")
     if quick:
         return found
-    seconds, many = min(one["seconds"] for one in found["normbench"]), seeds
-    while seconds < _LONG:
-        seconds, many = 2 * seconds, 2 * many
-    for count, workers in ((many // 2, None), (many, None), (many // 2, 1)):
-        found["long"].append(normbench(count, workers))
-        tell(f"sweep with {count} seeds")
+    half, whole, many = found["normbench"][-1], {"seconds": 0.0}, seeds
+    while whole["seconds"] < _LONG and many < _MOST_SEEDS:
+        half, many = whole if whole["seconds"] else half, 2 * many
+        whole = normbench(many)
+        tell(f"sweep with {many} seeds")
+    found["long"] = [half, whole, normbench(many // 2, 1)]
+    tell("sweep with one worker")
     return found
