@@ -96,20 +96,17 @@ def sentences(found: list[Advice], metric: str) -> list[str]:
             others = "both others" if len(first.worse) == 2 else "every other norm"
             if len(first.worse) == 1:
                 others = norm_name(first.worse[0])
-            said.append(
-                f"{where} use {best}: its mean {name} ({shown}) is lower than that of {others}."
-            )
+            said.append(f"{where} use {best} (mean {name} {shown}): it is better than {others}.")
         elif not first.worse:
             said.append(
-                f"{where} these runs do not tell the norms apart; {best} has the lowest mean "
-                f"{name} ({shown})."
+                f"{where} no norm is told apart from another (lowest mean {name}: {best}, {shown})."
             )
         else:
             lowest = [norm_name(n) for n in dict.fromkeys(a.best for a in same)]
             said.append(
-                f"{where} use {_names((first.best, *first.tied), 'or')}, which these runs do not "
-                f"tell apart (lowest mean {name}: {words.listed(lowest, 'or')}, {shown}); "
-                f"{_names(first.worse)} {'is' if len(first.worse) == 1 else 'are'} worse."
+                f"{where} use {_names((first.best, *first.tied), 'or')}, not told apart (lowest "
+                f"mean {name}: {words.listed(lowest, 'or')}, {shown}); {_names(first.worse)} "
+                f"{'is' if len(first.worse) == 1 else 'are'} worse."
             )
     return [words.capital(s) for s in said]
 

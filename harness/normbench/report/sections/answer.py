@@ -98,10 +98,9 @@ def _open_pairs(source: Source) -> str:
     parts = [
         f"{needed} at {words.sizes(own)}" for needed, own in needs.items() if needed
     ]  # fmt: skip
-    said = "It is open which of the norms that are named together is better"
     if not parts:
-        return f"{said}."
-    return f"{said}: a difference of the size seen would be decided by {'; '.join(parts)}."
+        return "It is open which of the norms that are named together is better."
+    return f"To tell apart those named together would take {'; '.join(parts)}."
 
 
 def verdict_counts(claims: pd.DataFrame) -> str:
