@@ -129,6 +129,8 @@ def calibrate(task: Calibration) -> Calibrated:
             if len(measured) > first and time.perf_counter() - started > budget:
                 break
             measured.append(_packed(task, data, name, width, budget / 10))
+            # the work that waits is what the best way so far makes of it
+            budget = min(budget, _SHARE * measured[-1].seconds * schedule.steps * task.total)
         best = min(measured[first:], key=lambda one: one.seconds, default=None)
         for width in sizes[1:]:
             if best is None or time.perf_counter() - started > budget:

@@ -1,0 +1,90 @@
+"""The data sets. Their code is in :mod:`normbench.datasets`, one a file."""
+
+from __future__ import annotations
+
+from normbench.catalog.entries import Catalog, Entry, Param
+
+_RESOLUTION = Param(224, "height and width in pixels", at_least=32, at_most=512)
+_PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)
+
+_DIGITS = Param(1797, "use this many of them (stratified)", at_least=50, at_most=1797)
+
+DATASETS = Catalog(
+    "data set",
+    {
+        "diabetes": Entry(
+            "normbench.datasets.diabetes:DIABETES",
+            "progression of diabetes by ten measurements in their own units, shipped with "
+            "scikit-learn (Efron et al. 2004)",
+        ),
+        "digits": Entry(
+            "normbench.datasets.digits:DIGITS",
+            "1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn",
+            params={"items": _DIGITS},
+        ),
+        "digits-rows": Entry(
+            "normbench.datasets.digit_sequences:DIGITS_ROWS",
+            "the digits row by row: sequences of 8 steps with 8 features",
+            params={"items": _DIGITS},
+        ),
+        "digits-pixels": Entry(
+            "normbench.datasets.digit_sequences:DIGITS_PIXELS",
+            "the digits pixel by pixel: sequences of 64 steps",
+            params={"items": _DIGITS},
+        ),
+        "adding": Entry(
+            "normbench.datasets.adding:ADDING",
+            "the adding problem (Hochreiter & Schmidhuber 1997): a regression on sequences",
+            params={
+                "items": Param(2000, "how many are generated", at_least=50, at_most=100_000),
+                "length": Param(30, "steps in training and validation", at_least=2, at_most=1000),
+                "test_length": Param(60, "steps of the test items", at_least=2, at_most=1000),
+            },
+        ),
+        "dogs-vs-cats": Entry(
+            "normbench.datasets.photos:DOGS_VS_CATS",
+            "photos of cats and dogs from a folder (Asirra; Elson et al. 2007)",
+            params={
+                "path": Param(
+                    "",
+                    "folder of the photos; empty: dogs-vs-cats in the folder that the environment "
+                    "variable NORMBENCH_DATA names, else data/dogs-vs-cats",
+                ),
+                "resolution": _RESOLUTION,
+                "items": _PHOTO_ITEMS,
+            },
+        ),
+        "houses": Entry(
+            "normbench.datasets.houses:HOUSES",
+            "price of generated flats by area and number of bedrooms",
+            params={
+                "items": Param(500, "how many are drawn", at_least=50, at_most=1_000_000),
+                "area_unit": Param(
+                    "m2",
+                    "unit of the area: square metres, square feet, pyeong (3.3 m²) or ares "
+                    "(100 m²)",
+                    choices=("m2", "ft2", "pyeong", "are"),
+                ),
+                "version": Param(1, "version of the draws", at_least=1, at_most=1),
+            },
+        ),
+        "image-folder": Entry(
+            "normbench.datasets.photos:IMAGE_FOLDER",
+            "photos of any classes from a folder",
+            params={
+                "path": Param("", "folder of the photos; required"),
+                "resolution": _RESOLUTION,
+                "items": _PHOTO_ITEMS,
+            },
+        ),
+        "pets": Entry(
+            "normbench.datasets.pets:PETS",
+            "drawn cats and dogs, for machines without photos",
+            params={
+                "items": Param(2000, "how many are drawn", at_least=50, at_most=100_000),
+                "resolution": Param(64, "height and width in pixels", at_least=32, at_most=256),
+                "version": Param(1, "version of the drawings", at_least=1, at_most=1),
+            },
+        ),
+    },
+)

@@ -1,0 +1,72 @@
+"""The models. Their code is in :mod:`normbench.models`, one a file."""
+
+from __future__ import annotations
+
+from normbench.catalog.entries import Catalog, Entry, Param
+
+_HIDDEN = {"hidden": Param(48, "hidden units", at_least=1, at_most=8192)}
+
+MODELS = Catalog(
+    "model",
+    {
+        "mlp": Entry(
+            "normbench.models.mlp:layers",
+            "fully connected net with two hidden layers",
+            params={
+                "width": Param(64, "units of each hidden layer", at_least=1, at_most=65536),
+                "depth": Param(2, "hidden layers", at_least=1, at_most=64),
+            },
+        ),
+        "linear": Entry(
+            "normbench.models.linear:layers",
+            "one linear layer, without a site for a norm",
+        ),
+        "small-cnn": Entry(
+            "normbench.models.small_cnn:layers",
+            "two 3×3 convolutions and a linear classifier, for 8×8 images",
+            params={
+                "width": Param(16, "channels of the first convolution", at_least=1, at_most=4096)
+            },
+        ),
+        "resnet": Entry(
+            "normbench.models.resnet:layers",
+            "narrow residual net (He et al. 2016, arXiv:1512.03385), for 8 pixels and more",
+            params={
+                "width": Param(16, "channels of the first stage", at_least=1, at_most=4096),
+                "blocks": Param(
+                    1, "blocks of two convolutions in each of three stages", at_least=1, at_most=64
+                ),
+                "zero_init": Param(
+                    False,
+                    "the scale of each block's last norm starts at 0 "
+                    "(Goyal et al. 2017, arXiv:1706.02677)",
+                ),
+            },
+        ),
+        "alexnet": Entry(
+            "normbench.models.alexnet:layers",
+            "AlexNet (Krizhevsky 2014, arXiv:1404.5997), for 32, 64 or at least 128 pixels",
+            params={
+                "width": Param(1.0, "factor on all channels", above=0.0, at_most=8.0),
+                "dropout": Param(
+                    0.5, "dropout before both hidden layers", at_least=0.0, at_most=0.95
+                ),
+            },
+        ),
+        "lstm": Entry(
+            "normbench.models.recurrent:lstm",
+            "LSTM (Hochreiter & Schmidhuber 1997) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+        "gru": Entry(
+            "normbench.models.recurrent:gru",
+            "GRU (Cho et al. 2014, arXiv:1406.1078) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+        "rnn": Entry(
+            "normbench.models.recurrent:rnn",
+            "recurrent net with tanh (Elman 1990) and a linear layer on its last hidden state",
+            params=_HIDDEN,
+        ),
+    },
+)

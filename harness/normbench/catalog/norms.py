@@ -1,0 +1,163 @@
+"""The norms. Their code is in :mod:`normbench.norms`, one family a file."""
+
+from __future__ import annotations
+
+from normbench.catalog.entries import (
+    BATCH_INDEPENDENT,
+    BATCH_STATISTICS,
+    SITES_TOO,
+    WEIGHTS,
+    Catalog,
+    Entry,
+    Param,
+)
+
+_EPS = Param(1e-5, "added to the variance", above=0.0, at_most=1.0)
+_AFFINE = Param(True, "whether a scale and a shift are learned")
+_MOMENTUM = "weight of the new batch in the running statistics"
+
+NORMS = Catalog(
+    "norm",
+    {
+        "none": Entry(
+            "normbench.norms.identity:build",
+            "no normalization: the baseline",
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "batch": Entry(
+            "normbench.norms.batch:build",
+            "batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(0.1, _MOMENTUM, above=0, at_most=1),
+                "affine": _AFFINE,
+                "time": Param(
+                    "per-step",
+                    "recurrent nets: statistics of each time step, or pooled over time",
+                    choices=("per-step", "pooled"),
+                ),
+                "gamma": Param(
+                    0.1,
+                    "recurrent nets: initial scale (Cooijmans et al. 2017, arXiv:1603.09025)",
+                    above=0.0,
+                    at_most=10.0,
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "layer": Entry(
+            "normbench.norms.layer:build",
+            "layer norm over all of a sample's values, with a scale and a shift per element "
+            "(Ba et al. 2016, arXiv:1607.06450)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "group": Entry(
+            "normbench.norms.group:build",
+            "group norm (Wu & He 2018, arXiv:1803.08494)",
+            params={
+                "groups": Param(8, "channel groups; must divide the channels", at_least=1),
+                "eps": _EPS,
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "instance": Entry(
+            "normbench.norms.instance:build",
+            "instance norm (Ulyanov et al. 2016, arXiv:1607.08022), images only",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "weight": Entry(
+            "normbench.norms.weight:build",
+            "weight norm (Salimans & Kingma 2016, arXiv:1602.07868)",
+            traits=frozenset({BATCH_INDEPENDENT, WEIGHTS}),
+        ),
+        "batch-renorm": Entry(
+            "normbench.norms.batch_renorm:build",
+            "batch renormalization (Ioffe 2017, arXiv:1702.03275)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(0.01, _MOMENTUM, above=0, at_most=1),
+                "affine": _AFFINE,
+                "r_max": Param(3.0, "limit of r at last", at_least=1.0, at_most=1e6),
+                "d_max": Param(5.0, "limit of d at last", at_least=0.0, at_most=1e6),
+                "plain": Param(
+                    0.05, "share of the run that is batch norm", at_least=0.0, at_most=1.0
+                ),
+                "r_by": Param(
+                    0.4, "share of the run by which r_max is reached", at_least=0.0, at_most=1.0
+                ),
+                "d_by": Param(
+                    0.25, "share of the run by which d_max is reached", at_least=0.0, at_most=1.0
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "batch-frozen": Entry(
+            "normbench.norms.batch_frozen:build",
+            "batch norm for a part of the run, then with its running statistics fixed "
+            "(cf. Wu & Johnson 2021, arXiv:2105.07576)",
+            params={
+                "eps": _EPS,
+                "momentum": Param(
+                    0.01,
+                    "weight of the new batch, once a plain average weighs it less",
+                    above=0,
+                    at_most=1,
+                ),
+                "affine": _AFFINE,
+                "after": Param(
+                    0.5, "share of the run after which they are fixed", at_least=0.0, at_most=1.0
+                ),
+            },
+            traits=frozenset({BATCH_STATISTICS}),
+        ),
+        "layer-channels": Entry(
+            "normbench.norms.layer_channels:build",
+            "layer norm over the channels of each pixel, as in ConvNeXt (Liu et al. 2022, "
+            "arXiv:2201.03545)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "rms": Entry(
+            "normbench.norms.rms:build",
+            "RMS norm over all of a sample's values, with a scale per element "
+            "(Zhang & Sennrich 2019, arXiv:1910.07467)",
+            params={"eps": _EPS, "affine": _AFFINE},
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "lrn": Entry(
+            "normbench.norms.lrn:build",
+            "local response normalization over neighbouring channels (Krizhevsky et al. 2012)",
+            params={
+                "n": Param(5, "channels in the window; an odd number", at_least=1, at_most=4097),
+                "alpha": Param(1e-4, "factor on the sum of squares", at_least=0.0, at_most=1e6),
+                "beta": Param(0.75, "exponent", at_least=0.0, at_most=10.0),
+                "k": Param(2.0, "added to the sum", above=0.0, at_most=1e6),
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "weight-standardized": Entry(
+            "normbench.norms.weight_standardized:build",
+            "weight standardization (Qiao et al. 2019, arXiv:1903.10520) with group norm",
+            params={
+                "groups": Param(
+                    8, "of the group norm, must divide the channels; 0: none", at_least=0
+                ),
+                "eps": _EPS,
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT, WEIGHTS, SITES_TOO}),
+        ),
+        "dyt": Entry(
+            "normbench.norms.dyt:build",
+            "dynamic tanh in place of a norm (Zhu et al. 2025, arXiv:2503.10622)",
+            params={
+                "alpha": Param(0.5, "initial factor of the input", above=0.0, at_most=1e3),
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+    },
+)
