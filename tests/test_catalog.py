@@ -123,7 +123,7 @@ def registering(monkeypatch: pytest.MonkeyPatch, *points: Point) -> None:
         assert group == "normbench.bignorms"
         return list(points)
 
-    monkeypatch.setattr("normbench.catalog.entry_points", found)
+    monkeypatch.setattr("normbench.catalog.entries.entry_points", found)
 
 
 def test_another_package_can_register_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
