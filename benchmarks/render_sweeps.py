@@ -42,6 +42,18 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
         f"- normbench is {middle:.1f} times faster than (a) ({min(ratios):.1f} to "
         f"{max(ratios):.1f} over {len(ratios)} rounds); bar 5: {met(middle >= 5)}",
     ]
+    phases = [one["phases"] for one in found["normbench"] if "phases" in one]
+    if phases:
+        last, whole = phases[-1], found["normbench"][-1]["seconds"]
+        rest = whole - sum(last.values())
+        inside = whole * (1 - found["normbench"][-1]["outside"])
+        said.append(
+            f"- of the last sweep's {whole:.1f} s: {rest + last['start']:.1f} s until runs were "
+            f"chosen and after they were merged (start of Python, imports, planning), "
+            f"{last['form']:.1f} s to measure how to compute each cell, {last['compute']:.1f} s to "
+            f"compute (training and evaluation take {inside:.1f} s of each worker), "
+            f"{last['merge']:.1f} s to merge"
+        )
     if found["long"]:
         half, whole, alone = found["long"]
         twice = whole["seconds"] / half["seconds"]

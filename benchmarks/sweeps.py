@@ -81,12 +81,13 @@ def normbench(seeds: int, workers: int | None = None) -> dict[str, Any]:
         command += ["--device", "cpu", "--results", str(results), "--workers", str(workers)]
         command += ["--seeds", str(seeds)]
         found = _timed(command)
-        runs = package.load(results).runs
+        loaded = package.load(results)
+        runs, phases = loaded.runs, loaded.provenance["invocations"][-1]["seconds"]
     inside = float((runs["train_seconds"] + runs["eval_seconds"]).sum())
     return {
         "seeds": seeds, "workers": workers, "runs": len(runs), **found,
         "outside": round(1 - inside / workers / found["seconds"], 4),
-        "group": int(runs["group_size"].max()),
+        "group": int(runs["group_size"].max()), "phases": phases,
     }  # fmt: skip
 
 

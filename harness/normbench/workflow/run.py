@@ -55,6 +55,15 @@ class Summary:
     by_status: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     untimed: bool = False
+    #: Wall-clock seconds: ``start`` until runs were chosen, ``form`` (measuring how to compute
+    #: them), ``compute``, and ``merge``.
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def spend(self, what: str, since: float) -> float:
+        """Add the seconds from ``since`` until now to a part; returns the present moment."""
+        now = time.perf_counter()
+        self.seconds[what] = round(self.seconds.get(what, 0.0) + now - since, 3)
+        return now
 
 
 def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict[str, Any]]:
@@ -151,14 +160,18 @@ def run_study(
         provenance.record_invocation(folder, invocation)
         summary = Summary(folder)
         while True:
+            since = time.perf_counter()
             store.consolidate(planned.rows)
             chosen = select(planned.runs, only)
             status = statuses(store, planned)
             pending = pending_runs(chosen, status)
             done = sum(status[run.run_hash] in DONE for run in chosen)
             observer.started(len(pending), done, workers)
+            summary.spend("start", since)
             _compute(grouping, pending, store, planned, summary, observer)
+            since = time.perf_counter()
             store.consolidate(planned.rows)
+            summary.spend("merge", since)
             # tuning runs that are complete decide rates, and their evaluation runs can follow
             if summary.interrupted or not decide_rates(planned.study, folder):
                 break
@@ -176,6 +189,7 @@ def run_study(
             "ended": provenance.now(),
             "computed": summary.computed,
             "interrupted": summary.interrupted,
+            "seconds": summary.seconds,
         }
         provenance.record_invocation(folder, invocation)
     return summary
@@ -197,7 +211,9 @@ def _compute(
 
     results: Iterator[Any] = iter(())
     try:
+        since = time.perf_counter()
         groups = grouping.form(pending, planned.runs)
+        since = summary.spend("form", since)
         formed = len(groups)
         while groups:
             too_large = []
@@ -215,6 +231,7 @@ def _compute(
             for group in too_large:
                 groups += grouping.halve(group, formed)
                 formed += 2
+        summary.spend("compute", since)
     except KeyboardInterrupt:
         summary.interrupted = True
     except BaseException:
