@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -17,7 +18,7 @@ import pytest
 
 from normbench.results import files
 from normbench.results.store import Store
-from tests.processes import start, wait_until
+from tests.processes import children, start, wait_until
 from tests.support import TINY, differences, made_up, status_counts, sweep
 
 #: The half that is there before anything goes wrong, and what is then asked for.
@@ -268,6 +269,25 @@ def test_an_interrupt_while_modules_are_imported_is_no_traceback(tiny):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "interrupted; what was finished before is kept\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals to process groups, /proc")
+def test_an_interrupt_while_the_server_of_workers_loads_is_no_traceback(tiny):
+    process = start(["run", str(tiny), "--workers", "1"], tiny.parent)
+
+    def loading() -> bool:
+        texts = []
+        for pid in children(process.pid):
+            with contextlib.suppress(OSError):
+                texts.append(Path(f"/proc/{pid}/maps").read_text(encoding="utf-8"))
+        return any("libtorch_cpu" in text for text in texts)
+
+    wait_until(loading, "the server's loading")
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in out + err
 
 
 # -- kill -9 -----------------------------------------------------------------------------------

@@ -158,6 +158,30 @@ def test_closing_early_stops_the_workers(local, tmp_path):
 
 
 @linux
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_busy_worker_ends_when_its_parent_is_killed(tmp_path, prepared):
+    code = (
+        "import sys; from functools import partial; from pathlib import Path\n"
+        "from normbench.executors.local import LocalExecutor\n"
+        "import tests.executors.test_local as here\n"
+        "if __name__ == '__main__':\n"
+        f"    executor = LocalExecutor(1, prepared={prepared})\n"
+        "    list(executor.map(partial(here.hang_until_killed, Path(sys.argv[1])), [1]))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        pid = int(wait_until((tmp_path / "pid").exists, "the task") and wait_until(
+            (tmp_path / "pid").read_text, "the task's process"))  # fmt: skip
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker's end", 20)
+
+
+@linux
 def test_workers_of_a_server_have_its_modules_already(tmp_path):
     code = (
         "from normbench.executors.local import LocalExecutor, prepare_workers\n"

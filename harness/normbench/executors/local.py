@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
@@ -24,8 +25,21 @@ def _start_worker(
     for name in _THREADS:
         os.environ[name] = str(threads)
     os.environ.update(variables)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, however that came, in the middle of a task too.
+
+    A worker whose parent was killed would train its group to the end for nobody, and take the
+    processor from the run that resumes.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
@@ -37,15 +51,20 @@ def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return False
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    # Ctrl-C reaches the server too, which ignores it only once everything is loaded; it inherits
+    # what is blocked here. The tracker comes first, since starting it unblocks the signal.
+    resource_tracker.ensure_running()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
