@@ -66,6 +66,17 @@ def packed_is_best(task: Calibration) -> Calibrated:
     return Calibrated((Measured(PLAIN, 1, 1.0), Measured(PACKED, task.runs, 0.1)), 10)
 
 
+def test_without_a_packed_form_the_fastest_formulation_of_the_plain_loop_is_taken(tmp_path):
+    def no_packed_form(task: Calibration) -> Calibrated:
+        last = Engine("plain", "channels-last")
+        return Calibrated((Measured(PLAIN, 1, 1.0), Measured(last, 1, 0.5)), 10)
+
+    sweep(TINY, tmp_path, executor=Pretended(no_packed_form), engine="auto")
+    groups = read_execution(tmp_path).groups.values()
+    assert {group.engine.variant for group in groups} == {"channels-last"}
+    assert set(load(tmp_path).runs["status"]) == {"finished"}
+
+
 def test_an_auto_sweep_stores_its_groups_before_they_run(tmp_path, monkeypatch):
     seen = []
     real = module.train_group

@@ -161,9 +161,10 @@ class Grouping:
     def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
         plain = [one for one in found.measured if one.engine.name == "plain"]
         packed = [one for one in found.measured if one.engine.name == "packed"]
-        if self.mode == "plain" or not packed:
+        if self.mode == "plain":
             return Choice(Engine("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds)
-        candidates = packed if self.mode == "packed" else [*plain, *packed]
+        # without a packed form the plain loop's formulations are all there is to choose from
+        candidates = packed if self.mode == "packed" and packed else [*plain, *packed]
         choice = choose(candidates, runs, cells, self.workers, found.steps)
         if choice.engine.name == "plain":
             return Choice(choice.engine, PLAIN_GROUP, choice.seconds)
