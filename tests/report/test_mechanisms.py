@@ -116,7 +116,7 @@ def test_many_layers_are_shown_at_the_ends_of_the_batch_sizes(tmp_path, monkeypa
     found, _ = made(tmp_path)
     layers = table(found, "mechanisms-one-layers")
     assert {row[0] for row in cells(layers, "batch size")} == {"2", "32"}
-    assert "batch sizes 2 and 32; for the others see mechanisms.csv" in layers.caption
+    assert "batch sizes 2 and 32; for the others see the saved table mechanisms" in layers.caption
 
 
 def test_the_cost_is_said_as_a_share(page):
@@ -132,8 +132,8 @@ def test_a_claim_about_a_probe_links_to_the_section_and_reads_well(page):
     assert claims.rows[0][0].link == "mechanisms-one"
     assert "mechanisms-one" in {p.anchor for p in section(found).parts}
     hint = claims.rows[0][0].hint
-    assert hint.startswith("The final effective smoothness constant of batch norm (batch size 8)")
-    assert "is 3.99 smaller than that of no normalization (batch size 8) (95 % interval" in hint
+    assert hint.startswith("The final effective smoothness constant of batch norm is 3.99")
+    assert "is 3.99 smaller than that of no normalization at batch size 8 (95 % interval" in hint
     html = render_page(found)
     assert 'href="#mechanisms-one"' in html
 

@@ -23,7 +23,7 @@ from normbench.stats.verdict import Claim, Verdict, judge_family
 
 COLUMNS = [
     "claim", "hypothesis", "family", "method", "kind", "experiment", "a", "b", "batch_sizes",
-    "endpoint", "metric", "task", "goal", "threshold", "margin", "verdict", "fragile",
+    "endpoint", "metric", "task", "goal", "times", "threshold", "margin", "verdict", "fragile",
     "exploratory", "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate",
     "low", "high",
     "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
@@ -221,6 +221,7 @@ def _row(
         "metric": end.metric,
         "task": one.task,
         "goal": end.better,
+        "times": end.estimand if end.kind == "time" else "",
         "threshold": np.nan if one.threshold is None else one.threshold,
         "margin": claim.margin,
         "verdict": "void" if one.void else "inconclusive",

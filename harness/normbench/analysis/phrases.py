@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,10 +86,14 @@ def measured(metric: str) -> tuple[str, str] | None:
     return title + (f" of layer {layer}" if layer else ""), unit
 
 
+#: The unit of ratios of times, which are kept as logarithms: 0 is as fast.
+_RATIO = "times as fast"
+
+
 def _unit(row: Mapping[str, Any]) -> str:
     """The unit of a claim's effect; empty for pure numbers."""
     if row["endpoint"] == "time":
-        return "epochs"
+        return _RATIO if row.get("times") == "geometric-ratio" else "epochs"
     if row["endpoint"] == "diverged":
         return "share"
     probed = measured(str(row["metric"]))
@@ -104,15 +109,65 @@ def _number(value: float, unit: str) -> str:
         return f"{100 * value:.1f}"
     if unit == "epochs":
         return f"{value:.2f}"
+    if unit == _RATIO:
+        return f"{math.exp(value):.2f}"
     return f"{value:.3f}" if unit in ("nat", "share") else f"{value:.3g}"
 
 
-def _sided(label: str) -> str:
-    """A side's label with its norm spoken out."""
-    first, _, rest = label.partition(", ")
-    name, _, statistics = first.partition(" (")
-    spoken = norm_name(name) + (f" ({statistics}" if statistics else "")
-    return spoken + (f", {rest}" if rest else "")
+#: Axes as they are said, where a protocol's name for them is no word.
+_AXES = {
+    "input_norm": "input normalization", "input_units": "input units",
+    "lr_schedule": "learning-rate schedule", "lr_scaling": "learning-rate scaling",
+    "norm_batch_size": "ghost batches of size", "init": "initial weights",
+}  # fmt: skip
+
+
+def axis_name(axis: str) -> str:
+    """An axis of a protocol as it is said in a sentence."""
+    return _AXES.get(axis, axis.replace("_", " "))
+
+
+def _axes(label: str) -> list[str]:
+    """A label at its commas, but for those in brackets."""
+    return re.split(r", (?![^()]*\))", label)
+
+
+def setting_text(setting: str) -> str:
+    """A setting such as ``input_norm=raw, epochs=5`` in words."""
+    named = [part.partition("=") for part in _axes(setting)]
+    return ", ".join(f"{axis_name(axis)} {value}" if sign else axis for axis, sign, value in named)
+
+
+def _said_axes(axes: list[str]) -> str:
+    """Values of axes behind a norm: where and with what it is trained."""
+    size = [f"at batch size {a.partition('=')[2]}" for a in axes if a.startswith("batch_size=")]
+    inputs = [f"on {a.partition('=')[2]} inputs" for a in axes if a.startswith("input_norm=")]
+    others = [a for a in axes if not a.startswith(("batch_size=", "input_norm="))]
+    rest = [f"with {setting_text(', '.join(others))}"] if others else []
+    return "".join(f" {words}" for words in (*size, *inputs, *rest))
+
+
+def _sides(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Both sides of a claim as they are said, and the axes that they share, said once."""
+    found = []
+    for label in (str(row["a"]), str(row["b"])):
+        statistics = re.search(r" \(\w+ statistics\)$", label)
+        tail = statistics[0] if statistics else ""
+        axes = _axes(label.removesuffix(tail))
+        norm = axes.pop(0) if not re.match(r"\w+=", axes[0]) else ""
+        found.append((norm, axes, tail))
+    shared: list[str] = []
+    if row["kind"] not in ("equivalence", "interaction"):  # these say their batch sizes themselves
+        shared = [axis for axis in found[0][1] if axis in found[1][1]]
+    said = []
+    for norm, axes, tail in found:
+        own = [axis for axis in axes if axis not in shared]
+        if norm:
+            name = norm if norm in ("itself", "all") else norm_name(norm)
+            said.append(f"{name}{_said_axes(own)}{tail}")
+        else:
+            said.append(f"{setting_text(', '.join(own))}{tail}")
+    return said[0], said[1], _said_axes(shared)
 
 
 def _evidence(row: Mapping[str, Any], unit: str, flip: bool = False) -> str:
@@ -141,19 +196,25 @@ def claim_sentence(
     ``sizes`` are the hypothesis's batch sizes, ``reference`` the size that an invariance claim
     compares with.
     """
-    a, b, unit = _sided(row["a"]), _sided(row["b"]), _unit(row)
+    (a, b, where), unit = _sides(row), _unit(row)
     estimate = row.get("estimate", math.nan)
     if row["refusal"] or math.isnan(estimate):
-        return f"No verdict on {a} against {b}: {row['reason']}."
-    where = f" at batch size {sizes[0]}" if len(sizes) == 1 and "batch_size" not in a else ""
+        return f"No verdict on {a} against {b}{where}: {row['reason']}."
+    if len(sizes) == 1 and "batch_size=" not in row["a"]:
+        where = f" at batch size {sizes[0]}{where}"
     worse = estimate < 0
     size = _number(abs(estimate), unit)
     probed = measured(str(row["metric"]))
     if probed is not None and row["endpoint"] != "diverged":
-        return _probe_sentence(row, sizes, reference, (a, b), probed)
+        return _probe_sentence(row, sizes, reference, (a, b, where), probed)
+    split, _, quantity = str(row["metric"]).partition("_")
+    split = {"val": "validation"}.get(split, split)
+    if quantity == "loss" and row.get("task") == "regression":
+        quantity = SQUARED_ERROR
+    units = f" {unit}" if unit else ""
     if row["kind"] == "equivalence":
         against = f"its value at batch size {reference}" if reference is not None else b
-        margin = f"{_number(row['margin'], unit)} {unit}"
+        margin = f"{_number(row['margin'], unit)}{units}"
         said = {
             "supported": f"{a} stays within {margin} of {against}",
             "refuted": f"{a} does not stay within {margin} of {against}",
@@ -164,18 +225,16 @@ def claim_sentence(
     if row["kind"] == "interaction":
         shrink = f"when the batch shrinks from {max(sizes)} to {min(sizes)}"
         more = "less" if worse else "more"
-        said = f"{b} loses {size} {unit} {more} than {a} {shrink}"
+        said = f"{b} loses {size}{units} {more} than {a} {shrink}"
     elif row["endpoint"] == "time":
-        when = "later" if worse else "earlier"
-        said = f"{a} reaches {row['metric']} {row['threshold']:.3g} {size} epochs {when} than {b}"
+        said = _time_said(row, a, b, f"{split} {quantity}")
     elif row["endpoint"] == "diverged":
         share = f"{100 * estimate:.0f} % of the seeds in which only one of them diverged"
         said, worse = f"it was {b} that diverged, and not {a}, in {share}", False
     else:
-        quantity = str(row["metric"]).split("_")[1]
-        better_is_less = quantity in ("error", "loss")
-        more = "more" if worse == better_is_less else "less"
-        said = f"{a} has {size} {unit} {more} {row['endpoint']} {quantity} than {b}"
+        word = "lower" if worse == (quantity == "accuracy") else "higher"
+        kind = _SAID[str(row["endpoint"])]
+        said = f"the {kind} {split} {quantity} of {a} is {size}{units} {word} than that of {b}"
     margin = f", margin {_number(row['margin'], unit)}" if row["margin"] else ""
     text = f"{said}{where} ({_evidence(row, unit, flip=worse)}{margin})."
     if row["verdict"] == "inconclusive":
@@ -183,22 +242,29 @@ def claim_sentence(
     return _capital(text)
 
 
-#: How the endpoints of a probe's metric are said.
+def _time_said(row: Mapping[str, Any], a: str, b: str, quantity: str) -> str:
+    """How much earlier, or how many times as fast, one side reaches a level than the other."""
+    unit, worse = _unit(row), row["estimate"] < 0
+    size = _number(abs(row["estimate"]), unit)
+    level = f"{a} reaches a {quantity} of {row['threshold']:.3g}"
+    if unit == _RATIO:
+        return f"{level}, {size} times as {'slowly' if worse else 'fast'} as {b}"
+    return f"{level}, {size} epochs {'later' if worse else 'earlier'} than {b}"
+
+
+#: How the endpoints of a metric are said.
 _SAID = {"final": "final", "best": "best", "aulc": "mean"}
 
 
 def _probe_sentence(
     row: Mapping[str, Any], sizes: tuple[int, ...], reference: int | None,
-    sides: tuple[str, str], probed: tuple[str, str],
+    sides: tuple[str, str, str], probed: tuple[str, str],
 ) -> str:  # fmt: skip
     """What a claim about a quantity that a probe gives says; see :func:`claim_sentence`."""
-    (title, _), unit = probed, _unit(row)
-    a, b = (f"{norm} ({rest})" if rest else norm for norm, _, rest in
-            (side.partition(", ") for side in sides))  # fmt: skip
+    (title, _), unit, (a, b, where) = probed, _unit(row), sides
     units = f" {unit}" if unit else ""
     estimate, worse = float(row["estimate"]), row["estimate"] < 0
     size = _number(abs(estimate), unit)
-    where = f" at batch size {sizes[0]}" if len(sizes) == 1 and "batch_size" not in a else ""
     named = f"the {_SAID.get(str(row['endpoint']), '')} {title}".replace("  ", " ")
     if row["endpoint"] == "time":
         named = f"the time to a {title} of {row['threshold']:.3g}"
@@ -217,8 +283,7 @@ def _probe_sentence(
         more = "less" if worse else "more"
         said = f"{named} of {b} worsens by {size}{units} {more} than that of {a} {shrink}"
     elif row["endpoint"] == "time":
-        when = "later" if worse else "earlier"
-        said = f"{a} reaches a {title} of {row['threshold']:.3g} {size} epochs {when} than {b}"
+        said = _time_said(row, a, b, title)
     else:
         smaller = (row["goal"] == "min") != worse
         word = "smaller" if smaller else "larger"
@@ -238,6 +303,8 @@ def claim_amount(row: Mapping[str, Any], key: str) -> str:
     if math.isnan(value):
         return ""
     text = _number(value, unit)
+    if unit == _RATIO:
+        return text
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
