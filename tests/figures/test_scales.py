@@ -54,6 +54,20 @@ def test_decades_hold_every_positive_value(values):
     assert all(scale.low <= t <= scale.high for t, _ in scale.ticks)
 
 
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.1, 5], ["0.1", "0.2", "0.5", "1", "2", "5"]),
+        ([3e-5, 2e-4], ["5·10⁻⁵", "10⁻⁴", "2·10⁻⁴"]),
+        ([1e-4, 1e5], ["10⁻⁴", "0.01", "1", "100", "10000"]),
+        ([1e-15, 1e3], ["10⁻¹⁵", "10⁻¹²", "10⁻⁹", "10⁻⁶", "0.001", "1", "1000"]),
+        ([2.7, 4.3], ["3", "4"]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_few_and_at_least_two(values, ticks):
+    assert [label for _, label in decades(values).ticks] == ticks
+
+
 def test_slots_have_their_labels_in_the_middle():
     scale = slots(["a", "b"])
     assert scale.places([t for t, _ in scale.ticks]).tolist() == [0.25, 0.75]

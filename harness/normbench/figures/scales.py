@@ -58,15 +58,36 @@ def linear(values: Iterable[float], *, count: int = 5, zero: bool = False) -> Sc
     return Scale(low, high, tuple((t, f"{t + 0.0:,.{digits}f}") for t in ticks))
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: More powers of ten than these would be written over each other.
+_MOST_POWERS = 8
+
+
+def _power(mantissa: int, exponent: int) -> str:
+    """A tick of a logarithmic axis; as a power of ten where it would be long in full."""
+    if -4 < exponent < 5:
+        return f"{mantissa * 10.0**exponent:g}"
+    power = f"10{str(exponent).translate(_RAISED)}"
+    return power if mantissa == 1 else f"{mantissa}·{power}"
+
+
 def decades(values: Iterable[float]) -> Scale:
-    """A logarithmic axis that holds all finite positive values, with ticks at 1, 2 and 5."""
+    """A logarithmic axis that holds all finite positive values.
+
+    Ticks are at 1, 2 and 5, at powers of ten, or at some of these, by how far it reaches; where
+    that gives fewer than two they are at round numbers.
+    """
     finite = [float(v) for v in values if math.isfinite(v) and v > 0]
     low, high = (min(finite), max(finite)) if finite else (0.1, 1.0)
     low, high = low / 1.15, high * 1.15
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = (1, 2, 5) if last - first <= 3 else (1,)
-    ticks = [m * 10.0**k for k in range(first, last + 1) for m in steps]
-    shown = tuple((t, f"{t:g}") for t in ticks if low <= t <= high)
+    every = -(-(last - first) // _MOST_POWERS)
+    powers = [k for k in range(first, last + 1) if k % every == 0]
+    ticks = [(m * 10.0**k, _power(m, k)) for k in powers for m in steps]
+    shown = tuple((t, label) for t, label in ticks if low <= t <= high)
+    if len(shown) < 2:
+        shown = tuple(t for t in linear([low, high], count=3).ticks if low <= t[0] <= high)
     return Scale(low, high, shown, log=True)
 
 
