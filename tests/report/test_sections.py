@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from normbench.analysis.tables import Analysis, analyse
@@ -374,3 +376,38 @@ def test_tables_of_several_experiments_can_be_filtered(tmp_path: Path):
     page, _ = paged(write(tmp_path / "r", doc(experiment=both), curve))
     assert table(page, "small-batches-degradation").filter_by == 0
     assert table(page, "convergence-times").filter_by == 0
+
+
+def test_evidence_is_on_the_page_whatever_a_claim_compares(tmp_path: Path):
+    rates = [
+        {"id": "rates", "kind": "superiority", "a": {"learning_rate": 0.1},
+         "b": {"learning_rate": 0.2}, "endpoint": END},
+        {"id": "inputs", "kind": "superiority", "a": {"norm": "layer", "input_norm": "raw"},
+         "b": {"norm": "none", "input_norm": "raw"}, "endpoint": END, "experiment": "two"},
+    ]  # fmt: skip
+    rates[0]["experiment"] = "one"
+    both = [
+        one_experiment(norm=["layer"], learning_rate=[0.1, 0.2])[0] | {"name": "one"},
+        one_experiment(norm=["layer", "none"], input_norm=["raw", "global"])[0] | {"name": "two"},
+    ]
+    page, _ = paged(write(tmp_path / "r", doc(rates, both), curve))
+    links = [row[0].link for row in table(page, "answer-claims").rows]
+    # no two norms are compared where only the rate varies; both sides have raw inputs in the other
+    assert links == ["convergence-one", "pairwise-two"]
+    assert set(links) <= {s.anchor for s in sections(page)}
+
+
+def test_a_figure_carries_all_that_it_draws(whole):
+    figures = {b.anchor: b for b in blocks(whole[0]) if isinstance(b, Figure)}
+    for anchor, (mean, low, high) in {
+        "convergence-one-times": ("restricted_mean", "low", "high"),
+        "convergence-one-seconds": ("seconds", "seconds_low", "seconds_high"),
+    }.items():
+        drawn = pd.read_csv(io.StringIO(figures[anchor].csv))
+        assert len(drawn) == 120  # a row per seed
+        cells_of = whole[1]["times"].set_index(["norm", "batch_size"])
+        for key, own in drawn.groupby(["norm", "batch_size"]):
+            cell = cells_of.loc[key]
+            assert own["time"].mean() == pytest.approx(cell[mean], rel=1e-4)
+            found = own[["mean", "mean_low", "mean_high"]].drop_duplicates().to_numpy()
+            assert found == pytest.approx(cell[[mean, low, high]].to_numpy(float)[None], rel=1e-4)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import Panel, panels
+from normbench.analysis.cells import Panel, panels, settings
 from normbench.analysis.claims import claim_table
 from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Floats, computed_curves
@@ -60,9 +60,13 @@ def _writers(table: pd.DataFrame) -> dict[str, Callable[[Path], None]]:
 
 
 def completeness(results: Results) -> pd.DataFrame:
-    """Runs by status, a row per experiment, norm and batch size; every planned run counts once."""
+    """Runs by status, a row per cell; every planned run counts once."""
+    runs = results.runs
+    found = [settings(runs[runs["experiment"] == e.name], e) for e in results.study.experiments]
+    setting = pd.concat(found) if found else ""
     counts = (
-        results.runs.groupby(["experiment", "norm", "batch_size", "status"], sort=False)
+        runs.assign(setting=setting)
+        .groupby([*KEYS, "status"], sort=False)
         .size()
         .unstack("status", fill_value=0)
     )

@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from normbench.analysis.cells import regression_experiments
-from normbench.analysis.phrases import SQUARED_ERROR
+from normbench.analysis.phrases import SQUARED_ERROR, setting_text
 from normbench.analysis.tables import Analysis
 from normbench.catalog import BATCH_STATISTICS, NORMS
 from normbench.figures.cases import short
@@ -97,7 +97,12 @@ class Source:
 
 def titled(series: Series, setting: str) -> str:
     """An experiment and setting as a title."""
-    return f"{series.title} ({setting})" if setting else series.title
+    return f"{series.title}{within(setting)}"
+
+
+def within(setting: str) -> str:
+    """A setting in brackets behind what is said of it; nothing where there is only one."""
+    return f" ({setting_text(setting)})" if setting else ""
 
 
 def place(setting: str) -> str:

@@ -12,7 +12,7 @@ from normbench.report.sections.advice import advice, advice_table, sentences
 from normbench.report.sections.claims_table import claims_table, in_words, seeds_text
 from normbench.report.sections.completeness import totals
 from normbench.report.sections.crossover import crossover_sentence
-from normbench.report.source import Source, uses_batch_statistics
+from normbench.report.source import Source, titled, uses_batch_statistics
 
 _VERDICTS = ("supported", "refuted", "inconclusive", "void")
 
@@ -138,7 +138,7 @@ def section(source: Source) -> Section:
     said = [*norm_advice(source)]
     if source.main is not None:
         series, setting = source.main
-        where = f"{series.title}{f' ({setting})' if setting else ''}: "
+        where = f"{titled(series, setting)}: "
         several = len(list(source.groups())) > 1
         said[0] = (where if several else "") + said[0]
         said += [breaking_point(source), *_degradation(source, series, setting)]

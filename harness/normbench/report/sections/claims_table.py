@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,20 +36,40 @@ def seeds_text(needed: float, present: int) -> str:
     return f"about {needed:.0f} seeds{tail}"
 
 
-def evidence(row: Mapping[Any, Any]) -> str:
-    """The anchor of what a claim rests on."""
-    name, sides = row["experiment"], f"{row['a']} {row['b']}"
+def _wanted(row: Mapping[Any, Any]) -> str:
+    """The part of the page that is about what a claim is about."""
+    sides = f"{row['a']} {row['b']}"
     if row["endpoint"] == "diverged":
         return "completeness"
     if str(row["metric"]).startswith(LINEAR_METRICS):
-        return f"scale-{name}"
+        return "scale"
     if measured(str(row["metric"])) is not None:
-        return f"mechanisms-{name}"
+        return "mechanisms"
     if row["endpoint"] == "time":
-        return f"convergence-{name}"
+        return "convergence"
     if row["kind"] == "interaction" or row["b"] == "itself" or "statistics)" in sides:
-        return f"small-batches-{name}"
-    return f"inputs-{name}" if "input_norm" in sides else f"pairwise-{name}"
+        return "small-batches"
+    inputs = [re.findall(r"input_norm=([^,]+)", str(row[side])) for side in ("a", "b")]
+    return "inputs" if inputs[0] != inputs[1] else "pairwise"
+
+
+def evidence(source: Source, row: Mapping[Any, Any]) -> str:
+    """The anchor of what a claim rests on; of the learning curves where it has no part."""
+    wanted, series = _wanted(row), source.study.experiment(row["experiment"])
+    if wanted == "completeness":
+        return wanted
+    there = {
+        "scale": any(not source.rows(t, series).empty for t in ("scale", "scale_shares")),
+        "mechanisms": not source.rows("mechanisms", series).empty,
+        "small-batches": source.rows("final", series)["batch_size"].nunique() > 1,
+        "inputs": "input_norm" in series.varies,
+        "pairwise": not source.rows("pairs", series).empty,
+    }
+    if there.get(wanted, False):
+        return f"{wanted}-{series.name}"
+    if source.rows("curves", series).empty:
+        return "completeness"
+    return f"convergence-{series.name}"
 
 
 def _verdict(row: Mapping[Any, Any]) -> Value:
@@ -63,7 +84,7 @@ def _verdict(row: Mapping[Any, Any]) -> Value:
     return Value(shown, mark=_VERDICTS[row["verdict"]], hint=hint)
 
 
-def _row(row: Mapping[Any, Any]) -> list[Value]:
+def _row(source: Source, row: Mapping[Any, Any]) -> list[Value]:
     unit = claim_unit(row)
     span = " to ".join(filter(None, (claim_amount(row, k) for k in ("low", "high"))))
     wide = " to ".join(
@@ -77,7 +98,7 @@ def _row(row: Mapping[Any, Any]) -> list[Value]:
         filter(None, [f"would decide: {needed}" if needed else "", str(row["warnings"])])
     )
     return [
-        Value(str(row["hypothesis"]), link=evidence(row), hint=told),
+        Value(str(row["hypothesis"]), link=evidence(source, row), hint=told),
         _verdict(row),
         Value(
             words.minus(effect) + (f" {unit}" if effect and unit else ""),
@@ -114,14 +135,15 @@ def claims_table(source: Source, claims: pd.DataFrame, anchor: str, caption: str
         Column("claim", doc="the hypothesis, as a link to its evidence; a claim over several batch "
                "sizes may have several"),
         Column("verdict", doc="supported or refuted at the family's error rate, else inconclusive; "
-               "fragile: few seeds and diverged runs; exploratory: changed after the first run"),
+               "void: a cell is undefined or was not run; fragile: few seeds and diverged runs; "
+               "exploratory: changed after the first run"),
         Column("effect", number=True, doc="how much better the claim's first side is"),
         Column(source.level, number=True, doc="of this claim alone; of an equivalence the interval "
                "that supports it"),
         Column("adjusted p", number=True, doc="corrected for all claims of its family"),
         Column("seeds", number=True), Column("what the chapter says"),
     ]  # fmt: skip
-    rows = [_row(row) for row in claims.to_dict("records")]
+    rows = [_row(source, row) for row in claims.to_dict("records")]
     several = claims["experiment"].nunique() > 1
     if several:
         columns.insert(1, Column("experiment"))

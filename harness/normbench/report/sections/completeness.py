@@ -8,7 +8,7 @@ import pandas as pd
 
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Items, Section, Table, Text, Value
-from normbench.report.source import Source
+from normbench.report.source import Source, place
 from normbench.results.schema import STATUSES
 
 _DOCS = {
@@ -46,20 +46,21 @@ def _rows(table: pd.DataFrame, keys: list[str]) -> list[list[Value]]:
     rows = []
     for row in table.to_dict("records"):
         cells = [
-            words.count(row[k]) if k == "batch_size" else words.text(row[k]) for k in keys
+            words.count(row[k]) if k == "batch_size"
+            else words.text(place(row[k])) if k == "setting" else words.text(row[k]) for k in keys
         ]  # fmt: skip
         rows.append([*cells, *(words.count(row[n]) for n in _NUMBERS)])
     return rows
 
 
 def _undefined(source: Source) -> Iterator[str]:
-    """Why cells are undefined, each reason once."""
-    for status, told in (("undefined", "undefined"), ("failed", "failed")):
+    """Why cells are undefined or have failed, each reason once."""
+    for status in ("undefined", "failed"):
         runs = source.results.runs[source.results.runs["status"] == status]
         keys = ["experiment", "norm", "batch_size", "error"]
         for row in runs.drop_duplicates(keys)[keys].to_dict("records"):
             where = f"{row['experiment']}, {row['norm']}, batch size {row['batch_size']}"
-            yield f"{where}: {told}: {row['error'] or 'no reason was stored'}"
+            yield f"{where}: {status}: {row['error'] or 'no reason was stored'}"
 
 
 def section(source: Source) -> Section:
@@ -81,16 +82,18 @@ def section(source: Source) -> Section:
     ]  # fmt: skip
     partial = table[table["finished"] < table["planned"]]
     if not partial.empty:
-        keys = ["experiment", "norm", "batch_size"]
+        keys = ["experiment", "setting", "norm", "batch_size"]
         blocks.append(
             Table(
                 "completeness-cells", "Cells that are not complete",
-                _columns(["experiment", "norm", "batch size"]), _rows(partial, keys), filter_by=0,
+                _columns(["experiment", "setting", "norm", "batch size"]), _rows(partial, keys),
+                filter_by=0,
             )
         )  # fmt: skip
     reasons = list(_undefined(source))
     if reasons:
-        more = [f"… and {len(reasons) - 50} more; see runs.parquet"] if len(reasons) > 50 else []
+        rest = len(reasons) - 50
+        more = [f"… and {rest} more, in the column error of the table runs"] if rest > 0 else []
         blocks.append(Items([*reasons[:50], *more], title="Why runs have no result"))
     divergence = _divergence(source)
     if divergence is not None:
@@ -109,7 +112,8 @@ def _divergence(source: Source) -> Table | None:
         low, high = 100 * row["low"], 100 * row["high"]
         rows.append(
             [
-                words.text(row["experiment"]), words.text(row["setting"]), words.text(row["norm"]),
+                words.text(row["experiment"]), words.text(place(row["setting"])),
+                words.text(row["norm"]),
                 words.count(row["batch_size"]), words.count(row["diverged"]),
                 words.count(row["runs"]),
                 Value(f"{low:.0f} to {high:.0f} %", sort=low),

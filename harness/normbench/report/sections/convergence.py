@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name
+from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.curves import learning_curves, thinned
 from normbench.figures.profile import profile
 from normbench.figures.times import time_to_threshold
@@ -12,7 +12,7 @@ from normbench.protocol.study import Series
 from normbench.report import words
 from normbench.report.blocks import Block, Figure, Section, Text
 from normbench.report.sections.time_table import time_table
-from normbench.report.source import Source, titled
+from normbench.report.source import Source, titled, within
 
 
 def _ends(frame: pd.DataFrame) -> list[tuple[str, int]]:
@@ -23,24 +23,33 @@ def _ends(frame: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _at(setting: str, batch: int) -> str:
-    return f"at batch size {batch}" + (f" ({setting})" if setting else "")
+    return f"at batch size {batch}{within(setting)}"
 
 
 def _curves_say(curves: pd.DataFrame, series: Series) -> str:
     parts = []
+    alone = curves["norm"].nunique() == 1 and curves["setting"].nunique() > 1
     for setting, batch in _ends(curves):
-        own = curves[(curves["setting"] == setting) & (curves["batch_size"] == batch)]
-        last = own.loc[own.groupby("norm", sort=False)["epoch"].idxmax()]
+        own = curves[curves["batch_size"] == batch]
+        own = own if alone else own[own["setting"] == setting]
+        at = _at("" if alone else setting, batch)
+        last = own.loc[own.groupby(["setting", "norm"], sort=False)["epoch"].idxmax()]
         last = last[last["median"].notna()]
         if last.empty:
-            parts.append(f"{_at(setting, batch)} every run had diverged")
+            parts.append(f"{at} every run had diverged")
             continue
         order = last.sort_values("median", ascending=series.metric != "accuracy", kind="stable")
         first, final = order.iloc[0], order.iloc[-1]
-        said = f"{_at(setting, batch)} {norm_name(first['norm'])} ends best ({first['median']:.3f})"
-        if len(order) > 1:
-            said += f" and {norm_name(final['norm'])} worst ({final['median']:.3f})"
-        parts.append(said)
+        names = [
+            setting_text(row["setting"]) if alone else norm_name(row["norm"])
+            for row in (first, final)
+        ]
+        said = f"{at} {names[0]}"
+        if len(order) == 1:
+            parts.append(f"{said} ends at {first['median']:.3f}")
+            continue
+        said += f" ends best ({first['median']:.3f}) and {names[1]} worst"
+        parts.append(f"{said} ({final['median']:.3f})")
     dead = curves[curves["diverged"] > 0].groupby(["setting", "norm", "batch_size"])["diverged"]
     lost = int(dead.max().sum())
     tail = f" {words.plural(lost, 'run')} diverged." if lost else " No run diverged."
@@ -55,7 +64,9 @@ def _curve_figure(source: Source, series: Series) -> Figure:
         drawn.groupby(["setting", "batch_size"])
     )
     more = (
-        f" {words.plural(left_out, 'further panel')} not drawn: see curves.csv." if left_out else ""
+        f" {words.plural(left_out, 'further panel')} not drawn: see the saved table curves."
+        if left_out
+        else ""
     )
     label = f"Learning curves of {series.title} by norm and batch size"
     return Figure(
@@ -84,12 +95,17 @@ def _times_say(times: pd.DataFrame) -> str:
         order = part.sort_values("restricted_mean", kind="stable")
         first, last = order.iloc[0], order.iloc[-1]
         said = f"{_at(setting, batch)} {_mean(first)}"
-        parts.append(said if len(order) == 1 else f"{said} on average, {_mean(last)}")
+        parts.append(said if len(order) == 1 else f"{said}, {_mean(last)}")
     runs = f"{int(own['reached'].sum()):,} of {words.plural(int(own['runs'].sum()), 'run')}"
-    return f"Threshold {theta:g} was reached by {runs}: {'; '.join(parts)}."
+    return (
+        f"Threshold {theta:g} was reached by {runs}; fastest and slowest on average: "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _mean(row: pd.Series) -> str:
+    if not row["reached"]:
+        return f"{norm_name(row['norm'])} never gets there"
     said = f"{norm_name(row['norm'])} takes {row['restricted_mean']:.2f} epochs"
     if pd.notna(row["low"]):
         said += f" ({row['low']:.2f} to {row['high']:.2f})"
@@ -123,9 +139,25 @@ def _time_figures(source: Source, series: Series) -> list[Figure]:
                 "threshold, where not all did.",
                 _seconds_say(times) if seconds else _times_say(times),
                 label,
-                words.csv(times.drop(columns="metric") if seconds else runs),
+                words.csv(_drawn_times(times, runs, seconds)),
             )
         )
+    return found
+
+
+def _drawn_times(times: pd.DataFrame, runs: pd.DataFrame, seconds: bool) -> pd.DataFrame:
+    """What a figure of times draws: a row per seed, with the mean of its cell and its interval."""
+    keys = ["experiment", "setting", "norm", "batch_size", "threshold"]
+    names = ["seconds", "seconds_low", "seconds_high"] if seconds else [
+        "restricted_mean", "low", "high"]  # fmt: skip
+    called = dict(zip(names, ["mean", "mean_low", "mean_high"], strict=True))
+    means = times[[*keys, *names]].rename(columns=called)
+    if seconds:
+        factor = times.set_index(keys)["seconds"] / times.set_index(keys)["restricted_mean"]
+        means = means.merge(factor.rename("factor").reset_index(), on=keys)
+    found = runs.merge(means, on=keys, how="left")
+    if seconds:
+        found["time"] *= found.pop("factor")
     return found
 
 
@@ -138,16 +170,16 @@ def _seconds_say(times: pd.DataFrame) -> str:
         & (known["batch_size"] == batch)
         & (known["threshold"] == theta)
     ].sort_values("seconds", kind="stable")
-    said = [
-        f"{norm_name(r['norm'])} {r['seconds']:.3g} s"
-        + (
-            f" ({r['seconds_low']:.3g} to {r['seconds_high']:.3g})"
-            if pd.notna(r["seconds_low"])
-            else ""
-        )
-        for _, r in part.iterrows()
-    ]
-    return f"To {theta:g} {_at(setting, batch)}: {words.listed(said)}."
+    said = []
+    for _, r in part.iterrows():
+        notes = []
+        if pd.notna(r["seconds_low"]):
+            notes.append(f"{r['seconds_low']:.3g} to {r['seconds_high']:.3g}")
+        if r["reached"] < r["runs"]:
+            notes.append(f"{r['reached']} of {r['runs']} runs got there")
+        shown = f" ({', '.join(notes)})" if notes else ""
+        said.append(f"{norm_name(r['norm'])} {r['seconds']:.3g} s{shown}")
+    return f"Mean seconds to {theta:g} {_at(setting, batch)}: {words.listed(said)}."
 
 
 def _profile_say(table: pd.DataFrame) -> str:
@@ -176,7 +208,7 @@ def _profile_figure(source: Source, series: Series) -> Figure | str | None:
         return f"No profile over thresholds: {table['refusal'].iloc[0]}."
     label = f"Epochs saved at every threshold in {series.title}"
     setting = str(drawn["setting"].iloc[0])
-    where = f" Of the settings, {setting} is shown." if source.several(series) else ""
+    where = f" Of the settings, {setting_text(setting)} is shown." if source.several(series) else ""
     refused = [str(r) for r in dict.fromkeys(drawn["refusal"]) if r]
     said = _profile_say(drawn) if not refused else f"No band: {'; '.join(refused)}."
     return Figure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name
+from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.batch_size import costs_by_batch_size
 from normbench.protocol.study import Series
 from normbench.report import words
@@ -38,7 +38,7 @@ def _figure(source: Source, series: Series) -> Figure | None:
     drawn = costs[costs["setting"] == costs["setting"].iloc[0]]
     label = f"Step time and memory by batch size in {series.title}"
     setting = str(drawn["setting"].iloc[0])
-    where = f" Of the settings, {setting} is drawn." if setting else ""
+    where = f" Of the settings, {setting_text(setting)} is drawn." if setting else ""
     span = f", with its {source.level} over repetitions"
     if drawn["step_low"].isna().all():
         span = " (too few repetitions for an interval)"

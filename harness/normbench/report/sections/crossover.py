@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from normbench.analysis.phrases import norm_name
+from normbench.analysis.phrases import norm_name, setting_text
 
 
 def size_text(value: float) -> str:
@@ -37,7 +37,7 @@ def crossover_interval(row: Mapping[Any, Any]) -> str:
 def crossover_sentence(row: Mapping[Any, Any]) -> str:
     """What a row of the table ``crossover`` says."""
     norm, reference = norm_name(row["norm"]), norm_name(row["reference"])
-    where = f" ({row['setting']})" if row["setting"] else ""
+    where = f" ({setting_text(row['setting'])})" if row["setting"] else ""
     estimate = float(row["estimate"])
     if math.isnan(estimate):
         return f"where {norm} breaks against {reference} is not known{where}: {row['refusal']}."

@@ -10,7 +10,7 @@ from normbench.results.timings import TIMINGS
 
 _SAVED = {
     "claims": "every hypothesis of the claims with its verdict and all that it rests on",
-    "completeness": "runs by status, per experiment, norm and batch size",
+    "completeness": "runs by status, per experiment, setting, norm and batch size",
     "curves": "median and 10 to 90 % quantiles over seeds, per evaluation",
     "final": "the final error of every run",
     "times": "restricted mean time to each threshold, in every unit, and the share that reached it",

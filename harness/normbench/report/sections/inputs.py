@@ -15,7 +15,7 @@ from normbench.protocol.study import Series
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
 from normbench.report.sections import scale
-from normbench.report.source import Source, place, titled
+from normbench.report.source import Source, place, titled, within
 
 
 def _decided(row: Mapping[Any, Any], alpha: float) -> bool:
@@ -46,7 +46,7 @@ def _sentences(source: Source, series: Series, table: pd.DataFrame) -> list[str]
             verb = "undecided" if not _decided(row, source.alpha) else (
                 f"lower {name}" if row["estimate"] > 0 else f"higher {name}")  # fmt: skip
             said.append(f"with {norm_name(row['norm'])} {verb} ({effect})")
-        where = f" at batch size {batch}" + (f" ({setting})" if setting else "")
+        where = f" at batch size {batch}{within(str(setting))}"
         found.append(
             f"{words.capital(str(on))} against {part['off'].iloc[0]}{where}: {'; '.join(said)}."
         )
@@ -87,7 +87,7 @@ def _curves(source: Source, series: Series) -> Figure | None:
             f"inputs ({best['median']:.3f}) and worst with {norm_name(worst['norm'])} on "
             f"{worst['input_norm']} inputs ({worst['median']:.3f})."
         )
-    where = f" at batch size {batch}" + (f" ({setting})" if setting else "")
+    where = f" at batch size {batch}{within(setting)}"
     return Figure(
         f"inputs-{series.name}-curves",
         input_norm_curves(drawn, levels, series.thresholds, source.look, label),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name
+from normbench.analysis.phrases import norm_name, setting_text
 from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.figures.mechanisms import drawn_rows, mechanism_curves, upright
@@ -15,7 +15,7 @@ from normbench.protocol.study import Series
 from normbench.quantities import Quantity
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
-from normbench.report.source import Source, place, titled
+from normbench.report.source import Source, place, titled, within
 
 
 def _described(name: str) -> Quantity:
@@ -32,28 +32,33 @@ def _named(what: Quantity) -> str:
 
 def _says(table: pd.DataFrame, what: Quantity) -> str:
     """The largest and the smallest median at the last evaluation, at either end of the sizes."""
-    setting = str(table["setting"].iloc[0])
-    own = table[(table["setting"] == setting) & table["median"].notna()]
+    setting, own = str(table["setting"].iloc[0]), table[table["median"].notna()]
+    alone = table["norm"].nunique() == 1 and table["setting"].nunique() > 1
+    own = own if alone else own[own["setting"] == setting]
     parts = []
     sizes = sorted({int(b) for b in own["batch_size"]})
     for size in dict.fromkeys(sizes[:1] + sizes[-1:]):
         lines = own[own["batch_size"] == size]
-        last = lines.loc[lines.groupby("norm", sort=False)["epoch"].idxmax()]
+        last = lines.loc[lines.groupby(["setting", "norm"], sort=False)["epoch"].idxmax()]
         order = last.sort_values("median", ascending=False, kind="stable")
         first, final = order.iloc[0], order.iloc[-1]
-        said = f"at batch size {size} {_median(first)}"
-        parts.append(said if len(order) == 1 else f"{said} is largest, {_median(final)} smallest")
+        said = f"at batch size {size} {_median(first, alone)}"
+        parts.append(
+            said if len(order) == 1 else f"{said} is largest, {_median(final, alone)} smallest"
+        )
     if not parts:
         return f"The {what.title} was no finite number in any run."
-    where = f" ({setting})" if setting else ""
+    where = "" if alone else within(setting)
     lost = int(table["undefined"].sum())
     tail = f" Not finite: {words.plural(lost, 'value')}." if lost else ""
     said = f"median {what.title} at the last evaluation{where}: {'; '.join(parts)}.{tail}"
     return words.capital(said)
 
 
-def _median(row: Mapping[Any, Any] | pd.Series) -> str:
-    return f"{norm_name(str(row['norm']))} ({row['median']:.3g})"
+def _median(row: Mapping[Any, Any] | pd.Series, alone: bool) -> str:
+    """The median of a line, named by its setting where there is only one norm."""
+    name = setting_text(str(row["setting"])) if alone else norm_name(str(row["norm"]))
+    return f"{name} ({row['median']:.3g})"
 
 
 def _figure(source: Source, series: Series, name: str, table: pd.DataFrame) -> Figure:
@@ -63,7 +68,7 @@ def _figure(source: Source, series: Series, name: str, table: pd.DataFrame) -> F
     panels = drawn.groupby(["setting", "batch_size"]).ngroups
     left_out = table.groupby(["setting", "batch_size"]).ngroups - panels
     more = (
-        f" {words.plural(left_out, 'further panel')} not drawn: see mechanisms.csv."
+        f" {words.plural(left_out, 'further panel')} not drawn: see the saved table mechanisms."
         if left_out
         else ""
     )
@@ -101,7 +106,7 @@ def _layers(series: Series, table: pd.DataFrame) -> Table | None:
     if len(last) > MOST_ROWS and last["batch_size"].nunique() > 2:
         ends = [last["batch_size"].min(), last["batch_size"].max()]
         last = last[last["batch_size"].isin(ends)]
-        caption += f" ({words.sizes(ends)}; for the others see mechanisms.csv)"
+        caption += f" ({words.sizes(ends)}; for the others see the saved table mechanisms)"
     rows = [
         [
             words.text(_named(_described(r["probe"])), hint=_described(r["probe"]).reading),

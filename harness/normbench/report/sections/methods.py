@@ -29,10 +29,11 @@ def _splits(study: Study) -> str:
 def _endpoints(source: Source) -> list[tuple[str, str]]:
     windows = sorted({e.window for e in source.study.experiments})
     span = words.listed([str(w) for w in windows], "or")
+    read = "validation error (or loss) at the last evaluation" if windows == [1] else (
+        f"mean validation error (or loss) over the last {span} evaluations")  # fmt: skip
     return [
-        ("Final error", f"mean validation error (or loss) over the last {span} "
-         f"evaluation{'s' if windows != [1] else ''}; a diverged run counts with the value of "
-         "chance, and so does a worse one."),
+        ("Final error", f"{read}; a diverged run counts with the value of chance, and so does a "
+         "worse one."),
         ("Time to threshold", "the first crossing of the running mean over the same window, "
          "interpolated between evaluations and restricted to the budget: a run that never gets "
          "there, or diverges before, counts with all of it."),

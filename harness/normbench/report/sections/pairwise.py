@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name
+from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.rates import rate_sensitivity
 from normbench.protocol.study import Series
 from normbench.report import words
@@ -59,12 +59,11 @@ def _matrix(source: Source, series: Series, setting: str, pairs: pd.DataFrame) -
                 rows.append([Value(norm), words.count(float(size)), *cells])  # type: ignore[arg-type]
     columns = [Column("norm"), Column("batch size", number=True)]
     columns += [Column(f"against {norm}") for norm in norms[1:]]
-    where = f" ({setting})" if setting else ""
     index = list(dict.fromkeys(source.rows("pairs", series)["setting"])).index(setting)
     return Table(
         f"pairwise-{series.name}-{index + 1}",
         f"Final {words.error_name(series.metric)}, differences in {words.unit(series.metric)}: "
-        f"{series.title}{where}. Positive: the norm of the row is better. In brackets "
+        f"{titled(series, setting)}. Positive: the norm of the row is better. In brackets "
         f"the {source.level} of this pair alone; p is adjusted over the {len(pairs)} pairs of the "
         "table",
         columns, rows, folded=index > 0,
@@ -93,7 +92,7 @@ def _part(source: Source, series: Series) -> Section | None:
     blocks: list[Block] = []
     for setting in dict.fromkeys(pairs["setting"]):
         own = pairs[pairs["setting"] == setting]
-        where = f"{setting}: " if setting else ""
+        where = f"{words.capital(setting_text(setting))}: " if setting else ""
         blocks += [Text([where + _sentence(own)]), _matrix(source, series, str(setting), own)]
     tuning = source.rows("tuning", series) if series.tune is not None else pairs.iloc[:0]
     if not tuning.empty:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.analysis.input_norm import without_level
 from normbench.figures.scale import descent_paths, steps_by_condition, three_digits
 from normbench.protocol.study import Series
 from normbench.report import words
@@ -36,8 +37,8 @@ def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
                     f"{row['runs']} runs with {where}, predicted {three_digits(row['predicted'])}"
                 )
         found.append(
-            f"To {100 * float(tolerance):g} % of the loss that the features explain, gradient "  # type: ignore[arg-type]
-            f"descent takes {words.listed(said)}."
+            f"Until {100 * float(tolerance):g} % of the loss that the features explain is left, "  # type: ignore[arg-type]
+            f"gradient descent takes {'; '.join(said)}."
         )
     reached = table[table["reached"] == table["runs"]]
     if not reached.empty:
@@ -119,13 +120,13 @@ def _steps_figure(source: Source) -> Figure | None:
 def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
     rows = [
         [
-            words.text(place(row["setting"])), words.text(row["input_norm"]),
+            words.text(place(without_level(row["setting"]))), words.text(row["input_norm"]),
             Value(three_digits(row["condition"]), sort=float(row["condition"])),
             words.real(row["rate"]),
             words.text(f"{100 * row['tolerance']:g} %"), words.count(row["predicted"]),
             words.real(row["measured"], ",.1f"),
             words.span(row["low"], row["high"], None, form=",.1f"),
-            words.text(f"{row['reached']}/{row['runs']}"),
+            Value(f"{row['reached']} of {row['runs']}", sort=row["reached"] / row["runs"]),
             words.real(100 * row["deviation"], ".2g"),
         ]
         for row in table.to_dict("records")
@@ -138,7 +139,7 @@ def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
         Column("explained loss left"),
         Column("steps predicted", number=True, doc="mean over seeds, from the first weights"),
         Column("steps measured", number=True, doc="mean over seeds, restricted to the budget"),
-        Column(source.level, number=True), Column("reached"),
+        Column(source.level, number=True), Column("reached", number=True),
         Column("deviation, %", number=True, doc="largest difference of a run from its own "
                "prediction, both read at the run's evaluations"),
     ]  # fmt: skip
@@ -149,7 +150,7 @@ def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
 def _shares_table(source: Source, series: Series, shares: pd.DataFrame) -> Table:
     rows = [
         [
-            words.text(place(row["setting"])), words.text(row["input_norm"]),
+            words.text(place(without_level(row["setting"]))), words.text(row["input_norm"]),
             words.text(row["name"]), words.real(100 * row["share"], ".3g"),
             words.span(100 * row["low"], 100 * row["high"], None, form=".3g"),
             words.real(100 * row["importance"], ".3g"), words.count(row["runs"]),
@@ -176,7 +177,8 @@ def part(source: Source) -> Section | None:
     said = (
         "The training loss of a linear regression is a quadratic of the weights, so that the path "
         "of gradient descent from given weights is known in closed form. What a unit changes is "
-        "the condition number: how much steeper the loss is one way than another."
+        "the condition number: how much steeper the loss is one way than another. Rates are in "
+        "units of 1/λ_max, one over its largest curvature."
     )
     blocks: list[Block] = [Text([said])]
     blocks += [figure] if figure is not None else []

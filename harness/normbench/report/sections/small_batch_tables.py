@@ -37,8 +37,8 @@ def degradation_table(source: Source) -> Table | None:
         )  # fmt: skip
     columns = [
         *_EXPERIMENT, Column("reference"), Column("batch size", number=True),
-        Column("extra loss", number=True, doc="per seed, the norm's error minus the reference's is "
-               "fitted against one over the batch size: the fitted rise from the largest to the "
+        Column("extra error", number=True, doc="per seed, the norm's error minus the reference's "
+               "is fitted against one over the batch size: the fitted rise from the largest to the "
                "smallest batch, in percentage points (or nat); positive: the norm loses more"),
         Column(source.level, number=True, doc="of this comparison alone"),
         Column("p", number=True, doc="sign-flip test of this comparison alone"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import degradation_sentence, norm_name
+from normbench.analysis.phrases import degradation_sentence, norm_name, setting_text
 from normbench.figures.batch_size import error_by_batch_size
 from normbench.protocol.study import Series
 from normbench.report import words
@@ -17,7 +17,7 @@ from normbench.report.sections.small_batch_tables import (
     invariance_table,
 )
 from normbench.report.sections.statistics import statistics_blocks
-from normbench.report.source import Source, titled, uses_batch_statistics
+from normbench.report.source import Source, titled, uses_batch_statistics, within
 
 
 def _figure_says(final: pd.DataFrame, series: Series) -> str:
@@ -32,9 +32,9 @@ def _figure_says(final: pd.DataFrame, series: Series) -> str:
             said.append(f"{norm_name(norm)} from {ends[0]} to {ends[1]}")
     if not said:
         return "No norm has runs at both the smallest and the largest batch size."
-    where = f" ({setting})" if setting else ""
     name = words.error_name(series.metric)
-    return f"From batch size {large} to {small}{where} the mean {name} goes: {'; '.join(said)}."
+    where = f"From batch size {large} to {small}{within(setting)}"
+    return f"{where} the mean {name} goes: {'; '.join(said)}."
 
 
 def error_figure(source: Source, series: Series) -> Figure:
@@ -68,7 +68,7 @@ def _sentences(source: Source, series: Series) -> list[str]:
     rows.sort(key=lambda row: not uses_batch_statistics(str(row["norm"])))
     found = []
     for row in rows:
-        where = f"{row['setting']}: " if row["setting"] else ""
+        where = f"{words.capital(setting_text(row['setting']))}: " if row["setting"] else ""
         said = degradation_sentence(row, series.metric, source.alpha)
         found.append(where + words.capital(said))
     crossing = source.rows("crossover", series).to_dict("records")

@@ -12,7 +12,7 @@ from normbench.figures.batch_size import error_by_statistics
 from normbench.protocol.study import Series
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Figure, Table, Text, Value
-from normbench.report.source import Source, place
+from normbench.report.source import Source, place, within
 
 _MEANING = {
     "whole": "whole difference",
@@ -41,6 +41,13 @@ def _says(evaluations: pd.DataFrame, final: pd.DataFrame, series: Series) -> str
     return f"At batch size {small} {norm_name(norm)}'s mean {name} is {words.listed(said)}{tail}."
 
 
+def _drawn(evaluations: pd.DataFrame, final: pd.DataFrame, series: Series) -> pd.DataFrame:
+    """What the figure draws: every kind of statistics, and the reference beside them."""
+    base = final[final["norm"] == series.reference].assign(evaluation="reference")
+    shared = [c for c in evaluations.columns if c in base.columns]
+    return pd.concat([evaluations, base[shared]], ignore_index=True)
+
+
 def _sentence(rows: Sequence[Mapping[Any, Any]], metric: str) -> str | None:
     """The fitted rise and its two parts, in words."""
     by_part = {row["part"]: row for row in rows}
@@ -52,7 +59,7 @@ def _sentence(rows: Sequence[Mapping[Any, Any]], metric: str) -> str | None:
         return f"{words.signed(row['estimate'], metric)} ({words.interval(row, metric)})"
 
     norm, reference = norm_name(whole["norm"]), norm_name(whole["reference"])
-    where = f" ({whole['setting']})" if whole["setting"] else ""
+    where = within(whole["setting"])
     return words.capital(
         f"as the batch shrinks from {whole['largest']} to {whole['smallest']}{where}, {norm}'s "
         f"{words.error_name(metric)} rises by {said(whole)} more than that of {reference}. Of "
@@ -118,7 +125,8 @@ def statistics_blocks(source: Source, series: Series) -> list[Block]:
                 "evaluation batch. Where recomputing closes the gap, the running averages did not "
                 "fit the network (mismatch at evaluation); what stays above the reference is what "
                 "noisy statistics did to training.",
-                _says(evaluations, final, series), label, words.csv(evaluations),
+                _says(evaluations, final, series), label,
+                words.csv(_drawn(evaluations, final, series)),
             )
         )  # fmt: skip
     rises = split[split["smallest"] < split["largest"]]
