@@ -219,8 +219,7 @@ def claim_sentence(
             "supported": f"{a} stays within {margin} of {against}",
             "refuted": f"{a} does not stay within {margin} of {against}",
         }.get(row["verdict"], f"Whether {a} stays within {margin} of {against} is undecided")
-        listed = ", ".join(map(str, sizes))
-        text = f"{said} (batch sizes {listed}; largest difference {_number(estimate, unit)}, "
+        text = f"{said} ({_listed(sizes)}; largest difference {_number(estimate, unit)}, "
         return _capital(f"{text}{_evidence(row, unit)}).")
     if row["kind"] == "interaction":
         shrink = f"when the batch shrinks from {max(sizes)} to {min(sizes)}"
@@ -240,6 +239,10 @@ def claim_sentence(
     if row["verdict"] == "inconclusive":
         return f"Undecided: {text}"
     return _capital(text)
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(map(str, sizes))}"
 
 
 def _time_said(row: Mapping[str, Any], a: str, b: str, quantity: str) -> str:
@@ -275,8 +278,7 @@ def _probe_sentence(
             "supported": f"{named} of {a} stays within {margin}",
             "refuted": f"{named} of {a} does not stay within {margin}",
         }.get(row["verdict"], f"whether {named} of {a} stays within {margin} is undecided")
-        listed = ", ".join(map(str, sizes))
-        said += f" (batch sizes {listed}; largest difference {_number(estimate, unit)}, "
+        said += f" ({_listed(sizes)}; largest difference {_number(estimate, unit)}, "
         return _capital(f"{said}{_evidence(row, unit)}).")
     if row["kind"] == "interaction":
         shrink = f"when the batch shrinks from {max(sizes)} to {min(sizes)}"

@@ -18,7 +18,8 @@ class Value:
     """One cell of a table: what is shown, and what it is sorted by (default: the text).
 
     ``link`` is the anchor of the evidence on the same page; ``mark`` a verdict that colours it;
-    ``hint`` a longer text for those who want to know more.
+    ``spoken`` what that colour means, for those who do not see it, where it is not the verdict's
+    name; ``hint`` a longer text for those who want to know more.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Value:
     link: str = ""
     mark: Verdict = ""
     hint: str = ""
+    spoken: str = ""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ _TAGS = {
     "fragile": "fragile", "diverged": "diverged runs", "skewed": "skewed",
     "open below": "open below", "open above": "open above", "no crossing": "no crossing",
     "equal the null": "ties", "drawn sign": "drawn signs", "lack": "seeds left out",
+    "excluded": "seeds left out",
 }  # fmt: skip
 
 
@@ -93,8 +94,8 @@ def note(row: Mapping[Any, Any]) -> Value:
         why = str(row["refusal"])
         brief = why.partition(":")[0] if len(why) > MOST_LETTERS else why
         return Value(brief, hint=why if brief != why else "")
-    said = str(row["warnings"] or "")
-    tags = [tag for words, tag in _TAGS.items() if words in said]
+    said = minuses(str(row["warnings"] or ""))
+    tags = dict.fromkeys(tag for words, tag in _TAGS.items() if words in said)
     return Value(", ".join(tags) or ("see the hint" if said else ""), hint=said)
 
 
@@ -122,9 +123,14 @@ def plural(number: float, one: str, many: str = "") -> str:
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
 
 
+def minuses(said: str) -> str:
+    """A text with true minus signs before numbers."""
+    return re.sub(r"(?<![\w)-])-(?=\d)", "−", said)
+
+
 def capital(sentence: str) -> str:
     """A sentence with a capital letter, and true minus signs before numbers."""
-    return re.sub(r"(?<![\w)-])-(?=\d)", "−", sentence[:1].upper() + sentence[1:])
+    return minuses(sentence[:1].upper() + sentence[1:])
 
 
 def sizes(values: Sequence[int]) -> str:

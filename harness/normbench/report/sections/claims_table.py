@@ -97,6 +97,7 @@ def _row(source: Source, row: Mapping[Any, Any]) -> list[Value]:
     hint = "; ".join(
         filter(None, [f"would decide: {needed}" if needed else "", str(row["warnings"])])
     )
+    hint = words.minuses(hint)
     return [
         Value(str(row["hypothesis"]), link=evidence(source, row), hint=told),
         _verdict(row),
@@ -107,7 +108,7 @@ def _row(source: Source, row: Mapping[Any, Any]) -> list[Value]:
         Value(
             " to ".join(map(words.minus, span.split(" to "))) if span else "",
             sort=float(row["low"]),
-            hint=f"all claims of the family at once: {wide}" if wide else "",
+            hint=words.minuses(f"all claims of the family at once: {wide}") if wide else "",
         ),
         words.probability(row["adjusted_p"]),
         Value(str(row["n"]), sort=row["n"], hint=hint),

@@ -27,7 +27,7 @@ def _cell(row: Mapping[Any, Any], metric: str, flip: bool) -> Value:
         return Value("–", sort=math.nan, hint=str(row["refusal"]))
     finding = _OTHER[row["finding"]] if flip else row["finding"]
     effect = words.difference(sign * estimate, metric).text
-    hint = str(row["refusal"] or row["warnings"])
+    hint = words.minuses(str(row["refusal"] or row["warnings"]))
     if math.isnan(row["low"]):
         return Value(f"{effect} (no interval)", sort=sign * estimate, hint=hint)
     ends = ("low", "high") if not flip else ("high", "low")
@@ -38,7 +38,8 @@ def _cell(row: Mapping[Any, Any], metric: str, flip: bool) -> Value:
         hint = "; ".join(filter(None, [joint, hint]))
     p = words.probability(row["adjusted_p"]).text
     shown = f"{effect} ({span}), p {p if p.startswith('<') else '= ' + p}"
-    return Value(shown, sort=sign * estimate, mark=_MARKS[finding], hint=hint)
+    spoken = finding if _MARKS[finding] else ""
+    return Value(shown, sort=sign * estimate, mark=_MARKS[finding], hint=hint, spoken=spoken)
 
 
 def _matrix(source: Source, series: Series, setting: str, pairs: pd.DataFrame) -> Table:
@@ -63,7 +64,8 @@ def _matrix(source: Source, series: Series, setting: str, pairs: pd.DataFrame) -
     return Table(
         f"pairwise-{series.name}-{index + 1}",
         f"Final {words.error_name(series.metric)}, differences in {words.unit(series.metric)}: "
-        f"{titled(series, setting)}. Positive: the norm of the row is better. In brackets "
+        f"{titled(series, setting)}. Positive: the norm of the row is better, ✓ or ✗: "
+        "decidedly better or worse. In brackets "
         f"the {source.level} of this pair alone; p is adjusted over the {len(pairs)} pairs of the "
         "table",
         columns, rows, folded=index > 0,
