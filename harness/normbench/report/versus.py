@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name, p_value
+from normbench.analysis.phrases import norm_name, p_value, setting_text
 from normbench.analysis.versus import Versus
 from normbench.figures.changes import change_forest
 from normbench.figures.render import to_svg
@@ -98,7 +98,7 @@ def _largest(rows: pd.DataFrame, prefix: str, most: int = 3) -> list[str]:
 
 def _sentence(row: dict[Any, Any], prefix: str) -> str:
     name = f"{norm_name(row['norm'])} at batch size {row['batch_size']}"
-    where = ", ".join(filter(None, [row["experiment"], row["setting"]]))
+    where = ", ".join(filter(None, [row["experiment"], setting_text(row["setting"])]))
     better = row["estimate"] > 0
     if row["endpoint"] == "time":
         word = "earlier" if better else "later"
@@ -169,7 +169,7 @@ def _kind(row: dict[Any, Any]) -> str:
 
 def _label(row: dict[Any, Any], several: bool) -> str:
     where = f"{row['experiment']}: " if several else ""
-    setting = f", {row['setting']}" if row["setting"] else ""
+    setting = f", {setting_text(row['setting'])}" if row["setting"] else ""
     time = f", to {row['threshold']:g}" if row["endpoint"] == "time" else ""
     text = f"{where}{row['norm']}, {row['batch_size']}{setting}{time}"
     return text if len(text) <= 60 else text[:59] + "…"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from normbench.analysis.phrases import p_value
+from normbench.analysis.phrases import p_value, setting_text
 from normbench.analysis.versus import Versus
 from normbench.report.blocks import Column, Table, Value, Verdict
 
@@ -60,8 +60,8 @@ def _number(text: str, value: float) -> Value:
 
 def _where(row: Mapping[Any, Any]) -> list[Value]:
     size = int(row["batch_size"])
-    return [Value(str(row["experiment"])), Value(str(row["setting"])), Value(str(row["norm"])),
-            Value(str(size), size)]  # fmt: skip
+    return [Value(str(row["experiment"])), Value(setting_text(str(row["setting"]))),
+            Value(str(row["norm"])), Value(str(size), size)]  # fmt: skip
 
 
 def change_table(found: Versus) -> Table:
