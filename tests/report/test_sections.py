@@ -404,10 +404,10 @@ def test_a_figure_carries_all_that_it_draws(whole):
         "convergence-one-seconds": ("seconds", "seconds_low", "seconds_high"),
     }.items():
         drawn = pd.read_csv(io.StringIO(figures[anchor].csv))
-        assert len(drawn) == 120  # a row per seed
+        assert len(drawn) == 120 + 12  # a row per seed and one per cell
         cells_of = whole[1]["times"].set_index(["norm", "batch_size"])
         for key, own in drawn.groupby(["norm", "batch_size"]):
-            cell = cells_of.loc[key]
-            assert own["time"].mean() == pytest.approx(cell[mean], rel=1e-4)
-            found = own[["mean", "mean_low", "mean_high"]].drop_duplicates().to_numpy()
+            cell, seeds = cells_of.loc[key], own[own["seed"] != "mean"]
+            assert seeds["time"].mean() == pytest.approx(cell[mean], rel=1e-4)
+            found = own.loc[own["seed"] == "mean", ["time", "low", "high"]].to_numpy(float)
             assert found == pytest.approx(cell[[mean, low, high]].to_numpy(float)[None], rel=1e-4)

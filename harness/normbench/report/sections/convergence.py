@@ -146,19 +146,24 @@ def _time_figures(source: Source, series: Series) -> list[Figure]:
 
 
 def _drawn_times(times: pd.DataFrame, runs: pd.DataFrame, seconds: bool) -> pd.DataFrame:
-    """What a figure of times draws: a row per seed, with the mean of its cell and its interval."""
-    keys = ["experiment", "setting", "norm", "batch_size", "threshold"]
+    """What a figure of times draws: a row per seed, and one with the mean of each cell.
+
+    A page holds tens of thousands of these rows, so that nothing stands in them twice.
+    """
+    keys = ["setting", "norm", "batch_size", "threshold"]
     names = ["seconds", "seconds_low", "seconds_high"] if seconds else [
         "restricted_mean", "low", "high"]  # fmt: skip
-    called = dict(zip(names, ["mean", "mean_low", "mean_high"], strict=True))
-    means = times[[*keys, *names]].rename(columns=called)
+    dots = runs[[*keys, "seed", "time", "reached", "diverged"]]
+    dots = dots.astype({"reached": int, "diverged": int})
     if seconds:
-        factor = times.set_index(keys)["seconds"] / times.set_index(keys)["restricted_mean"]
-        means = means.merge(factor.rename("factor").reset_index(), on=keys)
-    found = runs.merge(means, on=keys, how="left")
-    if seconds:
-        found["time"] *= found.pop("factor")
-    return found
+        cells = times.set_index(keys)
+        factor = (cells["seconds"] / cells["restricted_mean"]).rename("factor").reset_index()
+        dots = dots.merge(factor, on=keys)
+        dots["time"] *= dots.pop("factor")
+    means = times[[*keys, *names, "reached", "diverged"]].assign(seed="mean")
+    means = means.rename(columns=dict(zip(names, ["time", "low", "high"], strict=True)))
+    found = pd.concat([dots, means], ignore_index=True)
+    return found if found["setting"].any() else found.drop(columns="setting")
 
 
 def _seconds_say(times: pd.DataFrame) -> str:
