@@ -28,7 +28,7 @@ class Quantity:
 EXCESS_LOSS = (
     Quantity(
         "excess-loss",
-        "share of the explained loss that is left",
+        "remaining share of the explained loss",
         "1 is the loss of the best constant and 0 that of the best linear model, on the training "
         "data; a start from random weights may lie above 1. The layer start counts from each run's "
         "own first loss instead.",
@@ -38,16 +38,17 @@ EXCESS_LOSS = (
 LINEAR_WEIGHTS = (
     Quantity(
         "linear-weights",
-        "weight of each feature",
-        "A weight is per unit of its feature as the model takes it, so that it depends on how the "
-        "inputs are normalized.",
+        "feature weight",
+        "The layers x1, x2, … are the features in the order of the data. A weight is per unit of "
+        "its feature as the model takes it, so that it depends on how the inputs are normalized.",
     ),
 )
 UPDATE_SHARE = (
     Quantity(
         "update-share",
-        "share of a step that each feature has",
-        "The square of a weight's change over the sum of all: a feature with large numbers takes "
+        "share of the steps",
+        "The layers x1, x2, … are the features in the order of the data. A feature's share is the "
+        "square of its weight's change over the sum of all: a feature with large numbers takes "
         "nearly all of a step, whatever it matters.",
     ),
 )
