@@ -81,16 +81,18 @@ class Source:
     def main(self) -> tuple[Series, str] | None:
         """The experiment and setting that the answer is about.
 
-        That of the first claim, else the first that compares norms at several batch sizes, else
-        the first that compares norms, else the first that has results.
+        One that compares norms at several batch sizes, if there is any, else one that compares
+        norms; among these that of the first claim, else one that any claim is about, else the
+        first.
         """
         found = list(self.groups())
-        claimed = self.study.claims[0].experiment if self.study.claims else ""
+        claimed = [claim.experiment for claim in self.study.claims]
 
-        def rank(group: tuple[Series, str]) -> tuple[bool, bool, bool]:
+        def rank(group: tuple[Series, str]) -> tuple[bool, bool, bool, bool]:
             final = self.rows("final", *group)
             norms, sizes = final["norm"].nunique() > 1, final["batch_size"].nunique() > 1
-            return group[0].name != claimed, not (norms and sizes), not norms
+            name = group[0].name
+            return not (norms and sizes), not norms, name not in claimed[:1], name not in claimed
 
         return min(found, key=rank) if found else None
 
