@@ -46,6 +46,9 @@ def norm_name(label: str) -> str:
               "rms": "RMS norm", "lrn": "local response norm",
               "weight-standardized": "weight standardization with group norm",
               "dyt": "dynamic tanh"}  # fmt: skip
+    name, _, params = label.partition("(")
+    if params and name in spoken:
+        return f"{spoken[name]} ({params.removesuffix(')').replace('=', ' ')})"
     return spoken.get(label, f"{label} norm" if label.isalpha() else label)
 
 
