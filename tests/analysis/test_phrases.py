@@ -36,7 +36,7 @@ def row(a: str, b: str, **changes: Any) -> dict[str, Any]:
          "of batch norm (recomputed statistics) is 2.0 points lower than that of batch norm at "
          "batch size 2 ("),
         ("group(eps=1, groups=4), lr_schedule=step", "group(eps=1, groups=4), lr_schedule=cosine",
-         "of group norm (eps 1, groups 4) with learning-rate schedule step is 2.0 points lower than"),
+         "of group norm (eps 1, groups 4) with learning-rate schedule step is 2.0 points lower"),
         ("input_norm=raw", "input_norm=centred",
          "of input normalization raw is 2.0 points lower than that of input normalization centred"),
     ],
