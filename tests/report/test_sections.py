@@ -169,7 +169,7 @@ def test_the_first_paragraph_is_the_answer(whole):
     claim = analysis["claims"].set_index("claim").loc["same"]
     needed = claim["seeds_to_decide"]
     more = f"about {needed:.0f} seeds ({needed - 10:.0f} more than now)"
-    assert f"Undecided among the claims are same: {more} would decide" in text
+    assert f"the seeds that would decide the effect seen: same ({more})" in text
     assert page.lines[1] in text
 
 

@@ -73,14 +73,25 @@ def _names(norms: tuple[str, ...], joint: str = "and") -> str:
     return words.listed((norm_name(n) for n in norms), joint)
 
 
+#: As many pieces of advice are said in words; more are read off the table.
+_SAID = 3
+
+
 def sentences(found: list[Advice], metric: str) -> list[str]:
-    """The advice in words, batch sizes with the same one together."""
+    """The advice in words, batch sizes with the same one together.
+
+    Of many, the first, the middle and the last.
+    """
     said = []
     name = words.error_name(metric)
     groups: dict[tuple[object, ...], list[Advice]] = {}
     for one in found:
         groups.setdefault(one.same, []).append(one)
-    for same in groups.values():
+    kept = list(groups.values())
+    left_out = len(kept) - _SAID
+    if left_out > 0:
+        kept = [kept[0], kept[len(kept) // 2], kept[-1]]
+    for same in kept:
         first = same[0]
         ends = [words.error(pick(a.error for a in same), metric) for pick in (min, max)]
         shown = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
@@ -108,6 +119,8 @@ def sentences(found: list[Advice], metric: str) -> list[str]:
                 f"mean {name}: {words.listed(lowest, 'or')}, {shown}); {_names(first.worse)} "
                 f"{'is' if len(first.worse) == 1 else 'are'} worse."
             )
+    if left_out > 0:
+        said.append("the other batch sizes are in the table of norms below.")
     return [words.capital(s) for s in said]
 
 

@@ -14,6 +14,8 @@ from normbench.report.sections.completeness import totals
 from normbench.report.sections.crossover import crossover_sentence
 from normbench.report.source import Source, titled, uses_batch_statistics
 
+#: As many undecided claims are named.
+_OPEN = 3
 _VERDICTS = ("supported", "refuted", "inconclusive", "void")
 
 
@@ -49,7 +51,12 @@ def breaking_point(source: Source) -> str:
         return (
             f"{words.capital(norm_name(here[0]))} is the reference itself, so it has no crossover."
         )
-    return " ".join(words.capital(crossover_sentence(row)) for row in rows.to_dict("records"))
+    return words.capital(crossover_sentence(_plainest(rows).to_dict("records")[0]))
+
+
+def _plainest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with batch norm itself in front of its variants; their order otherwise."""
+    return rows.sort_values("norm", key=lambda norm: norm != "batch", kind="stable")
 
 
 def _degradation(source: Source, series: Series, setting: str) -> list[str]:
@@ -57,7 +64,7 @@ def _degradation(source: Source, series: Series, setting: str) -> list[str]:
     rows = rows[rows["norm"].map(uses_batch_statistics).astype(bool)]
     return [
         words.capital(degradation_sentence(row, series.metric, source.alpha))
-        for row in rows.to_dict("records")
+        for row in _plainest(rows).head(1).to_dict("records")
     ]
 
 
@@ -65,23 +72,28 @@ def open_questions(source: Source) -> str:
     """What is undecided, and how many more seeds would decide it."""
     claims = source.analysis["claims"]
     unsettled = claims[claims["verdict"] == "inconclusive"]
-    parts = []
-    for row in unsettled.head(4).to_dict("records"):
-        needed = seeds_text(row["seeds_to_decide"], row["n"])
-        why = (
-            str(row["refusal"]) or "the effect seen is too close to the bound for a number of seeds"
-        )
-        if needed:
-            why = f"{needed} would decide an effect of the size seen"
-        parts.append(f"{row['hypothesis']}: {why}")
-    if parts:
-        more = len(unsettled) - len(parts)
-        tail = f"; and {more} more, see the table" if more > 0 else ""
-        return f"Undecided among the claims are {'; '.join(parts)}{tail}."
+    if not unsettled.empty:
+        return _undecided(unsettled)
     if not claims.empty and (claims["verdict"] != "void").all():
         pairs = _open_pairs(source)
         return "No claim is left undecided" + (f"; {pairs[0].lower()}{pairs[1:]}" if pairs else ".")
     return _open_pairs(source)
+
+
+def _undecided(unsettled: pd.DataFrame) -> str:
+    """The undecided claims, those first that the fewest seeds would decide."""
+    order = unsettled.sort_values("seeds_to_decide", kind="stable", na_position="last")
+    parts = []
+    for row in order.head(_OPEN).to_dict("records"):
+        needed = seeds_text(row["seeds_to_decide"], row["n"])
+        why = needed or str(row["refusal"]) or "the effect seen is too close to the bound"
+        parts.append(f"{row['hypothesis']} ({why})")
+    if len(unsettled) <= _OPEN:
+        return f"Undecided, with the seeds that would decide the effect seen: {'; '.join(parts)}."
+    return (
+        f"Undecided are {len(unsettled)} claims. The fewest seeds would decide the effect seen in "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _open_pairs(source: Source) -> str:
