@@ -28,10 +28,10 @@ BAD: dict[str, tuple[tuple[str, str], list[str]]] = {
         ["experiment[0].product.norm[0]: unknown norm 'bacth'", "mean 'batch'?", "known: none, "],
     ),
     "an unknown model": (
-        ('"mlp"', '"resnet"'), ["defaults.model: unknown model 'resnet'", "known: mlp, "]
+        ('"mlp"', '"vgg"'), ["defaults.model: unknown model 'vgg'", "known: linear, mlp, "]
     ),
     "an unknown data set": (
-        ('"digits"', '"mnist"'), ["defaults.dataset: unknown data set 'mnist'", "known: digits, "]
+        ('"digits"', '"mnist"'), ["defaults.dataset: unknown data set 'mnist'", "known: diabetes, digits, "]
     ),
     "a negative batch size": ((SIZES, "[-8, 16]"), ["batch_size[0]: must be at least 1", "-8"]),
     "a learning rate of zero": (
