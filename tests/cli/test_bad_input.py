@@ -28,7 +28,7 @@ BAD: dict[str, tuple[tuple[str, str], list[str]]] = {
         ["experiment[0].product.norm[0]: unknown norm 'bacth'", "mean 'batch'?", "known: none, "],
     ),
     "an unknown model": (
-        ('"mlp"', '"vgg"'), ["defaults.model: unknown model 'vgg'", "known: linear, mlp, "]
+        ('"mlp"', '"vgg"'), ["defaults.model: unknown model 'vgg'", "known: mlp, linear, "]
     ),
     "an unknown data set": (
         ('"digits"', '"mnist"'), ["defaults.dataset: unknown data set 'mnist'", "known: diabetes, digits, "]
