@@ -61,7 +61,9 @@ def fill(folder: Path, study: Study, epochs: int) -> int:
     n, length = len(runs), epochs + 1
     x = np.tile(np.arange(length), n)
     quality = {"none": 0.86, "batch": 0.9, "layer": 0.92, "group": 0.91, "instance": 0.9}
-    top = np.array([quality[r.cell.norm.name] + 0.01 * rng.standard_normal() for r in runs])
+    top = np.array(
+        [quality.get(r.cell.norm.name, 0.88) + 0.01 * rng.standard_normal() for r in runs]
+    )
     speed = 20 * np.exp(0.3 * rng.standard_normal(n))
     curve = np.repeat(top, length) * (1 - np.exp(-x / np.repeat(speed, length)))
     curve = np.clip(curve + 0.005 * rng.standard_normal(len(x)), 0, 1)

@@ -31,7 +31,8 @@ BAD: dict[str, tuple[tuple[str, str], list[str]]] = {
         ('"mlp"', '"vgg"'), ["defaults.model: unknown model 'vgg'", "known: mlp, linear, "]
     ),
     "an unknown data set": (
-        ('"digits"', '"mnist"'), ["defaults.dataset: unknown data set 'mnist'", "known: diabetes, digits, "]
+        ('"digits"', '"mnist"'),
+        ["defaults.dataset: unknown data set 'mnist'", "known: diabetes, digits, "],
     ),
     "a negative batch size": ((SIZES, "[-8, 16]"), ["batch_size[0]: must be at least 1", "-8"]),
     "a learning rate of zero": (

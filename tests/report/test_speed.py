@@ -33,7 +33,26 @@ def measured(folder: Path, page: Path) -> tuple[float, float]:
 @pytest.mark.slow
 def test_every_experiment_so_far_within_twenty_seconds(tmp_path: Path) -> None:
     path, text = read_protocol("full")
-    big_results.fill(tmp_path / "r", load_text(text, path, (), None), epochs=10)
+    whole = load_text(text, path, (), None)
+    # neither probes nor budgets beyond ten epochs are made up: the few experiments with them are
+    # left out
+    kept = [
+        e
+        for e in whole.experiments
+        if all(not c.probes and c.epochs is not None and c.epochs <= 10 for c in e.cells)
+    ]
+    names = {e.name for e in kept}
+    study = whole.model_copy(
+        update={
+            "experiments": tuple(kept),
+            "claims": tuple(c for c in whole.claims if c.experiment in names),
+            "families": tuple(
+                f for f in whole.families
+                if any(c.family == f.id and c.experiment in names for c in whole.claims)
+            ),
+        }
+    )  # fmt: skip
+    big_results.fill(tmp_path / "r", study, epochs=10)
     seconds, megabytes = measured(tmp_path / "r", tmp_path / "page.html")
     assert seconds < 20
     assert megabytes < 5
