@@ -155,6 +155,7 @@ def test_closing_early_stops_the_workers(local, tmp_path):
     assert Path(f"/proc/{pid}").exists()
     results.close()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker's end", 20)
+    assert not Path(f"/proc/{pid}").exists()
 
 
 @linux
@@ -179,6 +180,7 @@ def test_a_busy_worker_ends_when_its_parent_is_killed(tmp_path, prepared):
         parent.kill()
         parent.wait()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker's end", 20)
+    assert not Path(f"/proc/{pid}").exists()
 
 
 @linux
