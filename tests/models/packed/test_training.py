@@ -20,7 +20,7 @@ from normbench.models.layers import (
     activated,
 )
 from normbench.models.packed.graph import PACKED_NORMS
-from tests.models.packed.twins import ALEXNET, CNN, described, trained
+from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
 MLP = {"name": "mlp", "width": 16}
 PLAIN = {"affine": False}
@@ -60,13 +60,13 @@ def test_every_norm_trains_as_in_the_plain_module(model: Any, norm: Any, positio
     norm = {"name": norm} if isinstance(norm, str) else norm
     if position == "post" and "eps" in NORMS[norm["name"]].params:
         norm = {"eps": 1e-2} | norm  # few values are positive: 1/√ε blows rounding up
-    trained(described(model=model, norm=norm, position=position, batch_size=8), 3, 30)
+    assert_trained_alike(described(model=model, norm=norm, position=position, batch_size=8), 3, 30)
 
 
 @pytest.mark.parametrize("members", [1, 8])
 @pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance", "weight"])
 def test_any_number_of_members(norm: str, members: int) -> None:
-    trained(described(model=CNN, norm=norm, batch_size=4), members, 15)
+    assert_trained_alike(described(model=CNN, norm=norm, batch_size=4), members, 15)
 
 
 @pytest.mark.parametrize("position", ["pre", "post"])
@@ -75,20 +75,20 @@ def test_any_number_of_members(norm: str, members: int) -> None:
 def test_ghost_batches(model: Any, affine: bool, position: str) -> None:
     norm = {"name": "batch", "affine": affine, "eps": 1e-2}
     axes = {"batch_size": 12, "norm_batch_size": 4}
-    trained(described(model=model, norm=norm, position=position, **axes), 3, 30)
+    assert_trained_alike(described(model=model, norm=norm, position=position, **axes), 3, 30)
 
 
 @pytest.mark.parametrize("model", [MLP, CNN])
 @pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen"])
 def test_ghost_batches_of_its_variants(model: Any, norm: str) -> None:
-    trained(described(model=model, norm=norm, batch_size=12, norm_batch_size=4), 2, 6)
+    assert_trained_alike(described(model=model, norm=norm, batch_size=12, norm_batch_size=4), 2, 6)
 
 
 @pytest.mark.parametrize("sites", ["first-two", ["conv2"], "fc"])
 @pytest.mark.parametrize("norm", ["batch", "layer", "weight", "rms", "layer-channels", "dyt"])
 def test_alexnet_with_norms_at_some_sites(norm: str, sites: Any) -> None:
     axes = {"model": ALEXNET, "norm": norm, "sites": sites, "batch_size": 4}
-    trained(described((3, 32, 32), 3, **axes), 2, 2)
+    assert_trained_alike(described((3, 32, 32), 3, **axes), 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_alexnet(norm: str, position: str) -> None:
     sites = ["conv1", "conv2", "conv3"] if norm == "instance" else "all"
     params = {"name": norm, "eps": 1e-2} if position == "post" else norm
     axes = {"model": ALEXNET, "norm": params, "sites": sites, "position": position, "batch_size": 4}
-    trained(described((3, 32, 32), 3, **axes), 2, 4, rate=1e-3)
+    assert_trained_alike(described((3, 32, 32), 3, **axes), 2, 4, rate=1e-3)
 
 
 @pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_a_batch_of_one_or_two(norm: str) -> None:
     size = 2 if norm.startswith("batch") else 1
-    trained(described(model=CNN, norm=norm, batch_size=size), 3, 10)
+    assert_trained_alike(described(model=CNN, norm=norm, batch_size=size), 3, 10)
 
 
 # -- layers and shapes beyond the catalogue's models -------------------------------------------
@@ -185,7 +185,7 @@ def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
     weights = {x.name for x in ODD[layers] if isinstance(x, Conv | Linear)}
     sites = names & weights if norm == "weight" else names
     net = replace(net, layers=tuple(ODD[layers]), shape=shape, sites=sites)
-    trained(net, 3, 3, variant)
+    assert_trained_alike(net, 3, 3, variant)
 
 
 @pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen", "layer-channels", "rms", "dyt"])
@@ -194,14 +194,14 @@ def test_any_list_with_the_further_norms(layers: str, norm: str) -> None:
     shape = (2, 7, 7) if layers.startswith("a convolution") else (2, 9, 7)
     names = frozenset(x.name for x in ODD[layers] if isinstance(x, Site))
     net = described(norm=norm, batch_size=4)
-    trained(replace(net, layers=tuple(ODD[layers]), shape=shape, sites=names), 2, 3)
+    assert_trained_alike(replace(net, layers=tuple(ODD[layers]), shape=shape, sites=names), 2, 3)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
 def test_inputs_that_are_vectors(norm: str) -> None:
     layers = (*activated(Linear("a", 6)), Dropout("d", 0.4), Linear("top", 3))
     net = described(norm=norm, batch_size=4)
-    trained(replace(net, layers=layers, shape=(5,), sites=frozenset({"a"})), 3, 10)
+    assert_trained_alike(replace(net, layers=layers, shape=(5,), sites=frozenset({"a"})), 3, 10)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
@@ -210,4 +210,4 @@ def test_inputs_that_are_vectors(norm: str) -> None:
     ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3"],
 )
 def test_all_formulations_agree(variant: str, norm: str) -> None:
-    trained(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)
+    assert_trained_alike(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

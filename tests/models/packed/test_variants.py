@@ -15,7 +15,7 @@ from normbench.models.describe import NormSpec
 from normbench.models.layers import Conv, Flatten, Linear, MaxPool
 from normbench.models.packed import PackedNet, UnsupportedError, memory, set_up, variants
 from normbench.models.packed.formulation import Formulation, parse
-from tests.models.packed.twins import ALEXNET, CNN, described, trained
+from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
 
 def test_names_are_read() -> None:
@@ -52,7 +52,7 @@ def test_a_few_are_tried(model: Any, shape: tuple[int, ...], device: str) -> Non
 def test_those_that_are_tried_agree() -> None:
     net = described((3, 32, 32), 2, model=ALEXNET, norm="layer", batch_size=2)
     for name in variants(net, "cpu"):
-        trained(net, 2, 2, name)
+        assert_trained_alike(net, 2, 2, name)
 
 
 @pytest.mark.parametrize("members", [1, 5])

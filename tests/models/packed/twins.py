@@ -114,7 +114,9 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a.detach() - b.detach()).abs().max())
 
 
-def trained(net: Network, members: int, steps: int, variant: str = "", rate: float = 0.02) -> Twins:
+def assert_trained_alike(
+    net: Network, members: int, steps: int, variant: str = "", rate: float = 0.02
+) -> Twins:
     """Twins after some steps, found equal at each of them."""
     twins = Twins(net, members, variant, steps)
     for step in range(steps):
