@@ -1,4 +1,4 @@
-"""Over 20 seeds, the engines end at the same metrics: equivalence, not "no difference seen".
+"""Over 20 seeds (60 at batch 2), the engines end at the same metrics: equivalence, not "no difference seen".
 
 In float64 the engines agree step by step (test_ensemble.py). In float32 rounding grows over a run,
 most where the batch is small, so single runs differ; what must not differ is their mean.
@@ -32,17 +32,17 @@ def ends(outcomes: list[Outcome]) -> np.ndarray:
     return np.array([np.mean([row["val_accuracy"] for row in o.epochs[-2:]]) for o in outcomes])
 
 
-def runs_of(**axes: Any) -> list[RunSpec]:
-    return [run_of(seed=seed, **axes) for seed in range(SEEDS)]
+def runs_of(seeds: int = SEEDS, **axes: Any) -> list[RunSpec]:
+    return [run_of(seed=seed, **axes) for seed in range(seeds)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("axes", "margin"),
     [
-        # runs of the two engines differ by 0.055 (SD) here: 20 seeds cannot show less than this.
-        # A first margin of 0.03 gave p = 0.06 (difference 0.011, 95 % interval −0.014 to 0.035).
-        (MLP | {"norm": "batch", "batch_size": 2}, 0.05),
+        # runs of the two engines differ by 0.055 (SD) here, so that 20 seeds do not show it: they
+        # gave p = 0.06 (difference 0.011, 95 % interval −0.014 to 0.035). More seeds, same margin.
+        (MLP | {"norm": "batch", "batch_size": 2, "seeds": 60}, 0.03),
         (MLP | {"norm": "batch", "batch_size": 32}, 0.01),
         (MLP | {"norm": "layer", "batch_size": 2}, 0.01),
         (CNN | {"norm": "none"}, 0.01),
