@@ -1,4 +1,4 @@
-"""Over 20 seeds (60 at batch 2), the engines end at the same metrics: equivalence, not "no difference seen".
+"""Over 20 seeds (60 at batch 2) the engines end at the same metrics: tested as equivalence.
 
 In float64 the engines agree step by step (test_ensemble.py). In float32 rounding grows over a run,
 most where the batch is small, so single runs differ; what must not differ is their mean.
