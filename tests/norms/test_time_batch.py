@@ -181,6 +181,21 @@ def test_ghost_batches_are_small_batches(time: str) -> None:
     close(y, torch.cat(wanted, 1))
 
 
+def test_pooled_ghost_batches_move_the_running_statistics_by_their_mean() -> None:
+    mine, parts = norm("pooled", momentum=1.0), [norm("pooled", momentum=1.0) for _ in range(3)]
+    mine.ghost = 4
+    x = batches(1)[0] + torch.arange(N).view(1, N, 1)  # ghost batches far from each other
+    for t in range(3):
+        mine.step(x[t], t)
+        for part, own in zip(parts, x[t].split(4), strict=True):
+            part.step(own, t)
+    for one in (mine, *parts):
+        one.finish()
+    for name in ("running_mean", "running_var"):
+        wanted = torch.stack([getattr(part, name) for part in parts]).mean(0)
+        close(getattr(mine, name), wanted)
+
+
 def test_a_ghost_batch_of_the_whole_batch_is_batch_norm() -> None:
     plain, ghost = norm(), norm()
     ghost.ghost = N

@@ -6,19 +6,23 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
 from normbench.models.packed.graph import PACKED_NORMS
 from normbench.plan.spec import RunSpec
-from normbench.training.data import Part, Prepared, prepare
-from normbench.training.ensemble import Ensemble, train_together
-from normbench.training.loop import CHANNELS_LAST, COMPILED, Outcome, Trainer, train
+from normbench.training.data import prepare
+from normbench.training.ensemble import train_together
+from normbench.training.loop import CHANNELS_LAST, COMPILED, train
 from tests.builders import run_of
+from tests.training.engines import (
+    MEASURED,
+    assert_as_alone,
+    assert_equal,
+    assert_steps_as_alone,
+    in_double,
+)
 
-MEASURED = {"train_seconds", "eval_seconds"}
 CNN = {"name": "small-cnn", "width": 8}
 #: An image model for every norm, in steps that cross the end of an epoch.
 BASE: dict[str, Any] = {
@@ -27,49 +31,15 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def double(part: Part) -> Part:
-    return Part(part.x.double(), part.y)
-
-
-def in_double(data: Prepared) -> Prepared:
-    return Prepared(*map(double, (data.train, data.validation, data.test)), data.classes)
-
-
 def runs_of(count: int, **axes: Any) -> list[RunSpec]:
     return [run_of(seed=seed, **(BASE | axes)) for seed in range(count)]
-
-
-def together(runs: list[RunSpec], **options: Any) -> list[Outcome]:
-    return train_together(runs, in_double(prepare(runs[0].cell)), **options)
-
-
-def alone(runs: list[RunSpec]) -> list[Outcome]:
-    return [train(run, in_double(prepare(run.cell))) for run in runs]
-
-
-def check_equal(found: Outcome, expected: Outcome, tolerance: float = 1e-9) -> None:
-    for key in ("status", "steps", "samples", "classes", "parameters", "buffers"):
-        assert getattr(found, key) == getattr(expected, key), key
-    assert len(found.epochs) == len(expected.epochs)
-    for row, other in zip(found.epochs, expected.epochs, strict=True):
-        assert row.keys() == other.keys()
-        for key in row.keys() - MEASURED:
-            assert row[key] == pytest.approx(other[key], rel=tolerance, abs=tolerance, nan_ok=True)
-    assert found.predictions.keys() == expected.predictions.keys()
-    for kind, hits in found.predictions.items():
-        assert np.array_equal(hits, expected.predictions[kind])
-
-
-def check(runs: list[RunSpec], **options: Any) -> None:
-    for found, expected in zip(together(runs, **options), alone(runs), strict=True):
-        check_equal(found, expected)
 
 
 @pytest.mark.parametrize("norm", list(NORMS))
 def test_the_plain_loops_channels_last_gives_its_own_rows(norm: str) -> None:
     run = runs_of(1, norm=norm)[0]
     data = in_double(prepare(run.cell))
-    check_equal(train(run, data, "cpu", CHANNELS_LAST), train(run, data))
+    assert_equal(train(run, data, "cpu", CHANNELS_LAST), train(run, data))
 
 
 @pytest.mark.slow
@@ -78,7 +48,7 @@ def test_the_compiled_plain_loop_gives_its_own_rows(norm: str) -> None:
     pytest.importorskip("torch._inductor")
     run = runs_of(1, norm=norm)[0]
     data = in_double(prepare(run.cell))
-    check_equal(train(run, data, "cpu", COMPILED), train(run, data))
+    assert_equal(train(run, data, "cpu", COMPILED), train(run, data))
 
 
 def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
@@ -89,13 +59,13 @@ def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
 
 @pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_every_norm_gives_the_plain_loops_rows(norm: str) -> None:
-    check(runs_of(3, norm=norm))
+    assert_as_alone(runs_of(3, norm=norm))
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "instance", "weight"])
 @pytest.mark.parametrize("width", [1, 8])
 def test_any_number_of_runs_gives_the_plain_loops_rows(norm: str, width: int) -> None:
-    check(runs_of(width, norm=norm))
+    assert_as_alone(runs_of(width, norm=norm))
 
 
 @pytest.mark.parametrize(
@@ -109,13 +79,13 @@ def test_any_number_of_runs_gives_the_plain_loops_rows(norm: str, width: int) ->
     ],
 )
 def test_every_optimizer_gives_the_plain_loops_rows(optimizer: dict[str, Any]) -> None:
-    check(runs_of(3, norm="batch", optimizer=optimizer, learning_rate=0.003))
+    assert_as_alone(runs_of(3, norm="batch", optimizer=optimizer, learning_rate=0.003))
     assert {"sgd", "adam", "adamw"} == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 def test_every_schedule_gives_the_plain_loops_rows(schedule: str) -> None:
-    check(runs_of(2, norm="layer", lr_schedule={"name": schedule, "warmup": 0.2}))
+    assert_as_alone(runs_of(2, norm="layer", lr_schedule={"name": schedule, "warmup": 0.2}))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +104,7 @@ def test_every_schedule_gives_the_plain_loops_rows(schedule: str) -> None:
 def test_the_other_axes_give_the_plain_loops_rows(axes: dict[str, Any]) -> None:
     base = {k: v for k, v in BASE.items() if k != "budget_steps" or "epochs" not in axes}
     runs = [run_of(seed=seed, **(base | {"norm": "batch"} | axes)) for seed in range(3)]
-    check(runs)
+    assert_as_alone(runs)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
@@ -149,7 +119,7 @@ def test_alexnet_with_dropout_gives_the_plain_loops_rows(
         "budget_steps": 8,
         "evaluations": 2,
     }
-    check(runs_of(2, norm=norm, **axes))
+    assert_as_alone(runs_of(2, norm=norm, **axes))
 
 
 def test_photos_that_stay_bytes_give_the_same_rows(
@@ -168,7 +138,7 @@ def test_photos_that_stay_bytes_give_the_same_rows(
     for found, expected in zip(
         train_together(runs, stored), train_together(runs, whole), strict=True
     ):
-        check_equal(found, expected, 1e-5)
+        assert_equal(found, expected, 1e-5)
 
 
 def test_learning_rates_may_differ_within_a_group() -> None:
@@ -176,9 +146,9 @@ def test_learning_rates_may_differ_within_a_group() -> None:
         run_of(seed=seed, **(BASE | {"norm": "batch", "learning_rate": rate}))
         for seed, rate in ((0, 0.1), (0, 0.01), (7, 0.001))
     ]
-    check(runs)
+    assert_as_alone(runs)
     adam = {"name": "adamw", "weight_decay": 0.1}
-    check([
+    assert_as_alone([
         run_of(seed=0, **(BASE | {"norm": "layer", "optimizer": adam, "learning_rate": rate}))
         for rate in (0.01, 0.0001)
     ])  # fmt: skip
@@ -227,19 +197,4 @@ def test_seconds_are_amortised() -> None:
 
 @pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: str) -> None:
-    runs = runs_of(3, norm=norm)
-    data = in_double(prepare(runs[0].cell))
-    ensemble = Ensemble(runs, data)
-    trainers = [Trainer(run, data) for run in runs]
-    generator = torch.Generator().manual_seed(0)
-    for step in range(30):
-        index = torch.randint(len(data.train), (3, 4), generator=generator)
-        with torch.no_grad():
-            ensemble.step(index, step)
-        for member, trainer in enumerate(trainers):
-            trainer.step(index[member], step)
-    for member, trainer in enumerate(trainers):
-        ensemble.packed.store(member, ensemble.plain)
-        expected = trainer.model.state_dict()
-        for name, value in ensemble.plain.state_dict().items():
-            assert torch.allclose(value, expected[name], rtol=0, atol=1e-9), name
+    assert_steps_as_alone(runs_of(3, norm=norm), batch=4)

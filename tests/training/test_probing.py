@@ -24,7 +24,8 @@ from normbench.training.loop import Outcome, train
 from normbench.training.probes.base import Moment, Value
 from normbench.training.probing import probe_batches
 from tests.builders import run_of
-from tests.training.test_ensemble import BASE, CNN, in_double
+from tests.training.engines import in_double
+from tests.training.test_ensemble import BASE, CNN
 
 Double = Callable[[Moment], Iterator[Value]]
 #: Those of the built-in probes whose numbers do not hang on the last bits of an iteration.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,13 @@ from normbench.models.packed.graph import UnsupportedError
 from normbench.plan.spec import RunSpec
 from normbench.training.calibrate import Calibration, calibrate
 from normbench.training.check import check_cell
-from normbench.training.data import Part, Prepared, prepare
+from normbench.training.data import Prepared, prepare
 from normbench.training.ensemble import Ensemble, train_together, variants
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import Outcome, Trainer, train
 from tests.builders import run_of
+from tests.training.engines import MEASURED, assert_as_alone, assert_steps_as_alone, in_double
 
-MEASURED = {"train_seconds", "eval_seconds"}
 ROWS = {"name": "digits-rows", "items": 100}
 ADDING = {"name": "adding", "items": 100, "length": 6, "test_length": 11}
 PER_STEP, POOLED = {"name": "batch"}, {"name": "batch", "time": "pooled"}
@@ -31,29 +30,8 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def in_double(data: Prepared) -> Prepared:
-    parts = [Part(p.x.double(), p.y) for p in (data.train, data.validation, data.test)]
-    return replace(data, train=parts[0], validation=parts[1], test=parts[2])
-
-
 def runs_of(count: int, **axes: Any) -> list[RunSpec]:
     return [run_of(seed=seed, **(BASE | axes)) for seed in range(count)]
-
-
-def check(runs: list[RunSpec], tolerance: float = 1e-9) -> None:
-    data = in_double(prepare(runs[0].cell))
-    for found, run in zip(train_together(runs, data), runs, strict=True):
-        expected = train(run, data)
-        for key in ("status", "steps", "classes", "label_variance", "parameters", "buffers"):
-            assert getattr(found, key) == getattr(expected, key), key
-        for row, other in zip(found.epochs, expected.epochs, strict=True):
-            assert row.keys() == other.keys()
-            for key in row.keys() - MEASURED:
-                assert row[key] == pytest.approx(
-                    other[key], rel=tolerance, abs=tolerance, nan_ok=True
-                ), key
-        for kind, hits in found.predictions.items():
-            assert np.array_equal(hits, expected.predictions[kind])
 
 
 # -- together ----------------------------------------------------------------------------------
@@ -62,18 +40,18 @@ def check(runs: list[RunSpec], tolerance: float = 1e-9) -> None:
 @pytest.mark.parametrize("width", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 8)])
 @pytest.mark.parametrize("norm", ["none", "layer", PER_STEP, POOLED], ids=str)
 def test_runs_that_are_trained_together_give_the_plain_loops_rows(norm: Any, width: int) -> None:
-    check(runs_of(width, norm=norm))
+    assert_as_alone(runs_of(width, norm=norm))
 
 
 @pytest.mark.parametrize("model", ["gru", "rnn"])
 @pytest.mark.parametrize("norm", ["layer", PER_STEP, {"name": "group", "groups": 3}], ids=str)
 def test_other_cells_give_the_plain_loops_rows(norm: Any, model: str) -> None:
-    check(runs_of(3, norm=norm, model={"name": model, "hidden": 6}, budget_steps=6))
+    assert_as_alone(runs_of(3, norm=norm, model={"name": model, "hidden": 6}, budget_steps=6))
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", PER_STEP, POOLED], ids=str)
 def test_regressions_and_longer_tests_give_the_plain_loops_rows(norm: Any) -> None:
-    check(runs_of(3, norm=norm, dataset=ADDING, budget_steps=8))
+    assert_as_alone(runs_of(3, norm=norm, dataset=ADDING, budget_steps=8))
 
 
 @pytest.mark.parametrize(
@@ -94,27 +72,12 @@ def test_regressions_and_longer_tests_give_the_plain_loops_rows(norm: Any) -> No
     ids=str,
 )
 def test_the_other_axes_give_the_plain_loops_rows(axes: dict[str, Any]) -> None:
-    check(runs_of(2, **({"norm": "batch", "budget_steps": 6, "evaluations": 2} | axes)))
+    assert_as_alone(runs_of(2, **({"norm": "batch", "budget_steps": 6, "evaluations": 2} | axes)))
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", PER_STEP, POOLED], ids=str)
 def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: Any) -> None:
-    runs = runs_of(3, norm=norm)
-    data = in_double(prepare(runs[0].cell))
-    ensemble = Ensemble(runs, data)
-    trainers = [Trainer(run, data) for run in runs]
-    generator = torch.Generator().manual_seed(0)
-    for step in range(30):
-        index = torch.randint(len(data.train), (3, 6), generator=generator)
-        with torch.no_grad():
-            ensemble.step(index, step)
-        for member, trainer in enumerate(trainers):
-            trainer.step(index[member], step)
-    for member, trainer in enumerate(trainers):
-        ensemble.packed.store(member, ensemble.plain)
-        expected = trainer.model.state_dict()
-        for name, value in ensemble.plain.state_dict().items():
-            assert torch.allclose(value, expected[name], rtol=0, atol=1e-9), name
+    assert_steps_as_alone(runs_of(3, norm=norm), batch=6)
 
 
 def test_learning_rates_may_differ_and_one_may_diverge() -> None:

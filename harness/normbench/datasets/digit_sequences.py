@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from normbench.datasets.base import Arrays
+from normbench.datasets.digits import read_digits
 from normbench.datasets.split import stratified_subset
 
 
@@ -33,12 +34,9 @@ class DigitSequences:
         single pixel. The features lie where images have their channels, so that a per-channel
         input normalization is one per feature.
         """
-        from sklearn.datasets import load_digits
-
-        raw = load_digits()
-        pixels = (raw.images / 16.0).astype(np.float32)
+        images, labels = read_digits()
+        pixels = (images / 16.0).astype(np.float32)
         inputs = pixels.reshape(len(pixels), self.steps, -1).transpose(0, 2, 1)
-        labels = raw.target.astype(np.int64)
         key = f"{self.name}/1/{params['items']}"
         chosen = stratified_subset(labels, "digits/1", params["items"])
         return Arrays(key, np.ascontiguousarray(inputs[chosen]), labels[chosen], 10)

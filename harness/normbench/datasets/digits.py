@@ -15,7 +15,7 @@ from normbench.datasets.base import Arrays
 from normbench.datasets.split import stratified_subset
 
 
-def _read() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The images (items, 8, 8) in 0 to 16 and the labels, as scikit-learn's loader gives them.
 
     The file is read from the installed package: importing the package takes longer than training
@@ -44,7 +44,7 @@ class Digits:
 
     def load(self, params: Mapping[str, Any]) -> Arrays:
         """The digits as (items, 1, 8, 8) float32 in [0, 1]."""
-        images, labels = _read()
+        images, labels = read_digits()
         inputs = (images / 16.0).astype(np.float32)[:, None]
         chosen = stratified_subset(labels, "digits/1", params["items"])
         return Arrays(f"digits/1/{params['items']}", inputs[chosen], labels[chosen], 10)

@@ -102,14 +102,18 @@ class TimeBatchNorm(BatchNorm):
 
     @torch.no_grad()
     def finish(self) -> None:
-        """After the last step: move the running statistics by what :meth:`step` saw."""
+        """After the last step: move the running statistics by what :meth:`step` saw.
+
+        Each (ghost) batch is pooled over its steps, and they move by the mean over the batches.
+        """
         if not self._seen:
             return
-        mean = torch.cat([m for m, _ in self._seen])
-        variance = torch.cat([v for _, v in self._seen])
+        mean = torch.stack([m for m, _ in self._seen])  # (steps, batches, channels)
+        variance = torch.stack([v for _, v in self._seen])
         self._seen = []
-        self.running_mean[0].lerp_(mean.mean(0), self.momentum)
-        self.running_var[0].lerp_(variance.mean(0) + mean.var(0, correction=0), self.momentum)
+        pooled = variance.mean(0) + mean.var(0, correction=0)
+        self.running_mean[0].lerp_(mean.mean((0, 1)), self.momentum)
+        self.running_var[0].lerp_(pooled.mean(0), self.momentum)
 
     def _size(self, samples: int) -> int:
         """The samples of a batch whose statistics are used; 0 for running statistics."""
