@@ -13,8 +13,8 @@ from normbench.report.blocks import Figure, Page, Section, Text
 from normbench.report.layout import Layout
 from normbench.report.render import render_page
 from tests.analysis.made import noise, write
-from tests.report import test_sections as whole_page
-from tests.report.test_sections import cells, curve, doc, paged, table
+from tests.report import made_study as whole_page
+from tests.report.made_study import cells, curve, doc, paged, table
 
 SIZE = {"none": 4.0, "batch": 0.02, "layer": 3.0, "group": 2.0}
 END = {"kind": "final", "metric": "probe:effective-smoothness", "goal": "min", "window": 1,

@@ -11,41 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from normbench.errors import ResultsError, WorkError
-from normbench.plan.spec import RunSpec
 from normbench.results import files
-from normbench.results.schema import SCHEMA_VERSION, arrow_schema, to_table
+from normbench.results.schema import SCHEMA_VERSION, arrow_schema
 from normbench.results.store import ORDER, Store, latest_results
-from tests.support import TINY, bits, made_up, made_up_rows, plan_of, status_counts
-
-TABLES = ("runs", "epochs", "predictions")
-PROBED = TINY.replace("epochs = 1", 'epochs = 1\nprobes = ["weights"]')
-
-
-def curve(run: RunSpec) -> tuple[str, list[float]]:
-    return "finished", [0.1, 0.2 + 0.01 * run.seed + 0.001 * run.cell.batch_size]
-
-
-def unmerged(folder: Path, groups: int | None = None, text: str = TINY) -> tuple[Store, Any]:
-    """A folder with one part per run (of the first ``groups`` runs), nothing merged."""
-    planned = plan_of(text)
-    store = Store(folder)
-    store.write_study(planned.study, text)
-    store.consolidate(planned.rows)
-    for number, run in enumerate(planned.runs[:groups]):
-        store.write_group(f"{number:06d}", made_up_rows(run, *curve(run)))
-    return store, planned
-
-
-def contents(store: Store) -> dict[str, Any]:
-    """All tables as a reader sees them, by value."""
-    found = {}
-    for name in (*TABLES, "probes"):
-        table = store.read(name).sort_by(
-            [(c, "ascending") for c in ("run_hash", "epoch", "evaluation", "probe", "layer")
-             if c in arrow_schema(name).names]
-        )  # fmt: skip
-        found[name] = {c: bits(table[c]) for c in table.column_names}
-    return found
+from tests.results.stored import PROBED, TABLES, CrashError, contents, crash_at, curve, unmerged
+from tests.support import TINY, made_up, made_up_rows, plan_of, status_counts
 
 
 @pytest.fixture
@@ -144,31 +114,6 @@ def test_a_folder_named_like_a_partition_gains_no_column(tmp_path):
 # -- crashes -----------------------------------------------------------------------------------
 
 
-class CrashError(BaseException):
-    """Stands for the process's death: nothing catches it."""
-
-
-def crash_at(monkeypatch: pytest.MonkeyPatch, k: int) -> list[str]:
-    """Let the ``k``-th step that changes the folder raise instead of happening."""
-    steps: list[str] = []
-
-    def counted(real: Any) -> Any:
-        def step(self: Path, *arguments: Any, **keywords: Any) -> Any:
-            if self.suffix == ".tmp" and real is real_unlink:
-                return real(self, *arguments, **keywords)
-            steps.append(self.name)
-            if len(steps) == k:
-                raise CrashError(f"step {k}: {self.name}")
-            return real(self, *arguments, **keywords)
-
-        return step
-
-    real_unlink = Path.unlink
-    monkeypatch.setattr(Path, "unlink", counted(real_unlink))
-    monkeypatch.setattr(Path, "replace", counted(Path.replace))
-    return steps
-
-
 def test_the_crash_test_meets_every_step(tmp_path, monkeypatch):
     store, planned = unmerged(tmp_path / "r", groups=2)
     with monkeypatch.context() as patch:
@@ -197,9 +142,13 @@ def test_a_crash_at_any_step_of_merging_loses_and_doubles_nothing(tmp_path, monk
     assert list(store.folder.rglob("*.tmp")) == []
 
 
-@pytest.mark.parametrize("k", range(1, 4))
-def test_a_crash_while_a_group_is_written_keeps_the_groups_before_it(tmp_path, monkeypatch, k):
-    store, planned = unmerged(tmp_path / "r", groups=1)
+@pytest.mark.parametrize(
+    ("text", "k"), [*((TINY, k) for k in range(1, 4)), *((PROBED, k) for k in range(1, 5))]
+)
+def test_a_crash_while_a_group_is_written_keeps_the_groups_before_it(
+    tmp_path, monkeypatch, text, k
+):
+    store, planned = unmerged(tmp_path / "r", groups=1, text=text)
     before = contents(store)
     run = planned.runs[1]
     with monkeypatch.context() as patch:
@@ -218,109 +167,6 @@ def test_the_commit_record_is_written_last(tmp_path, monkeypatch):
     store.write_group("000000", made_up_rows(planned.runs[0], "finished", [0.1, 0.2]))
     assert [s.split(".")[1] for s in steps] == [t for t in ORDER if t != "probes"]
     assert ORDER[-1] == "runs"
-
-
-# -- probes ------------------------------------------------------------------------------------
-
-
-def test_without_probes_there_is_no_such_file_and_an_empty_table(tmp_path):
-    store, planned = unmerged(tmp_path / "r")
-    store.consolidate(planned.rows)
-    assert not list(store.folder.rglob("*probes*"))
-    assert store.read("probes").schema.equals(arrow_schema("probes"))
-    assert store.read("probes").num_rows == 0
-
-
-def test_parts_of_probes_are_read_like_merged_ones_and_stand_in_the_plans_order(tmp_path):
-    store, planned = unmerged(tmp_path / "r", text=PROBED)
-    before = contents(store)
-    assert len(before["probes"]["value"]) == 8 * 2 * 2
-    store.consolidate(planned.rows)
-    assert contents(store) == before
-    assert list(store.parts.iterdir()) == []
-    wanted = [run.run_hash for run in planned.runs]
-    assert list(dict.fromkeys(store.read("probes")["run_hash"].to_pylist())) == wanted
-    content = store.path("probes").read_bytes()
-    store.consolidate(planned.rows)
-    assert store.path("probes").read_bytes() == content
-
-
-@pytest.mark.parametrize("k", range(1, 13))
-def test_a_crash_at_any_step_of_merging_loses_and_doubles_no_probes(tmp_path, monkeypatch, k):
-    store, planned = unmerged(tmp_path / "r", groups=2, text=PROBED)
-    before = contents(store)
-    with monkeypatch.context() as patch:
-        steps = crash_at(patch, k)
-        with pytest.raises(CrashError):
-            store.consolidate(planned.rows)
-    assert [s.split(".")[0] for s in steps[:4]] == list(ORDER)[: len(steps)]
-    assert contents(store) == before
-    store.clean()
-    store.consolidate(planned.rows)
-    assert contents(store) == before
-
-
-@pytest.mark.parametrize("k", range(1, 5))
-def test_a_crash_while_a_group_with_probes_is_written_keeps_the_earlier_ones(
-    tmp_path, monkeypatch, k
-):
-    store, planned = unmerged(tmp_path / "r", groups=1, text=PROBED)
-    before = contents(store)
-    run = planned.runs[1]
-    with monkeypatch.context() as patch:
-        crash_at(patch, k)
-        with pytest.raises(CrashError):
-            store.write_group("000001", made_up_rows(run, *curve(run)))
-    assert contents(store) == before
-    store.clean()
-    store.consolidate(planned.rows)
-    assert contents(store) == before
-
-
-@pytest.mark.parametrize("merged", [True, False])
-def test_a_run_that_lost_some_of_its_probes_counts_as_not_run(tmp_path, merged):
-    store, planned = unmerged(tmp_path / "r", text=PROBED)
-    lost = planned.runs[2].run_hash
-    if merged:
-        store.consolidate(planned.rows)
-        rows = store.read("probes").to_pylist()
-        gone = next(i for i, row in enumerate(rows) if row["run_hash"] == lost)
-        pq.write_table(to_table("probes", rows[:gone] + rows[gone + 1 :]), store.path("probes"))
-    else:
-        (store.parts / "000002.probes.parquet").unlink()
-    store.consolidate(planned.rows)
-    assert status_counts(store.folder) == {"finished": 7, "missing": 1}
-    assert lost not in store.read("probes")["run_hash"].to_pylist()
-    assert lost not in store.read("epochs")["run_hash"].to_pylist()
-
-
-def test_probes_of_runs_that_are_no_longer_planned_are_kept(tmp_path):
-    store = made_up(tmp_path / "r", PROBED, curve)
-    store.consolidate(plan_of(TINY).rows)
-    assert status_counts(store.folder, planned=False) == {"finished": 8}
-    assert store.read("probes").num_rows == 32
-    store.consolidate(plan_of(PROBED).rows)
-    assert status_counts(store.folder, planned=True) == {"finished": 8}
-
-
-def test_results_of_before_there_were_probes_are_read_and_kept(tmp_path):
-    store, planned = unmerged(tmp_path / "r")
-    store.consolidate(planned.rows)
-    old = {"normbench_schema": "1"}
-    for name in TABLES:
-        table = store.read(name)
-        gone = [c for c in ("probes", "probe_seconds", "probe_values") if c in table.column_names]
-        pq.write_table(table.drop_columns(gone).replace_schema_metadata(old), store.path(name))
-    study = store.folder / "protocol.json"
-    content = json.loads(study.read_text(encoding="utf-8"))
-    for series in content["study"]["experiments"]:
-        for cell in series["cells"]:
-            del cell["probes"]
-    study.write_text(json.dumps(content | {"schema_version": 1}), encoding="utf-8")
-    assert store.read_study() == planned.study
-    assert store.read("runs")["probe_values"].null_count == 8
-    store.consolidate(planned.rows)
-    assert status_counts(store.folder) == {"finished": 8}
 
 
 @pytest.mark.parametrize("fault", ["write", "fsync", "rename"])
