@@ -8,12 +8,23 @@ from normbench.norms.batch import BatchNorm, require_two_values
 from normbench.norms.schedule import Scheduled
 
 
-def update_weight(step: int, momentum: float) -> float:
-    """What the batch after ``step`` others weighs: as in a plain average, or ``momentum``."""
-    return max(momentum, 1.0 / (step + 1))
+class Freezing(Scheduled):
+    """When statistics are found, by what weights, and when they are fixed; for both engines."""
+
+    after: float
+    momentum: float
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the statistics are fixed by now."""
+        return self.done >= self.after
+
+    def update_weight(self) -> float:
+        """What a new batch weighs: as in a plain average, until ``momentum`` is more."""
+        return max(self.momentum, 1.0 / (self.step + 1))
 
 
-class FrozenBatchNorm(BatchNorm, Scheduled):
+class FrozenBatchNorm(Freezing, BatchNorm):
     """Batch norm for the share ``after`` of the run, then γ·(x − μ)/√(σ² + ε) + β with fixed μ, σ².
 
     While batch norm trains, the running statistics are found: the k-th batch weighs 1/k, until
@@ -34,15 +45,6 @@ class FrozenBatchNorm(BatchNorm, Scheduled):
     ) -> None:
         super().__init__(channels, eps=eps, momentum=momentum, affine=affine)
         self.after = after
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the statistics are fixed by now."""
-        return self.done >= self.after
-
-    def update_weight(self) -> float:
-        """What a new batch weighs in the running statistics."""
-        return update_weight(self.step, self.momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` of shape (N, C) or (N, C, H, W)."""

@@ -12,7 +12,7 @@ from normbench.models.packed.block import Block
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.normalize import BatchNorms, Centred, Correction
-from normbench.norms.batch_frozen import update_weight
+from normbench.norms.batch_frozen import Freezing
 from normbench.norms.batch_renorm import limits
 from normbench.norms.schedule import Scheduled
 
@@ -39,7 +39,7 @@ class BatchRenorms(BatchNorms, Scheduled):
         return r, ((mean - running) / sigma).clamp_(-d_max, d_max)
 
 
-class FrozenBatchNorms(BatchNorms, Scheduled):
+class FrozenBatchNorms(Freezing, BatchNorms):
     """Frozen batch norm: see :class:`normbench.norms.batch_frozen.FrozenBatchNorm`.
 
     Once frozen, a channel's map is affine, and the bias of the layer before is no longer taken off.
@@ -49,15 +49,6 @@ class FrozenBatchNorms(BatchNorms, Scheduled):
         super().__init__(node, block, params, ghost)
         self.after = float(params["after"])
         self.x = self.rstd = self.y
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the statistics are fixed by now."""
-        return self.done >= self.after
-
-    def update_weight(self) -> float:
-        """What a new batch weighs in the running statistics."""
-        return update_weight(self.step, self.momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize by the batch's statistics, or by the fixed ones."""

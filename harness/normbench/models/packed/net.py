@@ -33,7 +33,7 @@ from normbench.models.packed.graph import (
 from normbench.models.packed.layer_norm import LayerNorms, RmsNorms
 from normbench.models.packed.linear import LinearLayers
 from normbench.models.packed.normalize import BatchNorms, ChannelNorms
-from normbench.models.packed.parameters import Parameters, slots
+from normbench.models.packed.parameters import Members, Parameters, slots
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
 from normbench.models.packed.weighted import Weighted
 from normbench.models.plain import Net, build
@@ -60,7 +60,7 @@ def set_up() -> None:
     torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
 
 
-class PackedNet:
+class PackedNet(Members):
     """``members`` instances of a network, each with parameters of its own, trained together.
 
     ``flat`` and ``flat_gradient`` hold all parameters and gradients, those for which weight decay
@@ -175,14 +175,6 @@ class PackedNet:
 
     # -- members -------------------------------------------------------------------------------
 
-    def per_member(self, values: Tensor) -> Tensor:
-        """A value per member (members,) at each of the member's places in :attr:`flat`."""
-        return self.parameters.per_member(values)
-
-    def member_norms(self, flat: Tensor) -> Tensor:
-        """The Euclidean norm (members,) of each member's values in a tensor like :attr:`flat`."""
-        return self.parameters.member_norms(flat)
-
     @torch.no_grad()
     def load(self, member: int, plain: Net) -> None:
         """Copy parameters and buffers of a plain module to a member."""
@@ -198,13 +190,6 @@ class PackedNet:
         for name, (mean, variance) in self.running.items():
             plain.parts[name].running_mean.copy_(mean[member])  # type: ignore[operator]
             plain.parts[name].running_var.copy_(variance[member])  # type: ignore[operator]
-
-    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
-        """A member's values in a tensor like :attr:`flat`, by name and in a plain module's shapes.
-
-        See :meth:`store`, which changes the module; this one only looks at it.
-        """
-        return self.parameters.plain_values(member, plain, flat)
 
     def seed_dropout(self, member: int, seed: int) -> None:
         """Start a member's streams of masks, as the plain module does for the run with ``seed``."""

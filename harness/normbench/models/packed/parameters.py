@@ -157,3 +157,24 @@ class Parameters:
             mine = slot.plain(block[member]).reshape(theirs.shape)
             found[f"parts.{slot.name}"] = mine.clone()
         return {name: found[name] for name, _ in plain.named_parameters()}
+
+
+class Members:
+    """What packed nets do with the values of their members, whatever they compute."""
+
+    parameters: Parameters
+
+    def per_member(self, values: Tensor) -> Tensor:
+        """A value per member (members,) at each of the member's places in the flat tensors."""
+        return self.parameters.per_member(values)
+
+    def member_norms(self, flat: Tensor) -> Tensor:
+        """The Euclidean norm (members,) of each member's values in a flat tensor."""
+        return self.parameters.member_norms(flat)
+
+    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
+        """A member's values in a flat tensor, by name and in a plain module's shapes.
+
+        A net's ``store`` changes the module; this only looks at it.
+        """
+        return self.parameters.plain_values(member, plain, flat)

@@ -19,7 +19,7 @@ from normbench.models import cells
 from normbench.models.describe import Network
 from normbench.models.layers import Linear, Recurrent
 from normbench.models.packed.graph import UnsupportedError
-from normbench.models.packed.parameters import Parameters, Slot
+from normbench.models.packed.parameters import Members, Parameters, Slot
 from normbench.models.packed.sequence_norms import StackedNorm, StackedTimeBatch, stacked
 from normbench.models.plain import Net, build
 from normbench.models.recurrent_layer import RecurrentLayer
@@ -44,7 +44,7 @@ def _slots(plain: Net) -> list[Slot]:
     return found
 
 
-class RecurrentNet:
+class RecurrentNet(Members):
     """``members`` instances of a recurrent network, each with parameters of its own.
 
     It has the interface of :class:`~normbench.models.packed.net.PackedNet`. ``task`` decides the
@@ -111,14 +111,6 @@ class RecurrentNet:
 
     # -- members -------------------------------------------------------------------------------
 
-    def per_member(self, values: Tensor) -> Tensor:
-        """A value per member (members,) at each of the member's places in :attr:`flat`."""
-        return self.parameters.per_member(values)
-
-    def member_norms(self, flat: Tensor) -> Tensor:
-        """The Euclidean norm (members,) of each member's values in a tensor like :attr:`flat`."""
-        return self.parameters.member_norms(flat)
-
     @torch.no_grad()
     def load(self, member: int, plain: Net) -> None:
         """Copy parameters and buffers of a plain module to a member."""
@@ -132,13 +124,6 @@ class RecurrentNet:
         self.parameters.store(member, plain)
         for mine, theirs in self._statistics(member, plain):
             theirs.copy_(mine)
-
-    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
-        """A member's values in a tensor like :attr:`flat`, by name and in a plain module's shapes.
-
-        See :meth:`store`, which changes the module; this one only looks at it.
-        """
-        return self.parameters.plain_values(member, plain, flat)
 
     def set_step(self, step: int, steps: int) -> None:
         """Nothing here changes in the course of a run."""
