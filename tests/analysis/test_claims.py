@@ -97,6 +97,19 @@ def test_family_is_corrected_by_joint_flips(tmp_path: Path) -> None:
     assert (table["adjusted_p"] >= table["p"] - 1e-12).all()
 
 
+@pytest.mark.parametrize(("level", "warned"), [(0.11, True), (0.5, False)])
+def test_an_equivalence_of_nets_that_learned_nothing_is_warned_of(
+    tmp_path: Path, level: float, warned: bool
+) -> None:
+    equal = claim(id="inv", kind="equivalence", a="layer", b=None, reference={"batch_size": 32},
+                  margin=0.05)  # fmt: skip
+    equal.pop("b")
+    results = write(tmp_path, document(claim=[equal]), lambda run: level + noise(run, scale=0.001))
+    row = claim_table(results).iloc[0]
+    assert row["verdict"] == "supported"
+    assert ("nothing was learned" in row["warnings"]) == warned
+
+
 def test_equivalence_claims_put_their_family_under_holm(tmp_path: Path) -> None:
     doc = with_claims(
         claim(),

@@ -198,6 +198,22 @@ def _minimum_detectable(verdict: Verdict, alpha: float, m: int) -> float:
     return minimum_detectable_effect(result.n, sd, alpha=alpha, claims=m).estimate
 
 
+def _at_chance(one: _Ready, block: _Block) -> list[str]:
+    """A warning where an equivalence holds because nothing was learned anywhere.
+
+    Cells whose means all lie within the margin of the failure score are equal, and say nothing.
+    """
+    claim, chance = one.claim, one.claim.endpoint.failure_score
+    if claim.kind != "equivalence" or chance is None or not block.seeds:
+        return []
+    means = [np.mean([cell.values[seed] for seed in block.seeds]) for cell in one.cells]
+    if max(abs(mean - chance) for mean in means) > claim.margin:
+        return []
+    return [
+        "every cell lies within the margin of the failure score: equal, but nothing was learned"
+    ]
+
+
 def _row(
     one: _Ready, verdict: Verdict | None, block: _Block, reason: str, method: str,
     alpha: float, m: int,
@@ -256,7 +272,7 @@ def _row(
             "simultaneous_high": wide_high,
             "p": np.nan if result.p is None else result.p,
             "adjusted_p": np.nan if verdict.adjusted_p is None else verdict.adjusted_p,
-            "warnings": "; ".join([*result.warnings, *block.notes]),
+            "warnings": "; ".join([*result.warnings, *_at_chance(one, block), *block.notes]),
             "assumptions": "; ".join(result.assumptions),
             "estimand": result.estimand,
             "seeds_to_decide": _seeds_to_decide(one, verdict, alpha, m),
