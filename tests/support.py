@@ -87,9 +87,13 @@ class Watcher:
     def __init__(self) -> None:
         self.total, self.done, self.workers = -1, -1, -1
         self.rows: list[dict[str, Any]] = []
+        self.shares: list[float] = []
 
     def started(self, total: int, done: int, workers: int) -> None:
         self.total, self.done, self.workers = total, done, workers
+
+    def progressed(self, share: float) -> None:
+        self.shares.append(share)
 
     def finished(self, rows: list[dict[str, Any]]) -> None:
         self.rows += rows

@@ -47,6 +47,14 @@ class InterruptAfter(Watcher):
 # -- what is recorded --------------------------------------------------------------------------
 
 
+def test_the_share_of_the_work_that_is_done_grows_from_nothing_to_all(tmp_path):
+    seen = Watcher()
+    sweep(TINY, tmp_path, observer=seen)
+    assert seen.shares[0] == 0.0
+    assert seen.shares == sorted(seen.shares)
+    assert seen.shares[-1] == pytest.approx(1.0)
+
+
 def test_two_sweeps_of_one_protocol_are_identical(whole, tmp_path):
     sweep(TINY, tmp_path / "again")
     assert differences(whole, tmp_path / "again") == []

@@ -13,7 +13,6 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 
@@ -24,15 +23,15 @@ class LiveProgress:
         self.console, self.every = console, every
         self.total = 0
         self.counts: Counter[str] = Counter()
-        self._start = self._last = time.monotonic()
+        self._start = self._training = self._last = time.monotonic()
+        self._share = 0.0
         self._bar = Progress(
             TextColumn("[bold]training[/]"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("runs  {task.fields[note]}"),
             TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -41,14 +40,33 @@ class LiveProgress:
         """Show what is to be done."""
         self.total = total
         self.counts.clear()
-        self._start = self._last = time.monotonic()
+        self._start = self._training = self._last = time.monotonic()
+        self._share = 0.0
         note = f", {done} done before" if done else ""
         self.console.print(f"{total} runs to train on {workers or 1} worker(s){note}")
         for task in self._bar.task_ids:
             self._bar.remove_task(task)
-        self._task = self._bar.add_task("training", total=total, note="")
+        self._task = self._bar.add_task("training", total=total, note="", left="")
         if total:
             self._bar.start()
+
+    def progressed(self, share: float) -> None:
+        """Take note of the share of the work that is done.
+
+        The groups that take longest come first, so that the runs that are done say little about
+        the time left; the work is weighed by what was measured before training.
+        """
+        self._share = share
+        if share <= 0:
+            self._training = time.monotonic()  # measuring how to train is over
+
+    def left(self) -> str:
+        """The time left in words; empty where nothing is known yet."""
+        if self._share <= 0:
+            return ""
+        seconds = (time.monotonic() - self._training) * (1 / min(self._share, 1.0) - 1)
+        minutes = round(seconds / 60)
+        return f"about {minutes} min left" if minutes > 1 else f"about {seconds:.0f} s left"
 
     def finished(self, rows: list[dict[str, Any]]) -> None:
         """Count finished runs and show failures at once."""
@@ -63,13 +81,12 @@ class LiveProgress:
                     highlight=False,
                 )
         note = ", ".join(f"{n} {s}" for s, n in self.counts.items() if s != "finished")
-        self._bar.update(self._task, advance=len(rows), note=note)
+        self._bar.update(self._task, advance=len(rows), note=note, left=self.left())
         now = time.monotonic()
         if not self.console.is_terminal and now - self._last >= self.every:
             self._last = now
             done = sum(self.counts.values())
-            left = (now - self._start) / done * (self.total - done)
-            text = f"{done}/{self.total} runs, {now - self._start:.0f} s, about {left:.0f} s left"
+            text = f"{done}/{self.total} runs, {now - self._start:.0f} s, {self.left()}"
             self.console.print(text + (f" ({note})" if note else ""), highlight=False)
 
     def close(self) -> None:

@@ -64,6 +64,8 @@ class Calibration:
     threads: int
     mode: str
     workers: int = 1
+    #: Whether compiling may be tried: it takes up to a minute, too much for a mere estimate.
+    compiling: bool = True
 
     def unmeasured(self) -> Calibrated:
         """What to assume where measuring failed: the plain loop, which will tell why."""
@@ -163,7 +165,7 @@ def _other_plain(task: Calibration, data: Prepared, work: float, steps: int) -> 
     with contextlib.suppress(RuntimeError, ValueError):
         if filters and _SHARE * work > _TRIAL_SECONDS:
             found.append(_plain(task, data, CHANNELS_LAST))
-    if work < _COMPILE_FROM * max(1, task.workers):
+    if not task.compiling or work < _COMPILE_FROM * max(1, task.workers):
         return found
     with contextlib.suppress(Exception):  # a compiler may be missing, or fail in its own ways
         started = time.perf_counter()

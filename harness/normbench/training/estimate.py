@@ -23,7 +23,7 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float
     """
     threads = torch.get_num_threads()
     try:
-        found = calibrate(Calibration("", run, waiting, waiting, device, 1, "auto"))
+        found = calibrate(Calibration("", run, waiting, waiting, device, 1, "auto", 1, False))
         best = min(found.measured, key=lambda one: one.seconds)
         data = prepare(run.cell, device)
         per_evaluation = _seconds_of_evaluation(run, data, device, best)

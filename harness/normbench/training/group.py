@@ -29,6 +29,8 @@ class Group:
     device: str
     execution_hash: str
     engine: Engine = PLAIN
+    #: Seconds of a worker that its steps were measured to take, where they were.
+    seconds: float | None = None
 
 
 @dataclass

@@ -142,7 +142,11 @@ class Grouping:
             add_groups(self.folder, self.environment, [group for _, group, _ in new])
         new.sort(key=lambda item: -item[0])
         ordered = [*recorded, *((group, runs) for _, group, runs in new)]
-        return [self._group(i, group, runs) for i, (group, runs) in enumerate(ordered)]
+        known = {group.key: seconds for seconds, group, _ in new}
+        return [
+            self._group(i, group, runs, known.get(group.key))
+            for i, (group, runs) in enumerate(ordered)
+        ]
 
     def halve(self, group: Group, number: int) -> list[Group]:
         """A group that did not fit into memory, as two; stored so that later runs do the same."""
@@ -153,10 +157,16 @@ class Grouping:
         )
         return [self._group(number + i, plan, runs) for i, (plan, runs) in enumerate(parts)]
 
-    def _group(self, number: int, plan: GroupPlan, runs: tuple[RunSpec, ...]) -> Group:
+    def _group(
+        self,
+        number: int,
+        plan: GroupPlan,
+        runs: tuple[RunSpec, ...],
+        seconds: float | None = None,
+    ) -> Group:
         from normbench.training.group import Group
 
-        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine)
+        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, seconds)
 
     def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
         plain = [one for one in found.measured if one.engine.name == "plain"]

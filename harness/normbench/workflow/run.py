@@ -41,6 +41,9 @@ class Observer(Protocol):
     def started(self, total: int, done: int, workers: int) -> None:
         """``total`` runs are to be computed; ``done`` of those asked for were there already."""
 
+    def progressed(self, share: float) -> None:
+        """Of the work that was to be done when training began, ``share`` is done (0 to 1)."""
+
     def finished(self, rows: list[dict[str, Any]]) -> None:
         """Runs were committed; ``rows`` are their rows of the table ``runs``."""
 
@@ -215,6 +218,9 @@ def _compute(
         groups = grouping.form(pending, planned.runs)
         since = summary.spend("form", since)
         formed = len(groups)
+        weights = _weights(groups)
+        ahead = sum(weights.values())
+        observer.progressed(0.0)
         while groups:
             too_large = []
             results = grouping.executor.map(train_group, groups)
@@ -226,6 +232,8 @@ def _compute(
                 rows["runs"] = _with_axes(rows["runs"], done.task.runs)
                 store.write_group(done.task.name, rows)
                 summary.computed += len(rows["runs"])
+                ahead -= sum(weights.pop(run.run_hash, 0.0) for run in done.task.runs)
+                observer.progressed(1 - ahead)
                 observer.finished(rows["runs"])
             groups = []
             for group in too_large:
@@ -241,6 +249,23 @@ def _compute(
             store.consolidate(planned.rows)
         raise
     _close(results)
+
+
+def _weights(groups: Sequence[Any]) -> dict[str, float]:
+    """The share of all groups' work that each run is, by the seconds that were measured.
+
+    Groups planned in an earlier start were measured there: their runs count as the mean of those
+    whose seconds are known, or all alike.
+    """
+    known = [group.seconds / len(group.runs) for group in groups if group.seconds]
+    mean = sum(known) / len(known) if known else 1.0
+    found = {
+        run.run_hash: group.seconds / len(group.runs) if group.seconds else mean
+        for group in groups
+        for run in group.runs
+    }
+    total = sum(found.values())
+    return {run_hash: seconds / total for run_hash, seconds in found.items()}
 
 
 def _too_large(group: Any, error: str | None) -> bool:

@@ -1,0 +1,73 @@
+"""The time left: weighed by what was measured, since the longest groups come first."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from normbench.cli import progress as module
+from normbench.cli.progress import LiveProgress
+from normbench.workflow.run import _weights
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves when it is told."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def row(status="finished"):
+    return {"status": status, "experiment": "e", "norm": "batch", "batch_size": 2, "seed": 0,
+            "error": "no [luck]"}  # fmt: skip
+
+
+def shown(every=0.0):
+    console = Console(file=io.StringIO(), width=200)
+    return LiveProgress(console, every), console.file
+
+
+def test_the_time_left_follows_the_work_and_not_the_runs(clock):
+    progress, file = shown()
+    progress.started(total=100, done=0, workers=2)
+    clock.now += 50  # measuring
+    progress.progressed(0.0)
+    clock.now += 600
+    progress.progressed(0.5)
+    progress.finished([row()])  # one run of a hundred, and half of the work
+    assert "1/100 runs, 650 s, about 10 min left" in file.getvalue()
+
+
+def test_little_time_is_said_in_seconds_and_none_before_anything_is_done(clock):
+    progress, file = shown()
+    progress.started(total=4, done=0, workers=1)
+    assert progress.left() == ""
+    clock.now += 30
+    progress.progressed(0.75)
+    progress.finished([row(), row(), row("failed")])
+    assert "3/4 runs, 30 s, about 10 s left (1 failed)" in file.getvalue()
+    assert "failed e, batch, batch size 2, seed 0: no [luck]" in file.getvalue()
+
+
+def groups(*items):
+    return [
+        SimpleNamespace(runs=[SimpleNamespace(run_hash=h) for h in hashes], seconds=seconds)
+        for hashes, seconds in items
+    ]
+
+
+def test_runs_weigh_as_much_as_their_steps_were_measured_to_take():
+    weights = _weights(groups(("ab", 6.0), ("c", 1.0), ("d", None)))
+    # the mean of the two known groups stands for the unknown one
+    assert weights == pytest.approx({"a": 3 / 9, "b": 3 / 9, "c": 1 / 9, "d": 2 / 9})
+
+
+def test_where_nothing_was_measured_all_runs_weigh_alike():
+    assert _weights(groups(("ab", None), ("c", None))) == pytest.approx(
+        {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
+    )
+    assert _weights([]) == {}
