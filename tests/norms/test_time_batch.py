@@ -169,6 +169,38 @@ def test_collected_statistics_are_those_of_all_batches(
     assert not mine.running_mean.any()
 
 
+def held(mine: TimeBatchNorm) -> int:
+    """The numbers in all tensors that a norm holds, in lists too."""
+    found, waiting = 0, list(vars(mine).values())
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Tensor):
+            found += one.numel()
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+    return found
+
+
+@pytest.mark.parametrize("time", ["per-step", "pooled"])
+def test_collecting_holds_no_more_for_many_batches_than_for_one(time: str) -> None:
+    mine = norm(time).eval()
+    before = held(mine)
+    mine.mode, mine.evaluation_batch = "collect", N
+    mine.start_collecting()
+    for t, x in enumerate(batches(1)[0]):
+        mine.step(x, t)
+    once = held(mine)
+    assert once > before  # the moments, which are what must not grow
+    for sequence in batches(9):
+        for t, x in enumerate(sequence):
+            mine.step(x, t)
+    assert held(mine) == once
+    mine.collected()
+    assert held(mine) == before
+
+
 @pytest.mark.parametrize("time", ["per-step", "pooled"])
 def test_ghost_batches_are_small_batches(time: str) -> None:
     ghost, small = norm(time), norm(time)

@@ -55,6 +55,7 @@ class TimeBatchNorm(BatchNorm):
         self.running_var = torch.ones(self.rows, channels)
         self._seen: list[tuple[Tensor, Tensor]] = []
         self._counts: list[int] = []
+        self._sums: Tensor | None = None
 
     def _row(self, t: int) -> int:
         return min(t, self.rows - 1)
@@ -163,23 +164,24 @@ class TimeBatchNorm(BatchNorm):
         elif self.mode == "collect":
             first = mean.double()
             second = variance.double() * ((values - 1) / values) + first.square()
-            sums = first.new_zeros(2, self.rows, self.channels)
+            # added up at once: all rows kept for each step would be gigabytes for many members
+            if self._sums is None:
+                self._sums = first.new_zeros(2, self.rows, self.channels)
             for i, row in enumerate(rows):
-                sums[0, self._row(row)] += first[i].sum(0)
-                sums[1, self._row(row)] += second[i].sum(0)
-                self._counts[self._row(row)] += mean.shape[1]
-            self._moments.append((sums[0], sums[1]))
+                at = self._row(row)
+                self._sums[0, at] += first[i].sum(0)
+                self._sums[1, at] += second[i].sum(0)
+                self._counts[at] += mean.shape[1]
 
     def start_collecting(self) -> None:
         """Forget collected moments; the next calls in mode ``"collect"`` gather new ones."""
-        self._moments, self._counts = [], [0] * self.rows
+        self._sums, self._counts = None, [0] * self.rows
 
     def collected(self) -> tuple[Tensor, Tensor]:
         """Population mean and (biased) variance of each row from what was collected."""
-        counts = torch.tensor(self._counts, dtype=torch.float64)[:, None].to(
-            self.running_mean.device
-        )
-        first = torch.stack([m for m, _ in self._moments]).sum(0) / counts
-        second = torch.stack([s for _, s in self._moments]).sum(0) / counts
+        assert self._sums is not None  # noqa: S101  (collecting has just gone on)
+        counts = torch.tensor(self._counts, dtype=torch.float64, device=self._sums.device)
+        first, second = self._sums / counts[:, None]
+        self._sums = None
         variance = (second - first.square()).clamp_min(0)
         return first.to(self.running_mean.dtype), variance.to(self.running_var.dtype)
