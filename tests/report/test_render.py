@@ -147,19 +147,28 @@ def test_the_csv_behind_a_figure_comes_back_byte_by_byte():
 
 @pytest.mark.parametrize(
     ("sort", "key"),
-    [(1, "1.0"), (-0.25, "-0.25"), (np.int64(3), "3.0"), (np.float32(0.5), "0.5"), ("b", "b"),
+    [(1, "1"), (-0.25, "-0.25"), (np.int64(3), "3"), (np.float32(0.5), "0.5"), ("b", "b"),
      (None, None), (float("nan"), ""), (float("inf"), "Infinity"), (-np.inf, "-Infinity"),
-     (1e-9, "1e-09")],
+     (1e-9, "1e-09"), (2 / 3, "0.666666667")],
 )  # fmt: skip
 def test_cells_are_sorted_by_value(sort, key):
     assert sort_key(Value("text", sort)) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "sort", "key"),
+    [("32", 32, None), ("0.25", 0.25, None), ("0.25", 0.2501, "0.2501"), ("2,777", 2777.0, "2777"),
+     ("−2", -2.0, "-2"), ("2 of 3", 2.0, "2"), ("", 1.0, "1"), ("nan", 1.0, "1")],
+)  # fmt: skip
+def test_a_text_that_is_its_number_needs_no_key(text, sort, key):
+    assert sort_key(Value(text, sort)) == key
 
 
 def test_columns_are_set_by_what_they_hold():
     texts = ("short", "some words " * 4, "whole sentences " * 9, "x" * 200, "1.5")
     row = [Value(text) for text in texts]
     columns = [Column("c", number=text == "1.5") for text in texts]
-    expected = ["short", "words", "prose", "endless", "short number"]
+    expected = ["", "words", "prose", "endless", "number"]
     assert shapes(Table("t", "", columns, [row])) == expected
 
 

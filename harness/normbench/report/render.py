@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from importlib.resources import files
 from numbers import Real
 from typing import Any
@@ -26,6 +27,7 @@ SIGNS = {
     "undecided": "?",
     "void": "∅",
 }
+_PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
 #: Tables with more rows than this scroll in a box of their own, below their heading.
 TALL = 18
 
@@ -60,18 +62,25 @@ def _hash(script: str) -> str:
 
 
 def sort_key(value: Value) -> str | None:
-    """What a cell is sorted by, if not by its text; nothing where there is no number."""
+    """What a cell is sorted by, if not by its text; nothing where there is no number.
+
+    A large page has ten thousands of cells: a text that is the number itself needs no key.
+    """
     key: Any = value.sort
     if not isinstance(key, Real):
         return key if isinstance(key, str) else None
     number = float(key)
     if math.isnan(number):
         return ""
-    return ("-" if number < 0 else "") + "Infinity" if math.isinf(number) else f"{number!r}"
+    if math.isinf(number):
+        return ("-" if number < 0 else "") + "Infinity"
+    if _PLAIN_NUMBER.fullmatch(value.text) and float(value.text) == number:
+        return None
+    return f"{number:.9g}"
 
 
 def shapes(table: Table) -> list[str]:
-    """How each column is set: numbers, short words on one line, prose, or words without end."""
+    """How each column is set: numbers, words, prose, or words without end; else on one line."""
     found = []
     for place, column in enumerate(table.columns):
         texts = [row[place].text for row in table.rows if place < len(row)]
@@ -79,6 +88,6 @@ def shapes(table: Table) -> list[str]:
         word = max((len(word) for text in texts for word in text.split()), default=0)
         kind = "endless" if word > 40 else "prose" if longest > 48 else "words"
         if longest <= 24 and kind == "words":
-            kind = "short"
-        found.append(f"{kind} number" if column.number else kind)
+            kind = ""  # the rule, which most cells follow
+        found.append(f"{kind} number".strip() if column.number else kind)
     return found

@@ -139,5 +139,5 @@ def sizes(values: Sequence[int]) -> str:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """A figure's data as CSV."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    """A figure's data as CSV, five digits each; the tables of results have them all."""
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.5g")
