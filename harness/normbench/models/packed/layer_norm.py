@@ -14,13 +14,19 @@ from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.normalize import affine_of
 
+#: Rows of at most so many values are normalized by torch's own kernels in training. There a call
+#: costs as much as its values, and one kernel takes the place of seven; on longer rows the
+#: operations one by one are as fast, since they work in place.
+FUSED_VALUES = 512
+
 
 class LayerNorms(Operation):
     """y = γ·(x − μ)/√(σ² + ε) + β over all values of a sample (Ba, Kiros & Hinton 2016).
 
-    Samples are seen as rows: (members, N, values). Where a norm has a scale per channel, each
-    position of a sample is a row: layer norm over channels. Where ``in_place`` is set, the input is
-    turned into the normalized one.
+    Samples are seen as rows: (members, N, 1, values). Where a norm has a scale per channel, each
+    position of a sample is a row: layer norm over channels. A vector under group norm (Wu & He
+    2018) is as many rows as it has groups, each with a scale of its own: (members, N, groups,
+    values). Where ``in_place`` is set, the input may be turned into the normalized one.
     """
 
     #: Whether the mean is taken off.
@@ -28,28 +34,35 @@ class LayerNorms(Operation):
 
     def __init__(self, node: Node, block: Block, params: Mapping[str, Any]) -> None:
         self.node, self.block, self.eps = node, block, float(params["eps"])
-        self.count = prod(node.before) if node.per_element else node.before[-1]
-        rows = block.batch * (prod(node.before) // self.count)
+        groups = int(params.get("groups", 1))
+        whole = prod(node.before) if node.per_element else node.before[-1]
+        self.count = whole // groups
+        self.fused = self.centred and (self.count <= FUSED_VALUES or groups > 1)
+        rows = block.batch * (prod(node.before) // whole)
         weight, bias = affine_of(node, block.values)
-        row = (block.size, 1, self.count)
+        row = (block.size, 1, groups, self.count)
         self.weight = None if weight is None else weight.view(row)
         self.bias = None if bias is None else bias.view(row)
         weight, bias = affine_of(node, block.gradients)
-        self.weight_gradient = None if weight is None else weight.view(block.size, -1)
-        self.bias_gradient = None if bias is None else bias.view(block.size, -1)
-        self.y = block.work.take(f"{node.name} output", block.size, rows, self.count)
+        gradient = (block.size, groups, self.count)
+        self.weight_gradient = None if weight is None else weight.view(gradient)
+        self.bias_gradient = None if bias is None else bias.view(gradient)
+        self.y = block.work.take(f"{node.name} output", block.size, rows, groups, self.count)
         self.x = self.rstd = self.y
 
-    def _standardised(
-        self, x: Tensor, squares: Tensor | None, *, in_place: bool
-    ) -> tuple[Tensor, Tensor]:
-        """The normalized rows without scale and shift, and 1/σ (members, N, 1)."""
+    def _fused(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalized rows without scale and shift, and 1/σ, by torch's kernel."""
+        y, _, rstd = torch.native_layer_norm(x, [self.count], None, None, self.eps)
+        return y, rstd
+
+    def _standardised(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same operation by operation; changes the input where ``in_place`` is set."""
         if self.centred:
-            mean = x.sum(2, keepdim=True).div_(self.count)
-            x = x.sub_(mean) if in_place else x - mean
-        squared = torch.mul(x, x, out=squares) if squares is not None else x * x
-        rstd = squared.sum(2, keepdim=True).div_(self.count).add_(self.eps).rsqrt_()
-        return x.mul_(rstd) if in_place or self.centred else x * rstd, rstd
+            mean = x.sum(-1, keepdim=True).div_(self.count)
+            x = x.sub_(mean) if self.in_place else x - mean
+        squared = torch.mul(x, x, out=self.y)
+        rstd = squared.sum(-1, keepdim=True).div_(self.count).add_(self.eps).rsqrt_()
+        return x.mul_(rstd) if self.in_place or self.centred else x * rstd, rstd
 
     def _affine(self, x: Tensor, out: Tensor | None) -> Tensor:
         if self.weight is None:
@@ -61,36 +74,54 @@ class LayerNorms(Operation):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize each row."""
         rows = x.view(self.y.shape)
-        self.x, self.rstd = self._standardised(rows, self.y, in_place=self.in_place)
+        self.x, self.rstd = self._fused(rows) if self.fused else self._standardised(rows)
         return self._affine(self.x, self.y).view(x.shape)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """With h = γ·g: ∂x = (h − mean(h) − x̂·mean(h·x̂))/σ, and the parameters' gradients."""
         g = gradient.reshape(self.y.shape)
-        mean = self._weighted_mean(g).mul_(self.rstd) if self.centred else None
-        product = torch.mul(g, self.x, out=self.y)
-        along = self._weighted_mean(product).mul_(self.rstd)
         if self.bias_gradient is not None:
             torch.sum(g, 1, out=self.bias_gradient)
-        if self.weight is None or self.weight_gradient is None:
+        mean = None if self.fused or not self.centred else self._weighted_mean(g)
+        product = torch.mul(g, self.x, out=self.y)
+        if self.weight_gradient is not None:
+            torch.sum(product, 1, out=self.weight_gradient)
+        if self.fused:
+            h = g if self.weight is None else torch.mul(g, self.weight, out=product)
+            return self._fused_backward(h).view(gradient.shape)
+        along = self._weighted_mean(product)
+        if self.weight is None:
             back = torch.mul(g, self.rstd, out=product)
         else:
-            torch.sum(product, 1, out=self.weight_gradient)
             back = torch.mul(g, self.weight, out=product).mul_(self.rstd)
         back.addcmul_(self.x, along)
         return (back if mean is None else back.add_(mean)).view(gradient.shape)
 
     def _weighted_mean(self, values: Tensor) -> Tensor:
-        """−mean(γ·values) over each row, (members, N, 1)."""
+        """−mean(γ·values)/σ over each row; there is one group."""
         if self.weight is None:
-            return values.sum(2, keepdim=True).mul_(-1.0 / self.count)
-        return torch.bmm(values, self.weight.transpose(1, 2)).mul_(-1.0 / self.count)
+            found = values.sum(-1, keepdim=True)
+        else:
+            found = torch.bmm(values.squeeze(2), self.weight.squeeze(2).transpose(1, 2))
+        return found.view(self.rstd.shape).mul_(self.rstd).mul_(-1.0 / self.count)
+
+    def _fused_backward(self, h: Tensor) -> Tensor:
+        """As if x̂ were the input, of mean 0 and deviation 1; then divided by the true σ."""
+        found: Tensor = torch.ops.aten.native_layer_norm_backward.default(
+            h, self.x, [self.count], torch.zeros_like(self.rstd), torch.ones_like(self.rstd),
+            None, None, [True, False, False],
+        )[0]  # fmt: skip
+        return found.mul_(self.rstd)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training."""
         del conditions
-        rows = x.reshape(x.shape[0], -1, self.count)
-        return self._affine(self._standardised(rows, None, in_place=False)[0], None).view(x.shape)
+        rows = x.reshape(x.shape[0], -1, *self.y.shape[2:])
+        if self.centred:
+            y = self._fused(rows)[0]
+        else:
+            y = rows * (rows.square().mean(-1, keepdim=True).add_(self.eps).rsqrt_())
+        return self._affine(y, None).view(x.shape)
 
 
 class RmsNorms(LayerNorms):

@@ -162,6 +162,8 @@ class PackedNet(Members):
                 return _BATCH_NORMS[norm.name](node, block, params, norm.batch_size)
             case Site() if norm.name == "dyt":
                 return DynamicTanhs(node, block)
+            case Site() if norm.name == "group" and len(node.before) == 1:
+                return LayerNorms(node, block, params)
             case Site():
                 return ChannelNorms(node, block, params)
             case MaxPool():
