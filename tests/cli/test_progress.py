@@ -21,8 +21,8 @@ def clock(monkeypatch):
     return clock
 
 
-def row(status="finished"):
-    return {"status": status, "experiment": "e", "norm": "batch", "batch_size": 2, "seed": 0,
+def row(status="finished", seconds=None):
+    return {"status": status, "seconds": seconds, "experiment": "e", "norm": "batch", "batch_size": 2, "seed": 0,
             "error": "no [luck]"}  # fmt: skip
 
 
@@ -37,8 +37,9 @@ def test_the_time_left_follows_the_work_and_not_the_runs(clock):
     clock.now += 50  # measuring
     progress.progressed(0.0)
     clock.now += 600
-    progress.progressed(0.5)
-    progress.finished([row()])  # one run of a hundred, and half of the work
+    progress.progressed(0.25)
+    # one run of a hundred, and a quarter of the work; the other worker is as far with its own
+    progress.finished([row(seconds=600.0)])
     assert "1/100 runs, 650 s, about 10 min left" in file.getvalue()
 
 
@@ -48,7 +49,7 @@ def test_little_time_is_said_in_seconds_and_none_before_anything_is_done(clock):
     assert progress.left() == ""
     clock.now += 30
     progress.progressed(0.75)
-    progress.finished([row(), row(), row("failed")])
+    progress.finished([row(seconds=12.0), row(seconds=18.0), row("failed")])
     assert "3/4 runs, 30 s, about 10 s left (1 failed)" in file.getvalue()
     assert "failed e, batch, batch size 2, seed 0: no [luck]" in file.getvalue()
 

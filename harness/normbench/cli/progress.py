@@ -24,7 +24,7 @@ class LiveProgress:
         self.total = 0
         self.counts: Counter[str] = Counter()
         self._start = self._training = self._last = time.monotonic()
-        self._share = 0.0
+        self._share, self._spent, self._workers = 0.0, 0.0, 1
         self._bar = Progress(
             TextColumn("[bold]training[/]"),
             BarColumn(),
@@ -41,7 +41,7 @@ class LiveProgress:
         self.total = total
         self.counts.clear()
         self._start = self._training = self._last = time.monotonic()
-        self._share = 0.0
+        self._share, self._spent, self._workers = 0.0, 0.0, max(1, workers)
         note = f", {done} done before" if done else ""
         self.console.print(f"{total} runs to train on {workers or 1} worker(s){note}")
         for task in self._bar.task_ids:
@@ -61,10 +61,15 @@ class LiveProgress:
             self._training = time.monotonic()  # measuring how to train is over
 
     def left(self) -> str:
-        """The time left in words; empty where nothing is known yet."""
+        """The time left in words; empty where nothing is known yet.
+
+        What is done tells how long everything takes; that is shared by the workers, and counts
+        from when training began, since all of them have been at work since then.
+        """
         if self._share <= 0:
             return ""
-        seconds = (time.monotonic() - self._training) * (1 / min(self._share, 1.0) - 1)
+        whole = self._spent / self._share / self._workers
+        seconds = max(0.0, whole - (time.monotonic() - self._training))
         minutes = round(seconds / 60)
         return f"about {minutes} min left" if minutes > 1 else f"about {seconds:.0f} s left"
 
@@ -72,6 +77,7 @@ class LiveProgress:
         """Count finished runs and show failures at once."""
         for row in rows:
             self.counts[row["status"]] += 1
+            self._spent += row.get("seconds") or 0.0
             if row["status"] == "failed" and self.counts["failed"] <= 5:
                 self.console.print(
                     f"failed {row['experiment']}, {row['norm']}, batch size "
