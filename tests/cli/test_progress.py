@@ -22,8 +22,8 @@ def clock(monkeypatch):
 
 
 def row(status="finished", seconds=None):
-    return {"status": status, "seconds": seconds, "experiment": "e", "norm": "batch", "batch_size": 2, "seed": 0,
-            "error": "no [luck]"}  # fmt: skip
+    return {"status": status, "seconds": seconds, "experiment": "e", "norm": "batch",
+            "batch_size": 2, "seed": 0, "error": "no [luck]"}  # fmt: skip
 
 
 def shown(every=0.0):
