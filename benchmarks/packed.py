@@ -13,7 +13,7 @@ from normbench.plan.execution import even_chunks
 from normbench.training.calibrate import Calibration, calibrate
 from normbench.training.data import epoch_order
 from normbench.training.ensemble import Ensemble
-from normbench.training.group import set_up_worker
+from normbench.training.work import set_up_worker
 from normbench.training.loop import Trainer
 from normbench.workflow.grouping import choose
 

@@ -110,7 +110,7 @@ def sweep(
     follow: ExecutionPlan | None = None,
 ) -> Summary:
     """Run a protocol in this process, by the plain loop unless ``engine`` says otherwise."""
-    from normbench.training.group import set_up_worker
+    from normbench.training.work import set_up_worker
 
     set_up_worker()
     return run_study(

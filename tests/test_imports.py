@@ -52,6 +52,18 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     assert imported_by(code) == set()
 
 
+def test_the_process_that_leads_a_sweep_does_without_torch(tmp_path) -> None:
+    text = (
+        '[protocol]\nname = "tiny"\nseeds = 2\n[defaults]\nepochs = 1\nlearning_rate = 0.05\n'
+        'dataset = { name = "digits", items = 100 }\nmodel = "mlp"\nbatch_size = 20\n'
+        '[[experiment]]\nname = "one"\nnorm = "batch"\n'
+    )
+    (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
+    where = ["--results", str(tmp_path / "results")]
+    code = command("run", str(tmp_path / "tiny.toml"), *where, "--device", "cpu", "--workers", "1")
+    assert imported_by(code) & {"torch", "sklearn", "scipy"} == set()
+
+
 def test_results_are_loaded_on_demand() -> None:
     code = "import normbench; assert 'load' in normbench.__all__; normbench.load"
     assert "pandas" in imported_by(code)

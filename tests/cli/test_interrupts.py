@@ -181,11 +181,11 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_an_interrupt_in_planning_changes_nothing(cli, whole, folder, monkeypatch, number, command):
-    from normbench.training import check
+    from normbench.workflow import plan
 
     before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
     with monkeypatch.context() as patch:
-        patch.setattr(check, "check_cell", lambda cell: signal.raise_signal(number))
+        patch.setattr(plan, "_check", lambda runs, executor: signal.raise_signal(number))
         said = cli(command, "tiny.toml")
     assert said.status == 130
     assert said.err == "interrupted; what was finished before is kept\n"

@@ -15,7 +15,7 @@ from normbench.plan.execution import Engine
 from normbench.results.execution import read_execution, read_plan_file
 from normbench.results.load import load
 from normbench.training import group as module
-from normbench.training.calibrate import Calibrated, Calibration, Measured
+from normbench.training.work import Calibrated, Calibration, Measured
 from normbench.workflow.grouping import choose, engine_mode
 from tests.support import TINY, Watcher, differences, sweep
 

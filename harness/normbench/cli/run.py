@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +21,25 @@ from normbench.cli.options import (
     results_folder,
 )
 
+if TYPE_CHECKING:
+    from normbench.executors.base import Executor
+
 #: What training in a worker imports.
 _WORKERS_LOAD = (
     "normbench.training.group", "normbench.training.ensemble", "normbench.training.calibrate",
     "normbench.training.timing",
 )  # fmt: skip
+
+
+def _accelerator(executor: Executor | None) -> str | None:
+    """This machine's accelerator, as a worker sees it, which has torch already; else as we do."""
+    from normbench.training.devices import accelerator
+    from normbench.training.work import find_accelerator
+
+    found = [] if executor is None else list(executor.map(find_accelerator, [()]))
+    if not found or found[0].error is not None:
+        return accelerator()
+    return found[0].value
 
 
 def run(
@@ -83,35 +98,39 @@ def run(
         default_workers,
         worker_variables,
     )
-    from normbench.training.group import set_up_worker
+    from normbench.training.work import set_up_worker
     from normbench.workflow import prepare_plan, run_study
     from normbench.workflow.grouping import engine_mode
 
     mode = engine_mode(engine)
     follow = None if execution is None else read_plan_file(execution)
-    device = choose_device(device)
-    names = choose_devices(device, devices)
-    planned = prepare_plan(study)
-    count = default_workers(device, names, threads) if workers is None else workers
-    if count:
-        variables = worker_variables(device, names, count)
-        executor: InlineExecutor | LocalExecutor = LocalExecutor(
-            count, threads, set_up_worker, variables, prepared=loading and device == "cpu"
-        )
-    else:
-        set_up_worker()
-        executor = InlineExecutor()
     progress = LiveProgress(console)
     given = list(overrides or ()) + ([f"seeds={seeds}"] if seeds is not None else [])
-    try:
-        with executor:
-            summary = run_study(
-                planned, text, folder, executor, progress,
-                device=device, workers=count, threads=threads, only=only or (), overrides=given,
-                engine=mode, follow=follow, time_steps=time_steps,
-            )  # fmt: skip
-    finally:
-        progress.close()
+    with contextlib.ExitStack() as stack:
+        stack.callback(progress.close)
+        executor: InlineExecutor | LocalExecutor | None = None
+        if loading:
+            count = default_workers("cpu", [], threads) if workers is None else workers
+            executor = LocalExecutor(count, threads, set_up_worker, prepared=True)
+            stack.enter_context(executor)
+        prepared = executor
+        planned = prepare_plan(study, executor=prepared)
+        device = choose_device(device, lambda: _accelerator(prepared))
+        names = choose_devices(device, devices)
+        if executor is None or device != "cpu":
+            count = default_workers(device, names, threads) if workers is None else workers
+            if count:
+                variables = worker_variables(device, names, count)
+                executor = LocalExecutor(count, threads, set_up_worker, variables)
+            else:
+                set_up_worker()
+                executor = InlineExecutor()
+            stack.enter_context(executor)
+        summary = run_study(
+            planned, text, folder, executor, progress,
+            device=device, workers=count, threads=threads, only=only or (), overrides=given,
+            engine=mode, follow=follow, time_steps=time_steps,
+        )  # fmt: skip
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
     console.print(f"{folder}: {counts}", markup=False, highlight=False)
     if summary.untimed:

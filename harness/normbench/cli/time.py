@@ -44,7 +44,7 @@ def time(
     from normbench.executors.local import LocalExecutor
     from normbench.results.load import load
     from normbench.training.devices import choose_device, choose_devices, worker_variables
-    from normbench.training.group import set_up_worker
+    from normbench.training.work import set_up_worker
     from normbench.workflow.run import locked
     from normbench.workflow.timing import measure
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -15,6 +19,11 @@ from pebble import ProcessExpired, ProcessPool
 from normbench.executors.base import Done, Task, Value, describe
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: Names the file that is there while the server of workers loads, for the server.
+_LOADING = "NORMBENCH_LOADING"
+#: Seconds after which a worker is asked for in any case.
+_LOADED_WITHIN = 120.0
+_loading: list[Path] = []
 
 
 def _start_worker(
@@ -54,9 +63,14 @@ def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
     from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(modules))
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    context.set_forkserver_preload([*modules, "normbench.executors.loaded"])
+    handle, file = tempfile.mkstemp(prefix="normbench-loading-")
+    os.close(handle)
+    if not _loading:
+        atexit.register(_forget)
+    _loading[:] = [Path(file)]
+    before = {name: os.environ.get(name) for name in (*_THREADS, _LOADING)}
+    os.environ.update({**dict.fromkeys(_THREADS, str(threads)), _LOADING: file})
     # Ctrl-C reaches the server too, which ignores it only once everything is loaded; it inherits
     # what is blocked here. The tracker comes first, since starting it unblocks the signal.
     resource_tracker.ensure_running()
@@ -71,6 +85,26 @@ def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
             else:
                 os.environ[name] = value
     return True
+
+
+def _wait_until_loaded() -> None:
+    """Wait until the server has loaded all it should.
+
+    A worker that is asked for earlier comes no sooner; and a caller that ends in between would
+    leave the server with a request of which it complains.
+    """
+    end = time.monotonic() + _LOADED_WITHIN
+    try:
+        while _loading and _loading[0].exists() and time.monotonic() < end:
+            time.sleep(0.005)
+    finally:
+        _forget()
+
+
+def _forget() -> None:
+    for file in _loading:
+        file.unlink(missing_ok=True)
+    _loading.clear()
 
 
 class LocalExecutor:
@@ -125,6 +159,8 @@ class LocalExecutor:
     def _pool(self, place: int) -> ProcessPool:
         """The pool of one worker at a place, started when it is first used."""
         if place not in self._pools:
+            if self.prepared:
+                _wait_until_loaded()
             self._pools[place] = ProcessPool(
                 max_workers=1,
                 initializer=_start_worker,

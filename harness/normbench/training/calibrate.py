@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,10 +14,10 @@ import torch
 
 from normbench.errors import NormbenchError
 from normbench.plan.execution import Engine
-from normbench.plan.spec import RunSpec
 from normbench.training.data import Prepared, prepare
 from normbench.training.devices import synchronize
 from normbench.training.loop import CHANNELS_LAST, COMPILED, Trainer, schedule_of
+from normbench.training.work import Calibrated, Calibration, Measured
 
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
 _SHARE, _MOST = 0.03, 10.0
@@ -27,49 +27,6 @@ _MEMORY_SHARE = 0.5
 _TRIAL_SECONDS = 0.3
 #: Seconds of work per worker from which on compiling is tried.
 _COMPILE_FROM = 1800.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a candidate costs: seconds per run and step, ``width`` runs at once."""
-
-    engine: Engine
-    width: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """All candidates of a cell, with the steps of its runs."""
-
-    measured: tuple[Measured, ...]
-    steps: int
-
-    def seconds_of(self, engine: Engine, width: int) -> float:
-        """The expected seconds of a group, from the candidate that is most like it."""
-        same = [one for one in self.measured if one.engine == engine] or list(self.measured)
-        nearest = min(same, key=lambda one: abs(one.width - width))
-        return nearest.seconds * width * self.steps
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A cell to measure, by a run of it: at most ``runs`` of it wait, ``total`` of all like it."""
-
-    key: str
-    run: RunSpec
-    runs: int
-    total: int
-    device: str
-    threads: int
-    mode: str
-    workers: int = 1
-    #: Whether compiling may be tried: it takes up to a minute, too much for a mere estimate.
-    compiling: bool = True
-
-    def unmeasured(self) -> Calibrated:
-        """What to assume where measuring failed: the plain loop, which will tell why."""
-        return Calibrated((Measured(Engine("plain", "", self.threads), 1, 1e-3),), 1)
 
 
 def _seconds_per_step(step: Callable[[int], Any], device: str, budget: float) -> float:

@@ -7,18 +7,31 @@ import json
 import numpy as np
 
 from normbench.datasets.inputs import Moments, input_constants
-from normbench.errors import UndefinedError
+from normbench.errors import DataMissingError, UndefinedError, UsageError
 from normbench.models.describe import network
 from normbench.models.plain import build
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
+from normbench.training.work import Checked
 
 
 def content_of(cell: Cell) -> dict[str, str]:
     """The data set with its parameters, as JSON, and the key of its content."""
     name = json.dumps(cell.dataset.model_dump(mode="json"), sort_keys=True)
     return {name: arrays_of(cell).key}
+
+
+def checked(cell: Cell) -> Checked:
+    """What is found for a cell; nothing is raised for one that does not fit."""
+    try:
+        reason = check_cell(cell)
+    except DataMissingError as error:
+        return Checked("missing", str(error))
+    except UsageError as error:
+        return Checked("misfit", str(error))
+    content = content_of(cell)
+    return Checked("sound" if reason is None else "undefined", reason or "", content)
 
 
 def check_cell(cell: Cell) -> str | None:

@@ -6,9 +6,7 @@ Verified on the CPU and with pretended accelerators only.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-
-import torch
+from collections.abc import Callable, Sequence
 
 from normbench.errors import UsageError
 
@@ -18,6 +16,8 @@ _VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
 
 def accelerator() -> str | None:
     """The type of this machine's accelerator, such as ``cuda``, or None."""
+    import torch  # here and below: the process that leads a sweep does without
+
     found = torch.accelerator.current_accelerator(check_available=True)
     return found.type if found is not None else None
 
@@ -31,18 +31,25 @@ def accelerators() -> list[str]:
     kind = accelerator()
     if kind is None:
         return []
+    import torch
+
     count = torch.accelerator.device_count()
     given = os.environ.get(_VISIBLE.get(kind, ""), "")
     names = [name.strip() for name in given.split(",") if name.strip()]
     return names[:count] if names else [str(i) for i in range(count)]
 
 
-def choose_device(device: str) -> str:
-    """``auto`` as the machine's accelerator or ``cpu``; others are checked to be there."""
-    found = accelerator()
+def choose_device(device: str, find: Callable[[], str | None] | None = None) -> str:
+    """``auto`` as the machine's accelerator or ``cpu``; others are checked to be there.
+
+    ``find`` tells the machine's accelerator; by default it is :func:`accelerator`.
+    """
+    if device == "cpu":
+        return device
+    found = accelerator() if find is None else find()
     if device == "auto":
         return found or "cpu"
-    if device != "cpu" and device != found:
+    if device != found:
         raise UsageError(
             f"--device {device} is not on this machine; it has cpu"
             + (f" and {found}" if found else " alone")
@@ -91,12 +98,16 @@ def default_workers(device: str, names: Sequence[str], threads: int = 1) -> int:
 
 def device_name(device: str) -> str:
     """What the accelerator calls itself; empty for the CPU, which is recorded elsewhere."""
-    if device.startswith("cuda") and torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    return ""
+    if not device.startswith("cuda"):
+        return ""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
 
 
 def synchronize(device: str) -> None:
     """Wait until the device has done what it was asked for."""
     if device != "cpu":
+        import torch
+
         torch.accelerator.synchronize()

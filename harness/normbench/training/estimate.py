@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 
 from normbench.plan.spec import RunSpec
-from normbench.training.calibrate import Calibration, Measured, calibrate
+from normbench.training.calibrate import calibrate
 from normbench.training.data import Prepared, prepare
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import Trainer, schedule_of
 from normbench.training.probing import ProbeError, Probing, private_copy
+from normbench.training.work import Calibration, Measured
 
 
 def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float:

@@ -7,47 +7,15 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from normbench.errors import UndefinedError
-from normbench.plan.execution import PLAIN, Engine
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.loop import Outcome, train
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that are handed to one worker and committed together."""
-
-    name: str
-    runs: tuple[RunSpec, ...]
-    device: str
-    execution_hash: str
-    engine: Engine = PLAIN
-    #: Seconds of a worker that its steps were measured to take, where they were.
-    seconds: float | None = None
-
-
-@dataclass
-class GroupRows:
-    """The rows that a group gives to each table, without the axes, keyed by run."""
-
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    predictions: list[dict[str, Any]] = field(default_factory=list)
-    probes: list[dict[str, Any]] = field(default_factory=list)
-
-
-def set_up_worker() -> None:
-    """Make a worker's arithmetic repeatable: one thread, deterministic kernels."""
-    torch.set_num_threads(1)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+from normbench.training.work import Group, GroupRows
 
 
 class PeakMemory:

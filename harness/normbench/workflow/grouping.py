@@ -25,8 +25,7 @@ from normbench.results import provenance
 from normbench.results.execution import add_groups, read_execution
 
 if TYPE_CHECKING:
-    from normbench.training.calibrate import Calibrated, Measured
-    from normbench.training.group import Group
+    from normbench.training.work import Calibrated, Group, Measured
 
 EngineMode = Literal["auto", "plain", "packed"]
 #: Runs of a cell that the plain loop computes before they are committed together.
@@ -164,7 +163,7 @@ class Grouping:
         runs: tuple[RunSpec, ...],
         seconds: float | None = None,
     ) -> Group:
-        from normbench.training.group import Group
+        from normbench.training.work import Group
 
         return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, seconds)
 
@@ -182,8 +181,8 @@ class Grouping:
 
     def _calibrated(self, runs: Sequence[RunSpec]) -> dict[str, Calibrated]:
         """What each cell's candidates cost, by cell hash; equal work is measured once."""
-        from normbench.training.calibrate import Calibration, calibrate
         from normbench.training.cost import cost_key
+        from normbench.training.work import Calibration, calibrate
 
         first: dict[str, RunSpec] = {}
         keys: dict[str, str] = {}

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from normbench.errors import (
-    DataMissingError,
     Fault,
     NewerResultsError,
     ProtocolError,
     ResultsError,
     UnreadableResultsError,
-    UsageError,
 )
+from normbench.executors.base import Executor
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
@@ -23,6 +22,9 @@ from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.schema import planned_rows
 from normbench.results.store import Store
+
+if TYPE_CHECKING:
+    from normbench.training.work import Checked
 
 
 @dataclass(frozen=True)
@@ -50,33 +52,42 @@ def _where(run: RunSpec) -> str:
     )
 
 
-def prepare_plan(study: Study, decisions: Decisions | None = None) -> Planned:
+def prepare_plan(
+    study: Study, decisions: Decisions | None = None, executor: Executor | None = None
+) -> Planned:
     """Expand a study and check every cell: data present, batch sizes and shapes that fit.
 
-    Raises :class:`ProtocolError` with all misfits at once.
+    Nets are built for it, which takes torch: a worker of ``executor`` does so where one is given,
+    else this process. Raises :class:`ProtocolError` with all misfits at once.
     """
-    from normbench.training.check import check_cell, content_of
-
     runs = expand(study, decisions)
     reasons: dict[str, str] = {}
     contents: dict[str, str] = {}
     missing: dict[str, None] = {}
     faults: dict[str, Fault] = {}
     # the learning rate decides no shape: a cell is checked once for all its rates
-    for run in {cell_key(run.cell): run for run in _one_per_cell(runs)}.values():
-        try:
-            reason = check_cell(run.cell)
-        except DataMissingError as error:
-            missing[str(error)] = None
-        except UsageError as error:
-            faults.setdefault(str(error), Fault(_where(run), "", str(error)))
-        else:
-            contents |= content_of(run.cell)
-            if reason is not None:
-                reasons[cell_key(run.cell)] = reason
+    different = list({cell_key(run.cell): run for run in _one_per_cell(runs)}.values())
+    for run, found in zip(different, _check(different, executor), strict=True):
+        contents |= found.content
+        if found.kind == "missing":
+            missing[found.why] = None
+        elif found.kind == "misfit":
+            faults.setdefault(found.why, Fault(_where(run), "", found.why))
+        elif found.kind == "undefined":
+            reasons[cell_key(run.cell)] = found.why
     if faults:
         raise ProtocolError(f"protocol {study.name}", list(faults.values()))
     return Planned(study, runs, _by_cell(runs, reasons), list(missing), reasons, contents)
+
+
+def _check(runs: list[RunSpec], executor: Executor | None) -> list[Checked]:
+    from normbench.training.work import check_cells
+
+    # all at once: the worker loads each data set a single time
+    done = [] if executor is None else list(executor.map(check_cells, [runs]))
+    if not done or done[0].value is None:
+        return check_cells(runs)  # and what went wrong there is raised here
+    return list(done[0].value)
 
 
 def _by_cell(runs: Iterable[RunSpec], reasons: dict[str, str]) -> dict[str, str]:

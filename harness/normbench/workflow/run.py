@@ -210,7 +210,7 @@ def _compute(
 
     A group that does not fit into memory is computed in halves.
     """
-    from normbench.training.group import train_group
+    from normbench.training.work import train_group
 
     results: Iterator[Any] = iter(())
     try:
