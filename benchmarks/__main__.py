@@ -18,7 +18,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="a few cells and a small sweep, in about two minutes")
-    add("--profile", action="store_true", help="only where a step's time goes on the AlexNet")
+    add("--profile", action="store_true", help="only where a step's time goes")
     add("--render", action="store_true", help="only write README.md anew from the stored numbers")
     add("--only", choices=("steps", "sweeps"), help="only this part; the other is kept")
     add("--seconds", type=float, default=None, help="of timing per cell, at least [default: 12]")

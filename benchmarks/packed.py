@@ -10,11 +10,11 @@ from benchmarks.contenders import Contender
 from benchmarks.work import SEEDS, prepared, run_spec
 from normbench.models.packed.net import set_up
 from normbench.plan.execution import even_chunks
-from normbench.training.calibrate import Calibration, calibrate
+from normbench.training.calibrate import calibrate
 from normbench.training.data import epoch_order
 from normbench.training.ensemble import Ensemble
-from normbench.training.work import set_up_worker
 from normbench.training.loop import Trainer
+from normbench.training.work import Calibration, set_up_worker
 from normbench.workflow.grouping import choose
 
 

@@ -1,4 +1,4 @@
-"""Where a step's time goes on the AlexNet: by operation, for (a) and for (c), on one thread.
+"""Where a step's time goes: by operation, for (a) and for (c), on one thread.
 
 Prints JSON. (a) is looked at with torch's profiler. normbench's packed step is a list of
 operations, each of which is timed; the rows of the convolutions' windows apart. All in CPU time,
@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import Peak, Script
 from benchmarks.packed import Normbench
-from benchmarks.shapes import products_alone
+from benchmarks.shapes import passes_alone, products_alone
 from benchmarks.summary import flops
 from benchmarks.work import Work
 
@@ -120,8 +120,9 @@ def of_cell(work: Work) -> dict[str, Any]:
     c = {"step": _per_step(ours), **of_normbench(ours, max(2, ours.steps))}
     return {
         "model": work.model, "norm": work.norm, "batch": work.batch, "flops": flops(work),
-        "peak": rates[2], "products": products_alone(work, plan["width"]), "a": a, "c": c,
-        "variant": plan["variant"], "width": plan["width"],
+        "peak": rates[2], "products": products_alone(work, plan["width"]),
+        "passes": passes_alone(work, plan["width"]), "a": a, "c": c, "variant": plan["variant"],
+        "width": plan["width"],
     }  # fmt: skip
 
 
@@ -129,6 +130,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     quick = "--quick" in sys.argv
     wanted = [Work("alexnet", "batch", 8)] if quick else [
+        Work("digits", norm, 8) for norm in ("none", "batch", "group", "layer")
+    ] + [
         Work("alexnet", norm, batch) for norm in ("none", "batch") for batch in (2, 8, 32, 128)
     ]  # fmt: skip
     print(json.dumps([of_cell(work) for work in wanted]))

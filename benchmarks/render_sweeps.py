@@ -89,24 +89,36 @@ def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
             rest = _share(whole - sum(known), whole) if known else "–"
             laid = _share(one["rows"], whole) if "rows" in one else "–"
             plan = f"{name} `{cell['variant']}` ×{cell['width']}" if "rows" in one else name
-            place = [cell["norm"], str(cell["batch"]), plan, f"{one['step'] * 1e3:.3f}"]
+            place = [cell["model"], cell["norm"], str(cell["batch"]), plan]
+            place.append(f"{one['step'] * 1e3:.3f}")
             rows.append([*place, *shares, rest, laid])
         at_peak = cell["flops"] / cell["peak"]
         ours, a = cell["c"]["step"], cell["a"]["step"]
-        bar = PEAK_BARS[cell["batch"]]
+        bar = f"{PEAK_BARS[cell['batch']]:.2f}" if cell["model"] == "alexnet" else "–"
+        bound = cell["products"] + cell["passes"]
         bounds.append(
             [
-                cell["norm"], str(cell["batch"]), f"{cell['peak'] / 1e9:.0f}",
-                f"{at_peak * 1e3:.3f}", f"{cell['products'] * 1e3:.3f}", f"{ours * 1e3:.3f}",
-                f"{at_peak / ours:.2f}", f"{at_peak / a:.2f}",
-                f"{at_peak / cell['products']:.2f}", f"{bar:.2f}",
-                f"{cell['products'] / ours:.2f}",
+                cell["model"], cell["norm"], str(cell["batch"]), f"{cell['peak'] / 1e9:.0f}",
+                f"{at_peak * 1e3:.3f}", f"{cell['products'] * 1e3:.3f}",
+                f"{cell['passes'] * 1e3:.3f}", f"{ours * 1e3:.3f}", f"{bound / ours:.2f}",
+                f"{a / ours:.2f}", f"{a / bound:.2f}", f"{at_peak / ours:.2f}",
+                f"{at_peak / a:.2f}", f"{at_peak / bound:.2f}", bar,
             ]
         )  # fmt: skip
-    head = ["norm", "batch", "", "ms a seed's step", *KINDS, "rest", "of which windows laid out"]
+    head = [
+        "model",
+        "norm",
+        "batch",
+        "",
+        "ms a seed's step",
+        *KINDS,
+        "rest",
+        "of which windows laid out",
+    ]
     bound_head = [
-        "norm", "batch", "peak, GFLOP/s", "all at peak, ms", "products alone, ms", "(c), ms",
-        "(c)'s share of peak", "(a)'s", "products' own share", "bar", "products / (c)",
+        "model", "norm", "batch", "peak, GFLOP/s", "all at peak, ms", "products alone, ms",
+        "passes alone, ms", "(c), ms", "bound / (c)", "(a) / (c)", "(a) / bound",
+        "(c)'s share of peak", "(a)'s", "the bound's", "bar",
     ]  # fmt: skip
     return [
         "## Where the time goes\n", texts.PROFILE, table(head, rows), texts.BOUNDS,

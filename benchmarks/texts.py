@@ -12,7 +12,7 @@ This page is written by the benchmark itself; the raw numbers are in `results/be
 | command | what it does |
 | --- | --- |
 | `make bench`, or `python -m benchmarks` | everything, in about 25 minutes on 2 cores |
-| `python -m benchmarks --profile` | only where a step's time goes on the AlexNet |
+| `python -m benchmarks --profile` | only where a step's time goes |
 | `python -m benchmarks --quick` | a look of some minutes, into `results/quick.md` |
 | `python -m benchmarks --only steps` or `--only sweeps` | one part; the other is kept |
 | `python -m benchmarks --render` | this page from the stored numbers |
@@ -73,8 +73,10 @@ BOUNDS = """\
 What bounds a step: "all at peak" is the time of its floating-point operations at the rate of a
 large matrix product; "products alone" is the measured time of only the step's matrix products in
 their true shapes (operands in cache where they fit, no windows laid out, no norm, pool or
-activation). A formulation by matrix products cannot be faster than the latter; the last column says
-how much of a step it is.
+activation); "passes alone" that of reading and writing once what every layer gives, forward and
+backward, for a norm twice. Their sum is the bound: a formulation by matrix products and one
+operation per layer cannot be faster. "(a) / bound" is the ratio that a step at the bound would
+have, "the bound's" its share of peak.
 """
 
 

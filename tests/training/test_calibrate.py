@@ -9,7 +9,8 @@ import torch
 
 from normbench.models.packed.net import UnsupportedError
 from normbench.training import calibrate as module
-from normbench.training.calibrate import Calibration, calibrate, widths
+from normbench.training.calibrate import calibrate, widths
+from normbench.training.work import Calibration
 from tests.builders import run_of
 
 

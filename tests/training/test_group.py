@@ -10,7 +10,8 @@ import pytest
 
 from normbench.training import group as module
 from normbench.training.estimate import seconds_of_run
-from normbench.training.group import Group, PeakMemory, train_group
+from normbench.training.group import PeakMemory, train_group
+from normbench.training.work import Group
 from tests.builders import run_of
 
 

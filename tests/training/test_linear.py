@@ -12,7 +12,7 @@ from torch import Tensor
 from normbench.errors import UsageError
 from normbench.models.packed.net import UnsupportedError
 from normbench.stats.quadratic import rule_of_thumb, squared_error
-from normbench.training.calibrate import Calibration, calibrate
+from normbench.training.calibrate import calibrate
 from normbench.training.check import check_cell
 from normbench.training.curvature import rate_unit, training_loss
 from normbench.training.data import Part, Prepared, prepare
@@ -20,6 +20,7 @@ from normbench.training.ensemble import train_together, variants
 from normbench.training.loop import Outcome, Trainer, train
 from normbench.training.probes.base import Moment
 from normbench.training.probes.linear import excess_loss, linear_weights, update_share
+from normbench.training.work import Calibration
 from tests.builders import cell, run_of
 
 PROBES = ["excess-loss", "linear-weights", "update-share"]

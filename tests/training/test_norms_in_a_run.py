@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from normbench.training.calibrate import Calibration, calibrate
+from normbench.training.calibrate import calibrate
 from normbench.training.data import prepare
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import Trainer
 from normbench.training.timing import TimingTask, time_cells
+from normbench.training.work import Calibration
 from tests.builders import run_of
 
 RESNET = {"name": "resnet", "width": 4}

@@ -19,10 +19,11 @@ from normbench.quantities import Quantity
 from normbench.training.data import prepare
 from normbench.training.ensemble import train_together
 from normbench.training.estimate import seconds_of_run
-from normbench.training.group import Group, train_group
+from normbench.training.group import train_group
 from normbench.training.loop import Outcome, train
 from normbench.training.probes.base import Moment, Value
 from normbench.training.probing import probe_batches
+from normbench.training.work import Group
 from tests.builders import run_of
 from tests.training.engines import in_double
 from tests.training.test_ensemble import BASE, CNN

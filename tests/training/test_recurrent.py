@@ -12,12 +12,13 @@ import torch
 from normbench.models.packed.choose import memory
 from normbench.models.packed.graph import UnsupportedError
 from normbench.plan.spec import RunSpec
-from normbench.training.calibrate import Calibration, calibrate
+from normbench.training.calibrate import calibrate
 from normbench.training.check import check_cell
 from normbench.training.data import Prepared, prepare
 from normbench.training.ensemble import Ensemble, train_together, variants
 from normbench.training.evaluate import evaluate
 from normbench.training.loop import Outcome, Trainer, train
+from normbench.training.work import Calibration
 from tests.builders import run_of
 from tests.training.engines import MEASURED, assert_as_alone, assert_steps_as_alone, in_double
 
