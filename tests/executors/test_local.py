@@ -200,6 +200,29 @@ def test_workers_of_a_server_have_its_modules_already(tmp_path):
     assert done.stdout.strip() == "[True, True, True]", done.stderr
 
 
+@linux
+def test_a_server_that_runs_already_is_not_waited_for(tmp_path):
+    code = (
+        "import time\n"
+        "from normbench.executors.local import LocalExecutor, prepare_workers\n"
+        "import tests.executors.test_local as here\n"
+        "if __name__ == '__main__':\n"
+        "    for i in range(3):\n"
+        "        start = time.monotonic()\n"
+        "        assert prepare_workers(['tests.executors.loaded'], 1)\n"
+        "        with LocalExecutor(1, 1, None, prepared=True) as executor:\n"
+        "            assert [d.value for d in executor.map(here.loaded, [0])] == [True]\n"
+        "        assert time.monotonic() - start < 60\n"
+        "    print('done')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "done", done.stderr
+    assert list(tmp_path.glob("normbench-loading-*")) == []
+
+
 def loaded(x: int) -> bool:
     """Whether the module was there before anything of this task was."""
     return "tests.executors.loaded" in sys.modules

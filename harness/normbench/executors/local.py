@@ -24,6 +24,7 @@ _LOADING = "NORMBENCH_LOADING"
 #: Seconds after which a worker is asked for in any case.
 _LOADED_WITHIN = 120.0
 _loading: list[Path] = []
+_servers: list[int] = []
 
 
 def _start_worker(
@@ -64,11 +65,13 @@ def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*modules, "normbench.executors.loaded"])
-    handle, file = tempfile.mkstemp(prefix="normbench-loading-")
-    os.close(handle)
-    if not _loading:
+    file = ""
+    if os.getpid() not in _servers:  # else it runs already, and loads nothing more
+        _servers.append(os.getpid())
+        handle, file = tempfile.mkstemp(prefix="normbench-loading-")
+        os.close(handle)
         atexit.register(_forget)
-    _loading[:] = [Path(file)]
+        _loading[:] = [Path(file)]
     before = {name: os.environ.get(name) for name in (*_THREADS, _LOADING)}
     os.environ.update({**dict.fromkeys(_THREADS, str(threads)), _LOADING: file})
     # Ctrl-C reaches the server too, which ignores it only once everything is loaded; it inherits

@@ -53,8 +53,11 @@ class Ensemble:
             described, len(runs), task=data.task, variant=variant, dtype=dtype, device=device
         )
         plain = build(described, "cpu").to(dtype)
+        seed = None
         for member, run in enumerate(runs):
-            initialise(plain, run.seed, cell.init)
+            if run.seed != seed:
+                initialise(plain, run.seed, cell.init)
+            seed = run.seed
             self.packed.load(member, plain)
             self.packed.seed_dropout(member, run.seed)
         self.plain = plain
