@@ -183,29 +183,34 @@ def test_a_busy_worker_ends_when_its_parent_is_killed(tmp_path, prepared):
     assert not Path(f"/proc/{pid}").exists()
 
 
+def printed(code, temporary):
+    """What a fresh interpreter prints that runs ``code`` beside the names it is about."""
+    names = (
+        "from normbench.executors.local import LocalExecutor, prepare_workers\n"
+        "import tests.executors.test_local as here\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", names + code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
 @linux
 def test_workers_of_a_server_have_its_modules_already(tmp_path):
     code = (
-        "from normbench.executors.local import LocalExecutor, prepare_workers\n"
-        "import tests.executors.test_local as here\n"
         "if __name__ == '__main__':\n"
         "    assert prepare_workers(['tests.executors.loaded'], 3)\n"
         "    with LocalExecutor(2, 1, None, prepared=True) as executor:\n"
         "        print(sorted(d.value for d in executor.map(here.loaded, [0, 1, 2])))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert done.stdout.strip() == "[True, True, True]", done.stderr
+    assert printed(code, tmp_path) == "[True, True, True]"
 
 
 @linux
 def test_a_server_that_runs_already_is_not_waited_for(tmp_path):
     code = (
         "import time\n"
-        "from normbench.executors.local import LocalExecutor, prepare_workers\n"
-        "import tests.executors.test_local as here\n"
         "if __name__ == '__main__':\n"
         "    for i in range(3):\n"
         "        start = time.monotonic()\n"
@@ -215,11 +220,7 @@ def test_a_server_that_runs_already_is_not_waited_for(tmp_path):
         "        assert time.monotonic() - start < 60\n"
         "    print('done')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
-    assert done.stdout.strip() == "done", done.stderr
+    assert printed(code, tmp_path) == "done"
     assert list(tmp_path.glob("normbench-loading-*")) == []
 
 

@@ -48,7 +48,7 @@ def batches(count: int, steps: int = 3, samples: int = N, seed: int = 0) -> list
     ]
 
 
-def close(a: Tensor, b: Tensor) -> None:
+def assert_close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
@@ -59,20 +59,20 @@ def test_with_one_step_it_is_torchs_batch_norm(time: str) -> None:
     for x in batches(4, steps=1):
         a, b = x.clone().requires_grad_(), x[0].clone().requires_grad_()
         y, wanted = mine.sequence(a), twin(b)
-        close(y[0], wanted)
-        close(stepped.step(x[0], 0), wanted)
+        assert_close(y[0], wanted)
+        assert_close(stepped.step(x[0], 0), wanted)
         stepped.finish()
         weights = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(N, C)
         mine_gradients = torch.autograd.grad((y[0] * weights).sum(), [a, *mine.parameters()])
         their_gradients = torch.autograd.grad((wanted * weights).sum(), [b, *twin.parameters()])
-        close(mine_gradients[0][0], their_gradients[0])
+        assert_close(mine_gradients[0][0], their_gradients[0])
         for p, q in zip(mine_gradients[1:], their_gradients[1:], strict=True):
-            close(p, q)
+            assert_close(p, q)
         for one in (mine, stepped):
-            close(one.running_mean[0], twin.running_mean)  # type: ignore[arg-type]
-            close(one.running_var[0], twin.running_var)  # type: ignore[arg-type]
+            assert_close(one.running_mean[0], twin.running_mean)  # type: ignore[arg-type]
+            assert_close(one.running_var[0], twin.running_var)  # type: ignore[arg-type]
     x = batches(1, steps=1, seed=5)[0]
-    close(mine.eval().sequence(x)[0], twin.eval()(x[0]))
+    assert_close(mine.eval().sequence(x)[0], twin.eval()(x[0]))
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -84,17 +84,17 @@ def test_each_step_has_running_statistics_of_its_own(at_once: bool) -> None:
         wanted = torch.stack([twin(part) for twin, part in zip(twins, x, strict=True)])
         y = mine.sequence(x) if at_once else torch.stack([mine.step(x[t], t) for t in range(3)])
         mine.finish()
-        close(y, wanted)
+        assert_close(y, wanted)
     for t, twin in enumerate(twins):
-        close(mine.running_mean[t], twin.running_mean)  # type: ignore[arg-type]
-        close(mine.running_var[t], twin.running_var)  # type: ignore[arg-type]
+        assert_close(mine.running_mean[t], twin.running_mean)  # type: ignore[arg-type]
+        assert_close(mine.running_var[t], twin.running_var)  # type: ignore[arg-type]
     assert len({tuple(row.tolist()) for row in mine.running_mean}) == 3
     mine.eval()
     x = batches(1, seed=3)[0]
     wanted = torch.stack([twin.eval()(part) for twin, part in zip(twins, x, strict=True)])
-    close(mine.sequence(x), wanted)
+    assert_close(mine.sequence(x), wanted)
     for t in range(3):
-        close(mine.step(x[t], t), wanted[t])
+        assert_close(mine.step(x[t], t), wanted[t])
 
 
 def test_steps_past_the_last_use_its_running_statistics() -> None:
@@ -105,19 +105,19 @@ def test_steps_past_the_last_use_its_running_statistics() -> None:
     x = batches(1, steps=7)[0]
     y = mine.sequence(x)
     for t in range(7):
-        close(y[t], mine.step(x[t], min(t, 2)))
-        close(y[t], mine.step(x[t], t))
+        assert_close(y[t], mine.step(x[t], min(t, 2)))
+        assert_close(y[t], mine.step(x[t], t))
 
 
 def test_pooled_statistics_of_a_whole_sequence_are_over_batch_and_time() -> None:
     mine = norm("pooled")
     twin = theirs(mine)
     for x in batches(4):
-        close(mine.sequence(x).flatten(0, 1), twin(x.flatten(0, 1)))
-        close(mine.running_mean[0], twin.running_mean)  # type: ignore[arg-type]
-        close(mine.running_var[0], twin.running_var)  # type: ignore[arg-type]
+        assert_close(mine.sequence(x).flatten(0, 1), twin(x.flatten(0, 1)))
+        assert_close(mine.running_mean[0], twin.running_mean)  # type: ignore[arg-type]
+        assert_close(mine.running_var[0], twin.running_var)  # type: ignore[arg-type]
     x = batches(1, steps=6)[0]
-    close(mine.eval().sequence(x).flatten(0, 1), twin.eval()(x.flatten(0, 1)))
+    assert_close(mine.eval().sequence(x).flatten(0, 1), twin.eval()(x.flatten(0, 1)))
 
 
 def test_pooled_steps_are_normalized_one_by_one_and_share_running_statistics() -> None:
@@ -125,16 +125,16 @@ def test_pooled_steps_are_normalized_one_by_one_and_share_running_statistics() -
     twin = theirs(mine)
     x = batches(1)[0]
     for t in range(3):
-        close(mine.step(x[t], t), twin(x[t]))
+        assert_close(mine.step(x[t], t), twin(x[t]))
     assert not mine.running_mean.any()
     mine.finish()
     values = x.flatten(0, 1)
-    close(mine.running_mean[0], values.mean(0))
+    assert_close(mine.running_mean[0], values.mean(0))
     # within steps (unbiased, as torch keeps it) and between their means
     within, between = x.var(1).mean(0), x.mean(1).var(0, correction=0)
-    close(mine.running_var[0], within + between)
+    assert_close(mine.running_var[0], within + between)
     mine.finish()
-    close(mine.running_mean[0], values.mean(0))
+    assert_close(mine.running_mean[0], values.mean(0))
 
 
 @settings(max_examples=30, deadline=None)
@@ -159,7 +159,7 @@ def test_collected_statistics_are_those_of_all_batches(
                 if at_once
                 else torch.stack([trained.step(part[t], t) for t in range(3)])
             )
-            close(y[:, start : start + size], wanted)
+            assert_close(y[:, start : start + size], wanted)
     mean, variance = mine.collected()
     values = torch.cat(seen, dim=1)
     if time == "pooled":
@@ -206,11 +206,11 @@ def test_ghost_batches_are_small_batches(time: str) -> None:
     ghost, small = norm(time), norm(time)
     ghost.ghost = 4
     x = batches(1)[0]
-    close(ghost.sequence(x), torch.cat([small.sequence(part) for part in x.split(4, 1)], 1))
+    assert_close(ghost.sequence(x), torch.cat([small.sequence(part) for part in x.split(4, 1)], 1))
     y = torch.stack([ghost.step(x[t], t) for t in range(3)])
     ghost.finish()
     wanted = [torch.stack([small.step(p[t], t) for t in range(3)]) for p in x.split(4, 1)]
-    close(y, torch.cat(wanted, 1))
+    assert_close(y, torch.cat(wanted, 1))
 
 
 def test_pooled_ghost_batches_move_the_running_statistics_by_their_mean() -> None:
@@ -225,7 +225,7 @@ def test_pooled_ghost_batches_move_the_running_statistics_by_their_mean() -> Non
         one.finish()
     for name in ("running_mean", "running_var"):
         wanted = torch.stack([getattr(part, name) for part in parts]).mean(0)
-        close(getattr(mine, name), wanted)
+        assert_close(getattr(mine, name), wanted)
 
 
 def test_a_ghost_batch_of_the_whole_batch_is_batch_norm() -> None:
@@ -274,8 +274,8 @@ def test_layer_norm_normalizes_blocks_on_their_own() -> None:
     assert isinstance(found, PerStep)
     x = batches(1)[0].repeat(1, 1, 2)[..., :9]
     blocks = [nn.functional.layer_norm(p, p.shape[-1:]) for p in x.split([6, 3], -1)]
-    close(found.sequence(x), torch.cat(blocks, -1))
-    close(found.step(x[1], 1), torch.cat(blocks, -1)[1])
+    assert_close(found.sequence(x), torch.cat(blocks, -1))
+    assert_close(found.step(x[1], 1), torch.cat(blocks, -1)[1])
 
 
 def test_a_single_sample_has_no_statistics_per_step() -> None:

@@ -118,6 +118,8 @@ def run(
         device = choose_device(device, lambda: _accelerator(prepared))
         names = choose_devices(device, devices)
         if executor is None or device != "cpu":
+            if executor is not None:
+                executor.close()  # its workers are for the CPU
             count = default_workers(device, names, threads) if workers is None else workers
             if count:
                 variables = worker_variables(device, names, count)

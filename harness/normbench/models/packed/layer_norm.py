@@ -82,13 +82,12 @@ class LayerNorms(Operation):
         g = gradient.reshape(self.y.shape)
         if self.bias_gradient is not None:
             torch.sum(g, 1, out=self.bias_gradient)
-        mean = None if self.fused or not self.centred else self._weighted_mean(g)
+        if self.fused:
+            return self._fused_backward(g).view(gradient.shape)
+        mean = self._weighted_mean(g) if self.centred else None
         product = torch.mul(g, self.x, out=self.y)
         if self.weight_gradient is not None:
             torch.sum(product, 1, out=self.weight_gradient)
-        if self.fused:
-            h = g if self.weight is None else torch.mul(g, self.weight, out=product)
-            return self._fused_backward(h).view(gradient.shape)
         along = self._weighted_mean(product)
         if self.weight is None:
             back = torch.mul(g, self.rstd, out=product)
@@ -105,8 +104,12 @@ class LayerNorms(Operation):
             found = torch.bmm(values.squeeze(2), self.weight.squeeze(2).transpose(1, 2))
         return found.view(self.rstd.shape).mul_(self.rstd).mul_(-1.0 / self.count)
 
-    def _fused_backward(self, h: Tensor) -> Tensor:
+    def _fused_backward(self, g: Tensor) -> Tensor:
         """As if x̂ were the input, of mean 0 and deviation 1; then divided by the true σ."""
+        h = g
+        if self.weight is not None and self.weight_gradient is not None:
+            torch.sum(torch.mul(g, self.x, out=self.y), 1, out=self.weight_gradient)
+            h = torch.mul(g, self.weight, out=self.y)
         found: Tensor = torch.ops.aten.native_layer_norm_backward.default(
             h, self.x, [self.count], torch.zeros_like(self.rstd), torch.ones_like(self.rstd),
             None, None, [True, False, False],
