@@ -40,6 +40,7 @@ class PackedEvaluation:
             with self._recomputed(batch_size, samples, whole):
                 for name, part in parts.items():
                     found[name]["recomputed"] = self._scores(part)
+        self.evaluator.release()
         return [
             Evaluation(
                 train[member],

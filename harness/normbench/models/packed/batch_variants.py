@@ -81,14 +81,16 @@ class FrozenBatchNorms(Freezing, BatchNorms):
             out.copy_((sums * self.gain).view(out.shape))
         return g.mul_(self.gain).view(gradient.shape)
 
+    def fixed(self, conditions: Conditions) -> bool:
+        """Once frozen, the statistics are fixed in every mode."""
+        return self.frozen or super().fixed(conditions)
+
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
-        """As batch norm; once frozen, with the fixed statistics in every mode."""
-        if not self.frozen or conditions.mode == "running":
-            return super().evaluate(x, conditions)
-        members, name = self.block.members, self.node.name
-        if conditions.mode == "collect":
+        """As batch norm; once frozen, the population's statistics are the fixed ones."""
+        if self.frozen and conditions.mode == "collect":
             mean, variance = (s.double() for s in self.running)
             batches = x.shape[1] // conditions.batch
             second = variance + mean.square()
+            members, name = self.block.members, self.node.name
             conditions.add(name, members, mean * batches, second * batches)
-        return super().evaluate(x, Conditions(conditions.running))
+        return super().evaluate(x, conditions)

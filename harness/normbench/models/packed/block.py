@@ -29,6 +29,10 @@ class Workspace:
             self._tensors[name] = tensor
         return tensor[: shape[0]]
 
+    def another(self) -> Workspace:
+        """An empty one for tensors of the same kind."""
+        return Workspace(self.dtype, self.device)
+
     @property
     def bytes(self) -> int:
         """The memory held."""

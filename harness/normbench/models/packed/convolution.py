@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Literal
 
 import torch
@@ -17,6 +18,11 @@ from normbench.models.packed.columns import Columns
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
+
+#: Rows of at most so many values are short.
+SHORT = 64
+#: A member's filters of at least so many values are large.
+LARGE = 1 << 14
 
 Way = Literal["im", "mk"]
 #: The formulation of the forward pass, the input's gradient and the weight's gradient.
@@ -51,10 +57,11 @@ class Convolutions(Weighted):
         super().__init__(node, block)
         self.layer, self.passes_back, self.ways = layer, passes_back, possible(ways, layer)
         members, batch, work, k = block.size, block.batch, block.work, layer.kernel
-        square = (members, self.outputs, k, k, node.before[-1])
+        self.square = (k, k, node.before[-1])
         # (members, outputs, C, k, k), each member's in the channels-last layout
-        self.filters = self.weight.view(square).permute(0, 1, 4, 2, 3)
-        self.filters_gradient = self.weight_gradient.view(square).permute(0, 1, 4, 2, 3)
+        outputs = (members, self.outputs)
+        self.filters = channels_first(self.weight.view(*outputs, *self.square))
+        self.filters_gradient = channels_first(self.weight_gradient.view(*outputs, *self.square))
         self.y = work.take(f"{node.name} output", members, batch, *node.after)
         self.columns: Columns | None = None
         self.x = self.y
@@ -64,15 +71,15 @@ class Convolutions(Weighted):
         if self.passes_back:
             self.back = work.take(f"{node.name} back", members, batch, *node.before)
             if self.ways[1] == "im":
-                shape = (members, k, k, self.outputs, node.before[-1])
-                self.flipped = work.take(f"{node.name} flipped", *shape)
                 self.back_columns = Columns(
                     node.after, k, 1, k - 1 - layer.padding,
                     members, batch, work, f"{node.name} gradient",
                 )  # fmt: skip
+                shape = (members, k, k, self.outputs, node.before[-1])
+                self.flipped = work.take(f"{node.name} flipped", *shape)
 
-    def _columns(self, members: int, images: int, work: Workspace) -> Columns:
-        layer, name = self.layer, self.node.name
+    def _columns(self, members: int, images: int, work: Workspace, more: str = "") -> Columns:
+        layer, name = self.layer, f"{self.node.name}{more}"
         return Columns(
             self.node.before, layer.kernel, layer.stride, layer.padding, members, images, work, name
         )
@@ -88,19 +95,22 @@ class Convolutions(Weighted):
         """The output; an input that lies in :attr:`padded_input` (``fed``) is not copied."""
         self.prepare_weight()
         self.x = x
+        self.pending = None
         bias = None if self.bias_cancels else self.bias
         if x.dim() == 3:
-            rows = x.view(x.shape[0], -1, self.fan_in)
-            _product(rows, self.weight, bias, self.y.view(x.shape[0], -1, self.outputs))
+            rows, y = x.view(x.shape[0], -1, self.fan_in), self.y.flatten(1, 3)
+            _product(rows, self.weight, self.leave(bias), y)
             return self.y
         if self.columns is not None and not self.fed:
             self.columns.inner.copy_(x)
         if self.columns is not None and self.ways[0] == "im":
-            self._rows_product(self.columns, bias, self.y)
+            self._rows_product(self.columns, self.weight, self.leave(bias), self.y)
             return self.y
-        return self._convolved(x, self.y, with_bias=not self.bias_cancels)
+        return self._convolved(x, self.filters, bias, self.y)
 
-    def _rows_product(self, columns: Columns, bias: Tensor | None, y: Tensor) -> None:
+    def _rows_product(
+        self, columns: Columns, weight: Tensor, bias: Tensor | None, y: Tensor
+    ) -> None:
         """The output ``y`` as products of rows and weights; rows of one member are all's."""
         shared = columns.windows.shape[0] < y.shape[0]
         for piece in columns.pieces:
@@ -109,19 +119,25 @@ class Convolutions(Weighted):
             part = y[members, piece[1]].flatten(1, 3)
             if shared:
                 rows = rows.expand(part.shape[0], -1, -1)
-            _product(rows, self.weight[members], None if bias is None else bias[members], part)
+            _product(rows, weight[members], None if bias is None else bias[members], part)
 
-    def _convolved(self, x: Tensor, y: Tensor | None, *, with_bias: bool) -> Tensor:
+    def _convolved(
+        self, x: Tensor, filters: Tensor, bias: Tensor | None, y: Tensor | None
+    ) -> Tensor:
         """The output by torch's convolution, member by member."""
-        layer = self.layer
         found = [
-            torch.ops.aten.convolution(
-                channels_first(x[i]), self.filters[i], self.bias[i, 0] if with_bias else None,
-                [layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], 1,
-            ).permute(0, 2, 3, 1)
+            self._one(x[i], filters[i], None if bias is None else bias[i, 0])
             for i in range(x.shape[0])
-        ]  # fmt: skip
+        ]
         return _stacked(found, y)
+
+    def _one(self, images: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:
+        """torch's convolution of images (N, H, W, C), with filters (outputs, C, k, k)."""
+        found: Tensor = torch.ops.aten.convolution(
+            channels_first(images), filters, bias, [self.layer.stride] * 2,
+            [self.layer.padding] * 2, [1, 1], False, [0, 0], 1,
+        )  # fmt: skip
+        return found.permute(0, 2, 3, 1)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
@@ -179,7 +195,11 @@ class Convolutions(Weighted):
         columns = self.back_columns
         columns.inner.copy_(gradient)
         by_output = self.weight.view(members, self.outputs, k, k, channels)
-        self.flipped.copy_(by_output.flip(2, 3).permute(0, 2, 3, 1, 4))
+        if self.fan_in * self.outputs < LARGE:
+            self.flipped.copy_(by_output.flip(2, 3).permute(0, 2, 3, 1, 4))
+        else:  # place by place: a flip in one call goes value by value, and takes thrice as long
+            for i, j in product(range(k), repeat=2):
+                self.flipped[:, k - 1 - i, k - 1 - j].copy_(by_output[:, :, i, j])
         flipped = self.flipped.view(members, -1, channels)
         for piece in columns.pieces:
             rows = columns.rows(piece)
@@ -187,23 +207,26 @@ class Convolutions(Weighted):
         return self.back
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
-        """As in training, with the bias; windows of inputs that all members share are made once."""
-        del conditions
-        self.prepare_weight()
+        """As in training; windows of inputs that all members share are made once."""
+        weight, bias = self.affine(conditions)
+        self.pending = None
         if self.ways[0] == "mk":
-            return self._convolved(x, None, with_bias=True)
+            filters = channels_first(weight.view(*weight.shape[:2], *self.square))
+            return self._convolved(x, filters, bias, None)
         images = x[:1] if x.stride(0) == 0 else x
-        columns = self._columns(images.shape[0], x.shape[1], Workspace(x.dtype, x.device))
+        columns = self._columns(*images.shape[:2], conditions.work, f"{tuple(images.shape[:2])}")
         columns.inner.copy_(images)
-        y = x.new_empty(x.shape[0], x.shape[1], *self.node.after)
-        self._rows_product(columns, self.bias, y)
+        y = x.new_empty(*x.shape[:2], *self.node.after)
+        self._rows_product(columns, weight, self.leave(bias), y)
         return y
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """rows·weightᵀ + bias for each member."""
     if bias is None:
-        torch.bmm(rows, weight.transpose(1, 2), out=out)
+        weights = weight.transpose(1, 2)
+        # products of short rows are faster with the weights as they are read; a copy costs little
+        torch.bmm(rows, weights.contiguous() if rows.shape[2] <= SHORT else weights, out=out)
     else:
         torch.baddbmm(bias, rows, weight.transpose(1, 2), out=out)
 

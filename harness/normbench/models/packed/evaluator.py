@@ -13,7 +13,7 @@ from torch import Tensor
 from normbench.norms.batch import Mode
 
 if TYPE_CHECKING:
-    from normbench.models.packed.block import Block, Operation
+    from normbench.models.packed.block import Block, Operation, Workspace
 
 #: Mean and variance by the name of a batch norm, each of shape (members, channels).
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
@@ -25,9 +25,11 @@ class Conditions:
 
     ``running`` are those of mode ``"running"``; in the other modes each ``batch`` consecutive
     samples are normalized by their own. ``moments`` receives what mode ``"collect"`` adds up.
+    ``work`` is memory that samples computed earlier have used.
     """
 
     running: Statistics
+    work: Workspace
     mode: Mode = "running"
     batch: int = 0
     moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Evaluator:
     ) -> None:
         self.blocks, self.limit, self.image_input = blocks, limit, image_input
         self._running = running
+        self._work = blocks[0][0].work.another()
         self._batches = 0
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -75,7 +78,7 @@ class Evaluator:
                 f"batch statistics need whole batches of {whole} samples; received {len(x)}"
             )
         size = max(1, self.limit // whole) * whole
-        conditions = Conditions(self._running, mode, batch, self._moments)
+        conditions = Conditions(self._running, self._work, mode, batch, self._moments)
         arranged = x.movedim(1, -1).contiguous() if self.image_input else x.flatten(1)
         found = [
             torch.cat(
@@ -98,6 +101,10 @@ class Evaluator:
         for operation in operations:
             x = operation.evaluate(x, conditions)
         return x
+
+    def release(self) -> None:
+        """Give back the memory that samples were computed in."""
+        self._work = self._work.another()
 
     def start_collecting(self) -> None:
         """Forget collected moments; calls in mode ``"collect"`` gather new ones."""

@@ -13,6 +13,7 @@ from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.normalize import affine_of
+from normbench.models.packed.weighted import Weighted
 
 #: Rows of at most so many values are normalized by torch's own kernels in training. There a call
 #: costs as much as its values, and one kernel takes the place of seven; on longer rows the
@@ -49,6 +50,8 @@ class LayerNorms(Operation):
         self.bias_gradient = None if bias is None else bias.view(gradient)
         self.y = block.work.take(f"{node.name} output", block.size, rows, groups, self.count)
         self.x = self.rstd = self.y
+        #: The layer with weights right before, if it may leave its bias to the norm.
+        self.behind: Weighted | None = None
 
     def _fused(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The normalized rows without scale and shift, and 1/σ, by torch's kernel."""
@@ -59,7 +62,12 @@ class LayerNorms(Operation):
         """The same operation by operation; changes the input where ``in_place`` is set."""
         if self.centred:
             mean = x.sum(-1, keepdim=True).div_(self.count)
-            x = x.sub_(mean) if self.in_place else x - mean
+            left = None if self.behind is None else self.behind.pop_pending()
+            if left is None:
+                x = x.sub_(mean) if self.in_place else x - mean
+            else:  # the input, which may be changed, lacks this bias of each channel
+                away = (mean + left.mean(2, keepdim=True).unsqueeze(1)).sub(left.unsqueeze(1))
+                x.view(*x.shape[:2], -1, left.shape[2]).sub_(away)
         squared = torch.mul(x, x, out=self.y)
         rstd = squared.sum(-1, keepdim=True).div_(self.count).add_(self.eps).rsqrt_()
         return x.mul_(rstd) if self.in_place or self.centred else x * rstd, rstd
@@ -119,6 +127,9 @@ class LayerNorms(Operation):
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training."""
         del conditions
+        left = None if self.behind is None else self.behind.pop_pending()
+        if left is not None:
+            x = x.add_(left.view(-1, *[1] * (x.dim() - 2), x.shape[-1]))
         rows = x.reshape(x.shape[0], -1, *self.y.shape[2:])
         if self.centred:
             y = self._fused(rows)[0]

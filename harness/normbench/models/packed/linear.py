@@ -36,6 +36,5 @@ class LinearLayers(Weighted):
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """As in training, with the bias."""
-        del conditions
-        self.prepare_weight()
-        return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2))
+        weight, bias = self.affine(conditions)
+        return torch.baddbmm(bias, x, weight.transpose(1, 2))

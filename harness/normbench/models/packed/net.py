@@ -139,7 +139,7 @@ class PackedNet(Members):
         made: list[Operation] = []
         for i, node in enumerate(self.nodes):
             operation = self._operation(node, block, passes_back=i > self._first_trained)
-            _join_norm(operation, made[-1] if made else None)
+            _join_behind(operation, made[-1] if made else None)
             made.append(operation)
         for i, operation in enumerate(made):
             if isinstance(operation, Activations):
@@ -281,16 +281,30 @@ def _has_gradients(node: Node) -> bool:
     return isinstance(node.layer, Conv | Linear | Site)
 
 
-def _join_norm(operation: Operation, before: Operation | None) -> None:
-    """Let a norm right behind a layer with weights work in place and take over its bias."""
+def _join_behind(operation: Operation, before: Operation | None) -> None:
+    """Let a norm or a pool right behind a layer with weights take over its bias.
+
+    A norm may also work in place there. Where batch norm's running statistics make it a part of
+    the weights, a pool behind it adds the bias.
+    """
+    if isinstance(operation, Pools) and isinstance(before, BatchNorms):
+        operation.adds_for, before.pool_follows = before.behind, before.behind is not None
     if not isinstance(before, Weighted):
         return
     if isinstance(operation, LayerNorms):
         operation.in_place = True
+        if operation.centred and not operation.fused:
+            operation.behind, before.follower_adds = before, True
+    elif isinstance(operation, Pools):
+        operation.behind = before
+        before.bias_given = before.follower_adds = True
     elif isinstance(operation, ChannelNorms):
+        before.follower_adds = True
         operation.behind = before
         before.bias_given = True
         before.bias_cancels = operation.groups == operation.channels
+        if isinstance(operation, BatchNorms):
+            before.folded = operation
 
 
 def _join_padding(before: Operation, after: Operation) -> None:

@@ -85,8 +85,14 @@ class ChannelNorms(Operation):
         """Take the mean off and find the variance; ``squares`` is memory of the shape of x."""
         rows = x.shape[2]
         sums = x.sum(2, keepdim=True)
-        mean = self.average(sums, rows)
-        x = x.sub_(mean) if in_place else x - mean
+        left = None if self.behind is None else self.behind.pop_pending()
+        if left is None:
+            mean = away = self.average(sums, rows)
+        else:  # the input lacks this bias
+            left = left.unsqueeze(1)
+            mean = self.average(sums.add_(left, alpha=rows), rows)
+            away = mean - left
+        x = x.sub_(away) if in_place else x - away
         total = None if self.groups == self.channels else sums.sub_(mean, alpha=rows)
         squared = torch.mul(x, x, out=squared) if (squared := squares) is not None else x * x
         variance = self.average(squared.sum(2, keepdim=True), rows)
@@ -171,7 +177,8 @@ class ChannelNorms(Operation):
 
     def _normalized(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Centred]:
         gain = self.gain
-        found = self.centre(x.reshape(shape), None, in_place=False)
+        # what the layer before returns is nobody else's
+        found = self.centre(x.reshape(shape), None, in_place=self.behind is not None)
         y = self.affine(found, None, self.correction(found, training=False)).view(x.shape)
         self.gain = gain
         return y, found
@@ -188,6 +195,8 @@ class BatchNorms(ChannelNorms):
         self.ghost = ghost if 0 < ghost < block.batch else block.batch
         super().__init__(node, block, params)
         self.momentum = float(params["momentum"])
+        #: Whether a pool stands behind, which adds what bias is left.
+        self.pool_follows = False
         self.running = tuple(running[block.members] for running in block.running[node.name])
 
     def set_shape(self, members: int, samples: int) -> tuple[int, int, int, int]:
@@ -205,18 +214,28 @@ class BatchNorms(ChannelNorms):
         """What a new batch weighs in the running statistics."""
         return self.momentum
 
+    def fixed(self, conditions: Conditions) -> bool:
+        """Whether the output is γ·(x − μ)/√(σ² + ε) + β with running statistics."""
+        return conditions.mode == "running"
+
+    def gain_and_shift(self, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Factor and summand (members, channels) of an input with running statistics."""
+        mean, variance = (s[self.block.members] for s in conditions.running[self.node.name])
+        gain = (variance + self.eps).rsqrt_()
+        if self.weight is not None:
+            gain = gain * self.weight.view(gain.shape)
+        shift = mean * -gain
+        return gain, shift if self.bias is None else shift + self.bias.view(gain.shape)
+
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """Normalize by running statistics or by those of each batch."""
         members = self.block.members
-        if conditions.mode == "running":
-            mean, variance = conditions.running[self.node.name]
+        if self.fixed(conditions):
+            if self.behind is not None:  # which has done it with its weights
+                left = None if self.pool_follows else self.behind.pop_pending()
+                return x if left is None else x.add_(left.view(-1, *[1] * (x.dim() - 2), x.shape[-1]))
             one = (self.block.size, *([1] * (x.dim() - 2)), self.channels)
-            gain = (variance[members] + self.eps).rsqrt_().view(one)
-            if self.weight is not None:
-                gain = gain * self.weight.view(one)
-            shift = mean[members].view(one) * -gain
-            if self.bias is not None:
-                shift = shift + self.bias.view(one)
+            gain, shift = (values.view(one) for values in self.gain_and_shift(conditions))
             return torch.addcmul(shift, x, gain)
         samples, batch = x.shape[1], conditions.batch
         if batch < 1 or samples % batch:

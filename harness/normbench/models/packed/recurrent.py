@@ -249,6 +249,9 @@ class RecurrentEvaluator:
                 norm.train()
                 norm.mode, norm.evaluation_batch = "running", 0
 
+    def release(self) -> None:
+        """Nothing is kept between calls."""
+
     @contextmanager
     def recomputed(self, batches: Iterable[Tensor], batch: int) -> Iterator[None]:
         """Within this context, running statistics are replaced by recomputed ones.

@@ -11,6 +11,7 @@ from normbench.models.layers import Dropout, MaxPool
 from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
+from normbench.models.packed.weighted import Weighted
 from normbench.plan.seeds import stream_key
 
 
@@ -41,23 +42,35 @@ class Activations(Operation):
 
 
 class Pools(Operation):
-    """The maximum over windows of each channel; ties go to the first value, as in torch."""
+    """The maximum over windows of each channel; ties go to the first value, as in torch.
+
+    ``behind`` is the layer with weights that it stands right behind, if any. The maximum commutes
+    with adding that layer's bias, and there are fewer maxima than values: they get the bias, and
+    its gradient is the sum of theirs. ``adds_for`` may leave a bias in evaluation.
+    """
+
+    behind: Weighted | None = None
+    adds_for: Weighted | None = None
 
     def __init__(self, layer: MaxPool) -> None:
         self.kernel, self.stride = [layer.kernel] * 2, [layer.stride] * 2
 
-    def _pool(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images = x.flatten(0, 1).permute(0, 3, 1, 2)
-        y, places = torch.ops.aten.max_pool2d_with_indices(images, self.kernel, self.stride)
-        return images, y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]), places
+    def _add_bias(self, y: Tensor) -> Tensor:
+        before = self.behind or self.adds_for
+        left = None if before is None else before.pop_pending()
+        return y if left is None else y.add_(left.view(-1, 1, 1, 1, y.shape[4]))
 
     def forward(self, x: Tensor) -> Tensor:
         """The maxima; keeps where they were."""
-        self.x, y, self.places = self._pool(x)
-        return y
+        self.x = x.flatten(0, 1).permute(0, 3, 1, 2)
+        found = torch.ops.aten.max_pool2d_with_indices(self.x, self.kernel, self.stride)
+        y, self.places = found
+        return self._add_bias(y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]))
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Each maximum's gradient goes to its place."""
+        if self.behind is not None:
+            torch.sum(gradient.flatten(1, 3), 1, out=self.behind.bias_gradient)
         back = torch.ops.aten.max_pool2d_with_indices_backward(
             gradient.flatten(0, 1).permute(0, 3, 1, 2), self.x, self.kernel, self.stride,
             [0, 0], [1, 1], False, self.places,
@@ -65,9 +78,22 @@ class Pools(Operation):
         return cast(Tensor, back.permute(0, 2, 3, 1).unflatten(0, gradient.shape[:2]))
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
-        """The same function as in training."""
+        """The same function as in training, without looking where the maxima are."""
         del conditions
-        return self._pool(x)[1]
+        rows = _maximum(x, 2, self.kernel[0], self.stride[0])
+        return self._add_bias(_maximum(rows, 3, self.kernel[1], self.stride[1]))
+
+
+def _maximum(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
+    """The maxima over windows along one dimension."""
+    count = (x.shape[dim] - kernel) // stride + 1
+    shifted = [x.narrow(dim, i, x.shape[dim] - i) for i in range(kernel)]
+    index = [slice(None)] * dim + [slice(0, stride * (count - 1) + 1, stride)]
+    first, *others = (part[tuple(index)] for part in shifted)
+    found = first.clone() if not others else torch.maximum(first, others[0])
+    for part in others[1:]:
+        torch.maximum(found, part, out=found)
+    return found
 
 
 class Flattenings(Operation):

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.norms.weight_standardized import WEIGHT_EPS
+
+
+class AffineNorm(Protocol):
+    """A norm that may be a fixed affine map of each channel in evaluation."""
+
+    def fixed(self, conditions: Conditions) -> bool:
+        """Whether it is."""
+        ...
+
+    def gain_and_shift(self, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Factor and summand, (members, channels) each."""
+        ...
 
 
 class Weighted(Operation):
@@ -19,14 +33,19 @@ class Weighted(Operation):
     standardization (v − μ)/√(σ² + ε) (Qiao et al. 2019, arXiv:1903.10520); either is computed anew
     in every pass.
 
-    A norm that stands right behind may take work off it: ``bias_given`` says that the norm writes
-    the bias's gradient, ``bias_cancels`` that the norm takes the mean off again, so that training
-    needs no bias at all.
+    An operation that stands right behind may take work off it: ``bias_given`` says that it writes
+    the bias's gradient, ``bias_cancels`` that a norm takes the mean off again, so that training
+    needs no bias at all, and ``follower_adds`` that the bias may be left to it.
     """
 
     def __init__(self, node: Node, block: Block) -> None:
         self.node, self.block = node, block
         self.bias_given = self.bias_cancels = False
+        self.follower_adds = False
+        #: The bias that was left to the operation behind.
+        self.pending: Tensor | None = None
+        #: A norm behind that is an affine map of each channel under some conditions.
+        self.folded: AffineNorm | None = None
         self.outputs = node.after[-1]
         members = block.size
         stored = f"{node.name}.{'weight' if node.weight == 'plain' else 'v'}"
@@ -74,6 +93,29 @@ class Weighted(Operation):
             along = (given * self.weight).mean(2, keepdim=True)
             torch.mul(self.weight, along.neg_(), out=self.stored_gradient)
             self.stored_gradient.add_(given).sub_(given.mean(2, keepdim=True)).mul_(self.rstd)
+
+    def leave(self, bias: Tensor | None) -> Tensor | None:
+        """The bias that a product has to add: none where the operation behind will do so.
+
+        A product adds a bias by first writing it everywhere, which is as much work as a short one.
+        """
+        if self.follower_adds:
+            self.pending, bias = bias, None
+        return bias
+
+    def pop_pending(self) -> Tensor | None:
+        """The bias (members, 1, outputs) that was left, for the one who asks first."""
+        found, self.pending = self.pending, None
+        return found
+
+    def affine(self, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Weight and bias in evaluation, with the norm behind where that is a fixed affine map."""
+        self.prepare_weight()
+        if self.folded is None or not self.folded.fixed(conditions):
+            return self.weight, self.bias
+        gain, shift = self.folded.gain_and_shift(conditions)
+        bias = torch.addcmul(shift.unsqueeze(1), self.bias, gain.unsqueeze(1))
+        return self.weight * gain.unsqueeze(2), bias
 
     def bias_backward(self, gradient: Tensor) -> None:
         """The bias's gradient from the output's (members, values, outputs)."""
