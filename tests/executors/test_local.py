@@ -17,6 +17,7 @@ import pytest
 
 from normbench.executors.inline import InlineExecutor
 from normbench.executors.local import LocalExecutor
+from normbench.training.work import set_up_worker
 from tests.processes import wait_until
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
@@ -285,3 +286,17 @@ def test_workers_are_kept_from_one_map_to_the_next():
 def test_there_is_one_set_of_variables_for_each_worker():
     with pytest.raises(ValueError, match="1 sets of variables for 2 workers"):
         LocalExecutor(2, 1, None, [{}])
+
+
+def _smallest(value: float) -> float:
+    import torch
+
+    return float(torch.tensor(value) * 1.0)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_worker_counts_denormal_numbers_as_zero(prepared: bool) -> None:
+    with LocalExecutor(1, 1, set_up_worker, prepared=prepared) as executor:
+        found = {done.task: done.value for done in executor.map(_smallest, [1e-40, 2e-38])}
+    assert found[1e-40] == 0
+    assert found[2e-38] == pytest.approx(2e-38)

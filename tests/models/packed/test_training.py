@@ -19,6 +19,7 @@ from normbench.models.layers import (
     Site,
     activated,
 )
+from normbench.models.packed import layer_norm, native_norms
 from normbench.models.packed.graph import PACKED_NORMS
 from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
@@ -82,6 +83,38 @@ def test_ghost_batches(model: Any, affine: bool, position: str) -> None:
 @pytest.mark.parametrize("norm", ["batch-renorm", "batch-frozen"])
 def test_ghost_batches_of_its_variants(model: Any, norm: str) -> None:
     assert_trained_alike(described(model=model, norm=norm, batch_size=12, norm_batch_size=4), 2, 6)
+
+
+@pytest.mark.parametrize("block", ["block=1", "block=2"])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("position", ["pre", "post"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_the_forms_for_large_activations(
+    norm: str, position: str, affine: bool, block: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LARGE_ROWS", "LARGE_BATCH"):
+        monkeypatch.setattr(native_norms, name, 0)
+    monkeypatch.setattr(layer_norm, "FUSED_VALUES", 0)
+    described_norm = {"name": norm, "eps": 1e-2, "affine": affine}
+    net = described(model=CNN, norm=described_norm, position=position, batch_size=8)
+    twins = assert_trained_alike(net, 3, 20, block)
+    forms = {type(made).__name__ for _, all_made in twins.packed.blocks for made in all_made}
+    wanted = {"batch": "MemberBatchNorms", "layer": "MemberLayerNorms" if affine else "LayerNorms"}
+    assert wanted[norm] in forms
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("position", ["pre", "post"])
+@pytest.mark.parametrize("most", [0, 1 << 16])
+def test_batch_norm_of_vectors_in_either_form(
+    most: int, position: str, affine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_norms, "SMALL_VALUES", most)
+    norm = {"name": "batch", "eps": 1e-2, "affine": affine, "momentum": 0.3}
+    net = described(model=MLP, norm=norm, position=position, batch_size=8)
+    twins = assert_trained_alike(net, 3, 20, "block=2")
+    forms = {type(made).__name__ for _, all_made in twins.packed.blocks for made in all_made}
+    assert ("VectorBatchNorms" in forms) == bool(most)
 
 
 @pytest.mark.parametrize("sites", ["first-two", ["conv2"], "fc"])

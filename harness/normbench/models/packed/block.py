@@ -81,3 +81,10 @@ class Operation(ABC):
 
         Inputs that all members share may come with stride 0.
         """
+
+
+def stacked(found: list[Tensor], out: Tensor | None) -> Tensor:
+    """One member's result as it is, several copied into one tensor."""
+    if len(found) == 1:
+        return found[0].unsqueeze(0)
+    return torch.stack(found) if out is None else torch.stack(found, out=out)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from normbench.models.layers import Conv
-from normbench.models.packed.block import Block, Workspace
+from normbench.models.packed.block import Block, Workspace, stacked
 from normbench.models.packed.columns import Columns
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
@@ -129,7 +129,7 @@ class Convolutions(Weighted):
             self._one(x[i], filters[i], None if bias is None else bias[i, 0])
             for i in range(x.shape[0])
         ]
-        return _stacked(found, y)
+        return stacked(found, y)
 
     def _one(self, images: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:
         """torch's convolution of images (N, H, W, C), with filters (outputs, C, k, k)."""
@@ -152,7 +152,7 @@ class Convolutions(Weighted):
         self.finish_weight()
         if not self.passes_back:
             return gradient
-        return _stacked(found, self.back) if found else self._input_gradient(gradient)
+        return stacked(found, self.back) if found else self._input_gradient(gradient)
 
     def _native_gradients(self, gradient: Tensor) -> list[Tensor]:
         """The weight's gradient and the returned input's, as far as torch's convolution does it."""
@@ -214,7 +214,8 @@ class Convolutions(Weighted):
             filters = channels_first(weight.view(*weight.shape[:2], *self.square))
             return self._convolved(x, filters, bias, None)
         images = x[:1] if x.stride(0) == 0 else x
-        columns = self._columns(*images.shape[:2], conditions.work, f"{tuple(images.shape[:2])}")
+        members, count = images.shape[:2]
+        columns = self._columns(members, count, conditions.work, f" {members}x{count}")
         columns.inner.copy_(images)
         y = x.new_empty(*x.shape[:2], *self.node.after)
         self._rows_product(columns, weight, self.leave(bias), y)
@@ -229,10 +230,3 @@ def _product(rows: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> 
         torch.bmm(rows, weights.contiguous() if rows.shape[2] <= SHORT else weights, out=out)
     else:
         torch.baddbmm(bias, rows, weight.transpose(1, 2), out=out)
-
-
-def _stacked(found: list[Tensor], out: Tensor | None) -> Tensor:
-    """One member's result as it is, several copied into one tensor."""
-    if len(found) == 1:
-        return found[0].unsqueeze(0)
-    return torch.stack(found) if out is None else torch.stack(found, out=out)

@@ -12,7 +12,7 @@ from torch import Tensor
 from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
-from normbench.models.packed.normalize import affine_of
+from normbench.models.packed.normalize import add_per_channel, affine_of
 from normbench.models.packed.weighted import Weighted
 
 #: Rows of at most so many values are normalized by torch's own kernels in training. There a call
@@ -30,8 +30,8 @@ class LayerNorms(Operation):
     values). Where ``in_place`` is set, the input may be turned into the normalized one.
     """
 
-    #: Whether the mean is taken off.
-    centred = True
+    #: Whether the mean is taken off, and with it a bias that the layer before has left.
+    centred = takes_bias = True
 
     def __init__(self, node: Node, block: Block, params: Mapping[str, Any]) -> None:
         self.node, self.block, self.eps = node, block, float(params["eps"])
@@ -129,7 +129,7 @@ class LayerNorms(Operation):
         del conditions
         left = None if self.behind is None else self.behind.pop_pending()
         if left is not None:
-            x = x.add_(left.view(-1, *[1] * (x.dim() - 2), x.shape[-1]))
+            x = add_per_channel(x, left)
         rows = x.reshape(x.shape[0], -1, *self.y.shape[2:])
         if self.centred:
             y = self._fused(rows)[0]
@@ -141,4 +141,4 @@ class LayerNorms(Operation):
 class RmsNorms(LayerNorms):
     """y = γ·x/√(mean(x²) + ε) over all values of a sample (Zhang & Sennrich 2019)."""
 
-    centred = False
+    centred = takes_bias = False

@@ -32,6 +32,7 @@ from normbench.models.packed.graph import (
 )
 from normbench.models.packed.layer_norm import LayerNorms, RmsNorms
 from normbench.models.packed.linear import LinearLayers
+from normbench.models.packed.native_norms import batch_norm, layer_norm
 from normbench.models.packed.normalize import BatchNorms, ChannelNorms
 from normbench.models.packed.parameters import Members, Parameters, slots
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
@@ -48,8 +49,8 @@ ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have.
 _EVALUATION_BYTES = 1 << 23
 #: What computes a norm whose statistics are those of the batch, or those of rows.
-_BATCH_NORMS = {"batch": BatchNorms, "batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
-_ROW_NORMS = {"layer": LayerNorms, "layer-channels": LayerNorms, "rms": RmsNorms}
+_BATCH_NORMS = {"batch": batch_norm, "batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
+_ROW_NORMS = {"layer": layer_norm, "layer-channels": LayerNorms, "rms": RmsNorms}
 
 
 def set_up() -> None:
@@ -293,16 +294,16 @@ def _join_behind(operation: Operation, before: Operation | None) -> None:
         return
     if isinstance(operation, LayerNorms):
         operation.in_place = True
-        if operation.centred and not operation.fused:
+        if operation.takes_bias and not operation.fused:
             operation.behind, before.follower_adds = before, True
     elif isinstance(operation, Pools):
         operation.behind = before
         before.bias_given = before.follower_adds = True
     elif isinstance(operation, ChannelNorms):
-        before.follower_adds = True
+        before.follower_adds = operation.spares_bias
         operation.behind = before
         before.bias_given = True
-        before.bias_cancels = operation.groups == operation.channels
+        before.bias_cancels = operation.groups == operation.channels and operation.spares_bias
         if isinstance(operation, BatchNorms):
             before.folded = operation
 

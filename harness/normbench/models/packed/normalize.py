@@ -26,6 +26,11 @@ def affine_of(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor | None,
     return tensors.get(f"{node.name}.weight"), tensors.get(f"{node.name}.bias")
 
 
+def add_per_channel(x: Tensor, values: Tensor) -> Tensor:
+    """Add values (members, 1, channels) to an input (members, …, channels) in place."""
+    return x.add_(values.view(-1, *[1] * (x.dim() - 2), x.shape[-1]))
+
+
 @dataclass
 class Centred:
     """An input without its mean, and its statistics (members, sets, 1, channels).
@@ -50,6 +55,9 @@ class ChannelNorms(Operation):
     ``behind`` is the layer with weights that the norm stands right behind, if any: its output may
     be changed in place, and its bias's gradient is written here.
     """
+
+    #: Whether the layer before may leave its bias to the norm, or out where a mean is taken off.
+    spares_bias = True
 
     def __init__(self, node: Node, block: Block, params: Mapping[str, Any]) -> None:
         self.node, self.block, self.eps = node, block, float(params["eps"])
@@ -233,7 +241,7 @@ class BatchNorms(ChannelNorms):
         if self.fixed(conditions):
             if self.behind is not None:  # which has done it with its weights
                 left = None if self.pool_follows else self.behind.pop_pending()
-                return x if left is None else x.add_(left.view(-1, *[1] * (x.dim() - 2), x.shape[-1]))
+                return x if left is None else add_per_channel(x, left)
             one = (self.block.size, *([1] * (x.dim() - 2)), self.channels)
             gain, shift = (values.view(one) for values in self.gain_and_shift(conditions))
             return torch.addcmul(shift, x, gain)

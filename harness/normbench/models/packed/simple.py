@@ -11,6 +11,7 @@ from normbench.models.layers import Dropout, MaxPool
 from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
+from normbench.models.packed.normalize import add_per_channel
 from normbench.models.packed.weighted import Weighted
 from normbench.plan.seeds import stream_key
 
@@ -58,7 +59,7 @@ class Pools(Operation):
     def _add_bias(self, y: Tensor) -> Tensor:
         before = self.behind or self.adds_for
         left = None if before is None else before.pop_pending()
-        return y if left is None else y.add_(left.view(-1, 1, 1, 1, y.shape[4]))
+        return y if left is None else add_per_channel(y, left)
 
     def forward(self, x: Tensor) -> Tensor:
         """The maxima; keeps where they were."""
