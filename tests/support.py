@@ -110,21 +110,24 @@ def sweep(
     follow: ExecutionPlan | None = None,
 ) -> Summary:
     """Run a protocol in this process, by the plain loop unless ``engine`` says otherwise."""
-    from normbench.training.work import set_up_worker
+    from normbench.training.work import leave_worker, set_up_worker
 
     set_up_worker()
-    return run_study(
-        prepare_plan(study_of(text)),
-        text,
-        folder,
-        executor if executor is not None else InlineExecutor(),
-        observer if observer is not None else Watcher(),
-        device="cpu",
-        workers=0,
-        only=only,
-        engine=engine,
-        follow=follow,
-    )
+    try:
+        return run_study(
+            prepare_plan(study_of(text)),
+            text,
+            folder,
+            executor if executor is not None else InlineExecutor(),
+            observer if observer is not None else Watcher(),
+            device="cpu",
+            workers=0,
+            only=only,
+            engine=engine,
+            follow=follow,
+        )
+    finally:
+        leave_worker()
 
 
 def tables(folder: Path) -> dict[str, pa.Table]:

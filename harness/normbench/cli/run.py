@@ -98,7 +98,7 @@ def run(
         default_workers,
         worker_variables,
     )
-    from normbench.training.work import set_up_worker
+    from normbench.training.work import leave_worker, set_up_worker
     from normbench.workflow import prepare_plan, run_study
     from normbench.workflow.grouping import engine_mode
 
@@ -126,6 +126,7 @@ def run(
                 executor = LocalExecutor(count, threads, set_up_worker, variables)
             else:
                 set_up_worker()
+                stack.callback(leave_worker)
                 executor = InlineExecutor()
             stack.enter_context(executor)
         summary = run_study(

@@ -10,8 +10,8 @@ from typing import Any
 
 from normbench.protocol.schema import Cell
 
-#: Raised whenever a change of the code changes the numbers that a run gives, so that results
-#: of both are never mixed: the older runs are computed again.
+#: Raised whenever a change of the code changes the numbers that a run gives by more than rounding,
+#: so that results of both are never mixed: the older runs are computed again.
 NUMERICS_VERSION = 3
 
 
@@ -43,7 +43,7 @@ class RunSpec:
         # The parts of a cell are models made from the catalogue; other processes make their own.
         return _restore, (self.experiment, self.cell.model_dump(), self.seed, self.phase)
 
-    @property
+    @cached_property
     def run_hash(self) -> str:
         """Decides whether a stored run is this one; the experiment's name does not enter."""
         return digest([self.cell_hash, self.seed])

@@ -108,6 +108,13 @@ def set_up_worker() -> None:
     torch.backends.cudnn.deterministic = True
 
 
+def leave_worker() -> None:
+    """Let a process that was its own worker count denormal numbers as what they are again."""
+    import torch
+
+    torch.set_flush_denormal(False)
+
+
 def train_group(group: Group) -> GroupRows:
     """See :func:`normbench.training.group.train_group`."""
     from normbench.training import group as module

@@ -12,7 +12,7 @@ from normbench.models.packed.net import PackedNet
 #: Rows of an item's windows that are worth keeping for the whole data set take at most this.
 _ROW_BYTES = 1 << 14
 #: From so many pixels in a batch on, torch's convolutions pay for being called member by member.
-_PIXELS = 512
+_PIXELS = 4096
 #: From this batch size on, they pay for the weight's gradient, too.
 _LARGE_BATCH = 32
 _FLOAT_BYTES = 4
@@ -32,10 +32,9 @@ def variants(net: Network, device: str) -> list[str]:
         return ["mk", "im"]
     first = convolutions[0]
     if _row_bytes(first) <= _ROW_BYTES:
-        small = ["rows", "rows,im/mk/im", "rows,mk/mk/im"]
         if net.batch_size * prod(first.before[:2]) < _PIXELS:
-            return small[:2]
-        return [*small[1:], "mk", small[0]]
+            return ["rows", "rows,im/mk/im"]
+        return ["rows,im/mk/im", "rows", "rows,mk/mk/im", "mk"]
     large = [n.name for n in convolutions[1:] if isinstance(n.layer, Conv) and n.layer.kernel > 3]
     mixed = ",".join([f"{first.name}=mk", *(f"{name}=mk/mk/im" for name in large), "im/mk/im"])
     native = f"{first.name}=mk,mk/mk/im"
