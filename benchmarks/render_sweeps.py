@@ -116,8 +116,8 @@ def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
         "of which windows laid out",
     ]
     bound_head = [
-        "model", "norm", "batch", "peak, GFLOP/s", "all at peak, ms", "products alone, ms",
-        "passes alone, ms", "(c), ms", "bound / (c)", "(a) / (c)", "(a) / bound",
+        "model", "norm", "batch", "peak, GFLOP/s", "all at peak, ms",
+        "products and update alone, ms", "passes alone, ms", "(c), ms", "bound / (c)", "(a) / (c)", "(a) / bound",
         "(c)'s share of peak", "(a)'s", "the bound's", "bar",
     ]  # fmt: skip
     return [

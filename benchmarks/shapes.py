@@ -1,7 +1,8 @@
 """How long a step's matrix products, and passes over its values, would take alone: its bounds.
 
 A convolution is the product of (positions × k²·inputs) and (k²·inputs × outputs); its two
-gradients have the same three sizes in another order. Only the products are timed: no windows are
+gradients have the same three sizes in another order. The products are timed in the order of a step,
+each seed with weights, outputs and gradients of its own, and the update with them: no windows are
 laid out, and everything else that a step does is left out.
 
 Between the products every value is read and written by each layer, forward and backward. A norm
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 from benchmarks.script import network
 from benchmarks.work import Work
 
+#: The bytes of rows of windows that are multiplied at once, as in normbench.
+PIECE_BYTES = 1 << 20
+
 
 def _input(work: Work) -> Tensor:
     return torch.zeros(work.batch, *((1, 8, 8) if work.model == "digits" else (3, 64, 64)))
@@ -38,10 +42,6 @@ def _sizes(work: Work) -> list[tuple[int, int, int]]:
             found.append((y.numel() // layer.weight.shape[0], inner, len(layer.weight)))
         x = y
     return found
-
-
-def _seconds(a: Tensor, b: Tensor) -> float:
-    return _median_seconds(partial(torch.bmm, a, b, out=torch.bmm(a, b)))
 
 
 def _median_seconds(function: Callable[[], Any]) -> float:
@@ -80,19 +80,58 @@ def passes_alone(work: Work, width: int) -> float:
 
 @torch.no_grad()
 def products_alone(work: Work, width: int) -> float:
-    """Seconds per seed's step of all products, ``width`` seeds' in one batched product each.
+    """Seconds per seed's step of all products and the update, in the order of a step.
 
-    The operands stay where they are from one repetition to the next, so small ones are read from
-    a cache, as they would be right after they were written.
+    Every seed has its own weights, outputs, gradients and velocities, as in a group, so that most
+    of them come from memory; only the rows of windows stay in a cache, as if nobody laid them out.
     """
-    total = 0.0
-    for place, (rows, inner, columns) in enumerate(_sizes(work)):
-        # no more seeds at once than suit a cache: more would only add memory traffic
-        seeds = max(1, min(width, (1 << 22) // (4 * rows * max(inner, columns))))
-        x, w = torch.randn(seeds, rows, inner), torch.randn(seeds, columns, inner)
-        g = torch.randn(seeds, rows, columns)
-        spent = _seconds(x, w.transpose(1, 2)) + _seconds(g.transpose(1, 2), x)
-        if place:  # nothing before the first layer needs a gradient
-            spent += _seconds(g, w)
-        total += spent / seeds
-    return total
+    layers = [_Products(width, *size) for size in _sizes(work)]
+    weights = torch.cat([layer.weight.flatten() for layer in layers])
+    parameter = nn.Parameter(weights, requires_grad=False)
+    parameter.grad = torch.randn_like(weights)
+    optimizer = torch.optim.SGD([parameter], lr=1e-9, momentum=0.9, fused=True)
+
+    def step() -> None:
+        for layer in layers:
+            layer.forward()
+        for place, layer in reversed(list(enumerate(layers))):
+            layer.backward(passes_back=place > 0)
+        optimizer.step()
+
+    step()
+    return _median_seconds(step) / width
+
+
+class _Products:
+    """The products of one layer of several seeds, rows piece by piece."""
+
+    def __init__(self, seeds: int, rows: int, inner: int, columns: int) -> None:
+        self.weight = torch.randn(seeds, columns, inner)
+        self.weight_gradient = torch.empty_like(self.weight)
+        self.output = torch.randn(seeds, rows, columns)
+        self.gradient = torch.randn(seeds, rows, columns)
+        most = max(1, PIECE_BYTES // (4 * inner))
+        some, part = max(1, most // rows), min(rows, most)
+        self.pieces = [
+            (slice(i, i + some), slice(j, j + part))
+            for i in range(0, seeds, some) for j in range(0, rows, part)
+        ]  # fmt: skip
+        self.laid_out = torch.randn(some, part, inner)
+        self.back = torch.empty_like(self.laid_out)
+
+    def _rows(self, memory: Tensor, part: Tensor) -> Tensor:
+        return memory[: part.shape[0], : part.shape[1]]
+
+    def forward(self) -> None:
+        for piece in self.pieces:
+            out = self.output[piece]
+            rows = self._rows(self.laid_out, out)
+            torch.bmm(rows, self.weight[piece[0]].transpose(1, 2), out=out)
+
+    def backward(self, *, passes_back: bool) -> None:
+        for piece in self.pieces:
+            given, weight = self.gradient[piece], self.weight[piece[0]]
+            rows, out = self._rows(self.laid_out, given), self.weight_gradient[piece[0]]
+            out.baddbmm_(given.transpose(1, 2), rows, beta=float(piece[1].start > 0))
+            if passes_back:
+                torch.bmm(given, weight, out=self._rows(self.back, given))

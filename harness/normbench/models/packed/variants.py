@@ -13,6 +13,8 @@ from normbench.models.packed.net import PackedNet
 _ROW_BYTES = 1 << 14
 #: From so many pixels in a batch on, torch's convolutions pay for being called member by member.
 _PIXELS = 4096
+#: From this batch size on, they pay for the gradient of the later layers' inputs.
+_TINY_BATCH = 4
 #: From this batch size on, they pay for the weight's gradient, too.
 _LARGE_BATCH = 32
 _FLOAT_BYTES = 4
@@ -38,6 +40,8 @@ def variants(net: Network, device: str) -> list[str]:
     large = [n.name for n in convolutions[1:] if isinstance(n.layer, Conv) and n.layer.kernel > 3]
     mixed = ",".join([f"{first.name}=mk", *(f"{name}=mk/mk/im" for name in large), "im/mk/im"])
     native = f"{first.name}=mk,mk/mk/im"
+    if net.batch_size < _TINY_BATCH:
+        return [mixed.removesuffix("/mk/im"), mixed, native, "im", "mk"]
     if net.batch_size < _LARGE_BATCH:
         return [mixed, native, "im", "mk"]
     return ["mk", native, mixed, "im"]
