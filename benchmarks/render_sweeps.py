@@ -117,8 +117,9 @@ def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
     ]
     bound_head = [
         "model", "norm", "batch", "peak, GFLOP/s", "all at peak, ms",
-        "products and update alone, ms", "passes alone, ms", "(c), ms", "bound / (c)", "(a) / (c)", "(a) / bound",
-        "(c)'s share of peak", "(a)'s", "the bound's", "bar",
+        "products and update alone, ms", "passes alone, ms", "(c), ms",
+        "bound / (c)", "(a) / (c)", "(a) / bound", "(c)'s share of peak", "(a)'s",
+        "the bound's", "bar",
     ]  # fmt: skip
     return [
         "## Where the time goes\n", texts.PROFILE, table(head, rows), texts.BOUNDS,

@@ -93,7 +93,7 @@ def normbench(seeds: int, workers: int | None = None) -> dict[str, Any]:
 
 def measure(tell: Callable[[str], None], quick: bool) -> dict[str, Any]:
     """All sweeps; a quick look takes few seeds and leaves out the long ones."""
-    seeds, rounds = (2, 1) if quick else (SEEDS, 3)
+    seeds, rounds = (2, 1) if quick else (SEEDS, 5)
     found: dict[str, Any] = {"script": [], "normbench": [], "long": []}
     for i in range(rounds):
         found["script"].append(script(seeds))

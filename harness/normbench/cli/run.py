@@ -77,11 +77,17 @@ def run(
 
     Run again to resume: what is finished is kept. Exit status 1 if a run failed.
     """
+    from normbench.executors.local import LocalExecutor, prepare_workers
+
+    # workers on the CPU load the same modules as this process, at the same time; without a file
+    # there may be no protocol
+    on_cpu = workers != 0 and device in ("auto", "cpu")
+    loading = on_cpu and Path(protocol).is_file() and prepare_workers(_WORKERS_LOAD, threads)
+
     from rich.console import Console
 
     from normbench.cli.progress import LiveProgress
     from normbench.executors.inline import InlineExecutor
-    from normbench.executors.local import LocalExecutor, prepare_workers
     from normbench.protocol.load import load_text, read_protocol
 
     path, text = read_protocol(protocol)
@@ -89,8 +95,7 @@ def run(
     folder = results_folder(study, results)
     console = Console(quiet=quiet)
     console.print(study.title, style="bold", markup=False, highlight=False)
-    # workers on the CPU load the same modules as this process, at the same time
-    loading = workers != 0 and device in ("auto", "cpu") and prepare_workers(_WORKERS_LOAD, threads)
+    loading = loading or (on_cpu and prepare_workers(_WORKERS_LOAD, threads))
     from normbench.results.execution import read_plan_file
     from normbench.training.devices import (
         choose_device,

@@ -94,10 +94,20 @@ class Sgd:
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Take one step; the first sets the velocity to the gradient."""
         for group in self.groups:
-            torch_sgd(
-                group.parameters, group.gradients(gradients), group.velocity,
-                fused=True, foreach=False, lr=self.learning_rate, momentum=self.momentum,
+            given, velocity = group.gradients(gradients), group.velocity
+            moving = [v for v in velocity if v is not None]
+            if len(moving) < len(velocity):  # the first step, or one without momentum
+                torch_sgd(
+                    group.parameters, given, velocity, fused=True, foreach=False,
+                    lr=self.learning_rate, momentum=self.momentum, weight_decay=group.decay,
+                    dampening=0.0, nesterov=self.nesterov, maximize=False,
+                )  # fmt: skip
+                continue
+            # what that function calls; its sorting by devices takes as long as a small step
+            torch._fused_sgd_(
+                group.parameters, given, moving, lr=self.learning_rate, momentum=self.momentum,
                 weight_decay=group.decay, dampening=0.0, nesterov=self.nesterov, maximize=False,
+                is_first_step=False,
             )  # fmt: skip
 
 
