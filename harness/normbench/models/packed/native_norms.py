@@ -32,7 +32,7 @@ def batch_norm(node: Node, block: Block, params: Mapping[str, Any], ghost: int) 
     values = block.batch * prod(node.before)
     if len(node.before) == 1 and block.size * values <= SMALL_VALUES:
         return VectorBatchNorms(node, block, params, ghost)
-    if len(node.before) == 3 and values >= LARGE_BATCH:
+    if len(node.before) == 3 and values >= LARGE_BATCH and _on_cpu(block):
         return MemberBatchNorms(node, block, params, ghost)
     return BatchNorms(node, block, params, ghost)
 
@@ -41,9 +41,14 @@ def layer_norm(node: Node, block: Block, params: Mapping[str, Any]) -> LayerNorm
     """Layer norm over samples or over channels, in the form that suits the shapes."""
     found = LayerNorms(node, block, params)
     large = node.per_element and block.batch * prod(node.before) >= LARGE_ROWS
-    if large and not found.fused and found.weight is not None:
+    if large and _on_cpu(block) and not found.fused and found.weight is not None:
         return MemberLayerNorms(node, block, params)
     return found
+
+
+def _on_cpu(block: Block) -> bool:
+    """Whether calls cost little beside what they compute."""
+    return torch.device(block.work.device).type == "cpu"
 
 
 class MemberLayerNorms(LayerNorms):
