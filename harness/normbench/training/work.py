@@ -96,9 +96,9 @@ class Checked:
 def set_up_worker() -> None:
     """Make a worker's arithmetic repeatable and quick: one thread, deterministic kernels.
 
-    Denormal numbers, those below 1.2·10⁻³⁸, count as zero. With momentum, the velocity of a weight
-    without gradients (that of a dead unit) is one after 830 steps and never becomes zero, and the
-    processor takes a hundred times as long for each of them.
+    Denormal numbers, those below 1.2·10⁻³⁸, count as zero. With momentum 0.9, the velocity of a
+    weight without gradients (that of a dead unit) is one after some 830 steps and never becomes
+    zero, and the processor takes many times as long for each of them.
     """
     import torch
 

@@ -51,6 +51,13 @@ def _on_cpu(block: Block) -> bool:
     return torch.device(block.work.device).type == "cpu"
 
 
+def _keep(member: int, slopes: Sequence[Tensor], *gradients: Tensor | None) -> None:
+    """Write a member's gradients of scale and shift, where there are any."""
+    for out, slope in zip(gradients, slopes, strict=True):
+        if out is not None:
+            out[member].copy_(slope.view(out.shape[1:]))
+
+
 class MemberLayerNorms(LayerNorms):
     """Layer norm of large samples, one call for each member."""
 
@@ -73,9 +80,7 @@ class MemberLayerNorms(LayerNorms):
             back, *slopes = torch.ops.aten.native_layer_norm_backward.default(
                 given[i], x, [self.count], mean, rstd, weight, bias, [True, True, True]
             )
-            for out, slope in zip((self.weight_gradient, self.bias_gradient), slopes, strict=True):
-                if out is not None:
-                    out[i].copy_(slope.view(out.shape[1:]))
+            _keep(i, slopes, self.weight_gradient, self.bias_gradient)
             found.append(back)
         return stacked(found, self.y.view(given.shape)).view(gradient.shape)
 
@@ -116,9 +121,7 @@ class MemberBatchNorms(BatchNorms):
                 self.running[0][i], self.running[1][i], mean, rstd, True, self.eps,
                 [True, affine, affine],
             )  # fmt: skip
-            for out, slope in zip((self.weight_gradient, self.bias_gradient), slopes, strict=True):
-                if out is not None:
-                    out[i].copy_(slope)
+            _keep(i, slopes, self.weight_gradient, self.bias_gradient)
             found.append(back.permute(0, 2, 3, 1))
         if self.behind is not None:
             self.behind.bias_gradient.zero_()
