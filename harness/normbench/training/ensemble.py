@@ -84,10 +84,10 @@ class Ensemble:
         flat = index.reshape(-1)
         labels = self.data.train.y[flat].view(self.members, -1)
         if self._resident is not None:
-            inputs = self.packed.gather(self._resident, flat)
+            losses, logits = self.packed.train_items(self._resident, flat, labels)
         else:
             inputs = self.packed.arrange(self.data.train.inputs(flat))
-        losses, logits = self.packed.train_batch(inputs, labels)
+            losses, logits = self.packed.train_batch(inputs, labels)
         return losses, logits, labels
 
     def update(self, step: int) -> None:

@@ -92,7 +92,7 @@ def test_masks_are_those_of_the_plain_module(block: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NAMES)
-@pytest.mark.parametrize("variant", ["", "mk", "rows,block=2", "im/mk/im,block=1"])
+@pytest.mark.parametrize("variant", ["", "mk", "wg4", "rows,block=2", "im/mk/im,block=1"])
 def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
     """The others are the same bits with a healthy member in its place."""
     results = []
@@ -151,11 +151,11 @@ def test_a_batch_from_resident_data_is_as_good_as_an_arranged_one(
     x = torch.randn(30, 1, 8, 8, dtype=torch.float64)
     y = torch.randint(10, (2, 8))
     index = torch.randint(30, (16,))
-    found = [packed.train_batch(packed.gather(packed.resident(x), index), y)[1]]
+    found = [packed.train_items(packed.resident(x), index, y)[1]]
     found.append(packed.train_batch(packed.arrange(x[index]), y)[1])
     monkeypatch.setattr("normbench.models.packed.net.ROWS_BYTES", 1000)
     assert packed.resident(x).shape[1:] == packed.arrange(x).shape[1:]
-    found.append(packed.train_batch(packed.gather(packed.resident(x), index), y)[1])
+    found.append(packed.train_items(packed.resident(x), index, y)[1])
     assert torch.allclose(found[0], found[1], atol=1e-12)
     assert torch.allclose(found[0], found[2], atol=1e-12)
 

@@ -19,8 +19,9 @@ from normbench.models.layers import (
     Site,
     activated,
 )
-from normbench.models.packed import layer_norm, native_norms
+from normbench.models.packed import layer_norm, native_norms, winograd_convolution
 from normbench.models.packed.graph import PACKED_NORMS
+from normbench.models.packed.winograd_convolution import WinogradConvolutions
 from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
 MLP = {"name": "mlp", "width": 16}
@@ -136,6 +137,22 @@ def test_alexnet(norm: str, position: str) -> None:
     assert_trained_alike(described((3, 32, 32), 3, **axes), 2, 4, rate=1e-3)
 
 
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "weight"])
+@pytest.mark.parametrize("batch_size", [4, 12])
+def test_alexnet_with_fewer_multiplications(
+    norm: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd_convolution, "IMAGES", 4)  # a batch in one piece, and in three
+    axes = {"model": ALEXNET, "norm": norm, "sites": "first-two", "batch_size": batch_size}
+    net = described((3, 64, 64), 3, **axes)
+    twins = assert_trained_alike(net, 3, 3, "conv1=mk,wg4,block=2", rate=1e-3)
+    made = [o for o in twins.packed.blocks[0][1] if isinstance(o, WinogradConvolutions)]
+    assert [o.node.name for o in made] == ["conv2", "conv3", "conv4", "conv5"]
+    assert all(len(member) == batch_size // 4 for o in made for member in o.kept)
+    # what stays in pieces between them: all but where a norm takes whole batches
+    assert [o.tiled_input for o in made] == [False, norm in ("none", "weight"), True, True]
+
+
 @pytest.mark.parametrize("norm", PACKED_NORMS)
 def test_a_batch_of_one_or_two(norm: str) -> None:
     size = 2 if norm.startswith("batch") else 1
@@ -192,6 +209,16 @@ ODD: dict[str, list[Layer]] = {
     ],
     "the activation first": [ReLU(), *activated(Conv("a", 4, kernel=5)), Flatten(),
                              Linear("top", 3)],
+    "convolutions that keep the size, in a row": [
+        *activated(Conv("a", 4, kernel=3, padding=1)),
+        Conv("b", 6, kernel=5, padding=2),
+        Conv("c", 5, kernel=3, padding=1),
+        MaxPool(3, 2),
+        *activated(Conv("d", 4, kernel=3, padding=1)),
+        Flatten(),
+        Site("flat", "pre"),
+        Linear("top", 3),
+    ],
     "a convolution that gives the logits": [
         *activated(Conv("a", 4, kernel=3)),
         Conv("top", 3, kernel=3),
@@ -208,7 +235,7 @@ ODD: dict[str, list[Layer]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", ["rows", "mk/im/im,block=2", "im/mk/mk"])
+@pytest.mark.parametrize("variant", ["rows", "wg4", "mk/im/im,block=2", "im/mk/mk"])
 @pytest.mark.parametrize("norm", ["batch", {"name": "group", "groups": 2}, "weight"])
 @pytest.mark.parametrize("layers", ODD)
 def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
@@ -240,7 +267,8 @@ def test_inputs_that_are_vectors(norm: str) -> None:
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 @pytest.mark.parametrize(
     "variant",
-    ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3"],
-)
+    ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3",
+     "wg4", "wg2,block=3", "conv1=mk,wg4"],
+)  # fmt: skip
 def test_all_formulations_agree(variant: str, norm: str) -> None:
     assert_trained_alike(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

@@ -28,7 +28,9 @@ def test_names_are_read() -> None:
     assert some.ways_of("conv3") == im
 
 
-@pytest.mark.parametrize("name", ["fast", "im/mk", "conv1=im/im", "block=many", "mk/im/im/im"])
+@pytest.mark.parametrize(
+    "name", ["fast", "im/mk", "conv1=im/im", "block=many", "mk/im/im/im", "wg4/mk/im", "wg3"]
+)
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="formulation is im or mk"):
         parse(name)
@@ -49,10 +51,27 @@ def test_a_few_are_tried(model: Any, shape: tuple[int, ...], device: str) -> Non
         parse(name)
 
 
-def test_those_that_are_tried_agree() -> None:
-    net = described((3, 32, 32), 2, model=ALEXNET, norm="layer", batch_size=2)
+@pytest.mark.parametrize("batch_size", [2, 8, 32])
+@pytest.mark.parametrize("model", [ALEXNET, CNN])
+def test_those_that_are_tried_agree(model: Any, batch_size: int) -> None:
+    shape = (3, 32, 32) if model is ALEXNET else (1, 8, 8)
+    net = described(shape, 2, model=model, norm="layer", batch_size=batch_size)
     for name in variants(net, "cpu"):
         assert_trained_alike(net, 2, 2, name)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size", "tried"),
+    [(ALEXNET, 2, False), (ALEXNET, 8, True), (ALEXNET, 128, True), (CNN, 8, False),
+     (CNN, 128, True), ({"name": "mlp", "width": 8}, 128, False)],
+)  # fmt: skip
+def test_fewer_multiplications_are_tried_where_batches_pay_for_the_filters(
+    model: Any, batch_size: int, tried: bool
+) -> None:
+    shape = (3, 64, 64) if model is ALEXNET else (1, 8, 8)
+    net = described(shape, model=model, norm="none", batch_size=batch_size)
+    assert any("wg4" in name for name in variants(net, "cpu")) == tried
+    assert not any("wg" in name for name in variants(net, "cuda"))
 
 
 @pytest.mark.parametrize("members", [1, 5])

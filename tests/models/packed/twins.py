@@ -71,8 +71,8 @@ class Twins:
         self.taken += 1
         x, y = self.batch()
         index = torch.randperm(len(x), generator=self.generator)
-        inputs = self.packed.gather(self.packed.resident(x[index]), index.argsort())
-        losses, logits = self.packed.train_batch(inputs, y)
+        resident = self.packed.resident(x[index])
+        losses, logits = self.packed.train_items(resident, index.argsort(), y)
         self.packed.flat.sub_(self.packed.flat_gradient, alpha=rate)
         worst = 0.0
         for member, plain in enumerate(self.plain):

@@ -7,7 +7,7 @@ computed block by block of members, so that what a block works on stays in a cac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -19,7 +19,7 @@ from normbench.models.layers import Conv, Dropout, Flatten, Linear, MaxPool, Sit
 from normbench.models.packed.batch_variants import BatchRenorms, FrozenBatchNorms
 from normbench.models.packed.block import Block, Operation, Workspace
 from normbench.models.packed.columns import item_rows
-from normbench.models.packed.convolution import Convolutions
+from normbench.models.packed.convolution import TILED, Convolutions
 from normbench.models.packed.dynamic_tanh import DynamicTanhs
 from normbench.models.packed.evaluator import Evaluator
 from normbench.models.packed.formulation import parse
@@ -37,6 +37,7 @@ from normbench.models.packed.normalize import BatchNorms, ChannelNorms
 from normbench.models.packed.parameters import Members, Parameters, slots
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
 from normbench.models.packed.weighted import Weighted
+from normbench.models.packed.winograd_convolution import WinogradConvolutions, suits
 from normbench.models.plain import Net, build
 from normbench.norms.schedule import Scheduled, set_step
 
@@ -100,6 +101,8 @@ class PackedNet(Members):
         ]
         made = [operation for _, operations in self.blocks for operation in operations]
         self.scheduled = [operation for operation in made if isinstance(operation, Scheduled)]
+        #: The inputs of a block, for :meth:`train_items`.
+        self._inputs: Tensor | None = None
 
     # -- building ------------------------------------------------------------------------------
 
@@ -147,6 +150,9 @@ class PackedNet(Members):
                 operation.in_place = i > 0
         for before, after in pairwise(made):
             _join_padding(before, after)
+        for i, operation in enumerate(made):
+            if isinstance(operation, WinogradConvolutions):
+                _join_tiles(operation, made[i + 1 :])
         return block, made
 
     def _operation(self, node: Node, block: Block, *, passes_back: bool) -> Operation:
@@ -154,6 +160,10 @@ class PackedNet(Members):
         match layer:
             case Conv():
                 ways = self.formulation.ways_of(layer.name)
+                if ways[0] in TILED and suits(layer):
+                    return WinogradConvolutions(
+                        node, layer, TILED[ways[0]], block, passes_back=passes_back
+                    )
                 return Convolutions(node, layer, ways, block, passes_back=passes_back)
             case Linear():
                 return LinearLayers(node, block, passes_back=passes_back)
@@ -208,7 +218,7 @@ class PackedNet(Members):
     # -- data ----------------------------------------------------------------------------------
 
     def resident(self, x: Tensor) -> Tensor:
-        """All items (items, C, H, W) as :meth:`gather` takes batches from them.
+        """All items (items, C, H, W) as :meth:`train_items` takes batches from them.
 
         They are images, or the rows of the first convolution's windows where the variant asks for
         them and they are not too many.
@@ -223,10 +233,6 @@ class PackedNet(Members):
             return arranged
         return item_rows(arranged, layer.kernel, layer.stride, layer.padding)
 
-    def gather(self, resident: Tensor, index: Tensor) -> Tensor:
-        """The inputs of a batch: the items at ``index`` (members·N,), member by member."""
-        return resident.index_select(0, index)
-
     def arrange(self, x: Tensor) -> Tensor:
         """The inputs of a batch from items (members·N, C, H, W), member by member."""
         return x.movedim(1, -1).contiguous() if self.image_input else x.flatten(1)
@@ -237,21 +243,48 @@ class PackedNet(Members):
     def train_batch(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (members,) and logits (members, N, classes) of a batch, in training mode.
 
-        ``inputs`` come from :meth:`gather` or :meth:`arrange`, ``labels`` are (members, N). A loss
+        ``inputs`` come from :meth:`arrange`, ``labels`` are (members, N). A loss
         is the mean cross-entropy over the member's batch; its gradients lie in
         :attr:`flat_gradient` afterwards, and running statistics have moved.
         """
-        found = [self._train_block(block, made, inputs, labels) for block, made in self.blocks]
+        return self._train(lambda samples, _: inputs[samples], labels)
+
+    @torch.no_grad()
+    def train_items(self, resident: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`train_batch` on the items at ``index`` (members·N,), member by member.
+
+        Each block's are copied right before they are read, and into the same memory.
+        """
+
+        if self._inputs is None or self._inputs.shape[1:] != resident.shape[1:]:
+            samples = self.blocks[0][0].size * self.net.batch_size
+            self._inputs = resident.new_empty(samples, *resident.shape[1:])
+        memory = self._inputs
+
+        def copied(samples: slice, size: int) -> Tensor:
+            out = memory if size == len(memory) else memory[:size]
+            return torch.index_select(resident, 0, index[samples], out=out)
+
+        return self._train(copied, labels)
+
+    def _train(
+        self, inputs: Callable[[slice, int], Tensor], labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Train on inputs, given by their places among all samples and by how many they are."""
+        batch, found = self.net.batch_size, []
+        for block, made in self.blocks:
+            start, size = block.start * batch, block.size * batch
+            x = inputs(slice(start, start + size), size)
+            x = x.view(block.size, batch, *x.shape[1:])
+            found.append(self._train_block(block, made, x, labels))
         if len(found) == 1:
             return found[0]
         return torch.cat([loss for loss, _ in found]), torch.cat([logits for _, logits in found])
 
     def _train_block(
-        self, block: Block, operations: Sequence[Operation], inputs: Tensor, labels: Tensor
+        self, block: Block, operations: Sequence[Operation], x: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         batch = self.net.batch_size
-        x = inputs[block.start * batch : (block.start + block.size) * batch]
-        x = x.view(block.size, batch, *x.shape[1:])
         for operation in operations:
             x = operation.forward(x)
         logits = x if isinstance(operations[-1], LinearLayers) else x.clone()
@@ -313,3 +346,14 @@ def _join_padding(before: Operation, after: Operation) -> None:
     if isinstance(before, Activations) and isinstance(after, Convolutions):
         before.target = after.padded_input
         after.fed = before.target is not None
+
+
+def _join_tiles(convolution: WinogradConvolutions, following: Sequence[Operation]) -> None:
+    """Leave the images as they are computed, up to an operation that takes them so."""
+    for operation in following:
+        if isinstance(operation, WinogradConvolutions):
+            operation.tiled_input = True
+        if isinstance(operation, WinogradConvolutions | Flattenings):
+            convolution.tiled_output = True
+        if not isinstance(operation, Activations | Pools):
+            return

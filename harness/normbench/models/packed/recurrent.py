@@ -143,12 +143,8 @@ class RecurrentNet(Members):
     # -- data ----------------------------------------------------------------------------------
 
     def resident(self, x: Tensor) -> Tensor:
-        """All items (items, features, steps) as :meth:`gather` takes batches from them."""
+        """All items (items, features, steps) as :meth:`train_items` takes batches from them."""
         return self.arrange(x)
-
-    def gather(self, resident: Tensor, index: Tensor) -> Tensor:
-        """The inputs of a batch: the items at ``index`` (members·N,), member by member."""
-        return resident.index_select(1, index)
 
     def arrange(self, x: Tensor) -> Tensor:
         """The inputs of a batch from items (members·N, features, steps): steps come first."""
@@ -179,6 +175,10 @@ class RecurrentNet(Members):
         top = (self.leaves[f"{self.head.name}.{name}"] for name in ("weight", "bias"))
         weight, bias = top
         return torch.baddbmm(bias[:, None], last, weight.transpose(1, 2))
+
+    def train_items(self, resident: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`train_batch` on the items at ``index`` (members·N,), member by member."""
+        return self.train_batch(resident.index_select(1, index), labels)
 
     def train_batch(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (members,) and outputs (members, N, classes) of a batch, in training mode.

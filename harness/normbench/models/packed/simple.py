@@ -63,26 +63,37 @@ class Pools(Operation):
 
     def forward(self, x: Tensor) -> Tensor:
         """The maxima; keeps where they were."""
-        self.x = x.flatten(0, 1).permute(0, 3, 1, 2)
+        self.x = _channels_first(x)
         found = torch.ops.aten.max_pool2d_with_indices(self.x, self.kernel, self.stride)
         y, self.places = found
-        return self._add_bias(y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]))
+        return self._add_bias(_channels_last(y, x))
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Each maximum's gradient goes to its place."""
         if self.behind is not None:
-            torch.sum(gradient.flatten(1, 3), 1, out=self.behind.bias_gradient)
+            torch.sum(gradient.flatten(1, -2), 1, out=self.behind.bias_gradient)
         back = torch.ops.aten.max_pool2d_with_indices_backward(
-            gradient.flatten(0, 1).permute(0, 3, 1, 2), self.x, self.kernel, self.stride,
+            _channels_first(gradient), self.x, self.kernel, self.stride,
             [0, 0], [1, 1], False, self.places,
         )  # fmt: skip
-        return cast(Tensor, back.permute(0, 2, 3, 1).unflatten(0, gradient.shape[:2]))
+        return _channels_last(back, gradient)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training, without looking where the maxima are."""
         del conditions
         rows = _maximum(x, 2, self.kernel[0], self.stride[0])
         return self._add_bias(_maximum(rows, 3, self.kernel[1], self.stride[1]))
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """Images, or pieces of them (…, H, W, images, channels), as torch's pools take images."""
+    return x.flatten(0, 1).flatten(3).permute(0, 3, 1, 2)
+
+
+def _channels_last(found: Tensor, like: Tensor) -> Tensor:
+    """The way back, for other heights and widths."""
+    last = found.permute(0, 2, 3, 1)
+    return last.view(*like.shape[:2], *last.shape[1:3], *like.shape[4:])
 
 
 def _maximum(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
@@ -98,27 +109,42 @@ def _maximum(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
 
 
 class Flattenings(Operation):
-    """Images as vectors: in our order (H, W, C), or in the plain module's (C, H, W)."""
+    """Images as vectors: in our order (H, W, C), or in the plain module's (C, H, W).
+
+    Images that come in pieces, (members, pieces, H, W, images, C), go back as such.
+    """
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.pieces = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(members, N, H, W, C) to (members, N, features)."""
+        self.pieces = x.shape[1] if x.dim() == 6 else 0
+        return self._flat(x)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        if x.dim() == 6:
+            x = x.movedim(4, 2).flatten(1, 2)
         return (x.movedim(-1, -3) if self.node.reorder else x).flatten(2)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The way back."""
-        if not self.node.reorder:
-            return gradient.reshape(*gradient.shape[:2], *self.node.before)
         height, width, channels = self.node.before
-        images = gradient.reshape(*gradient.shape[:2], channels, height, width)
-        return images.movedim(-3, -1).contiguous()
+        if self.node.reorder:
+            images = gradient.reshape(*gradient.shape[:2], channels, height, width)
+            images = images.movedim(-3, -1).contiguous()
+        else:
+            images = gradient.reshape(*gradient.shape[:2], *self.node.before)
+        if self.pieces:
+            shape = (len(images), self.pieces, -1, *images.shape[2:])
+            images = images.view(shape).movedim(2, 4).contiguous()
+        return images
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training."""
         del conditions
-        return self.forward(x)
+        return self._flat(x)
 
 
 class Dropouts(Operation):

@@ -8,43 +8,56 @@ from normbench.models.describe import Network
 from normbench.models.layers import Conv, MaxPool
 from normbench.models.packed.graph import Node, nodes
 from normbench.models.packed.net import PackedNet
+from normbench.models.packed.winograd_convolution import suits
 
 #: Rows of an item's windows that are worth keeping for the whole data set take at most this.
 _ROW_BYTES = 1 << 14
 #: From so many pixels in a batch on, torch's convolutions pay for being called member by member.
 _PIXELS = 4096
-#: From this batch size on, they pay for the gradient of the later layers' inputs.
+#: From this batch size on, they pay for the gradient of the later layers' inputs, and Winograd's
+#: convolutions for large images.
 _TINY_BATCH = 4
-#: From this batch size on, they pay for the weight's gradient, too.
+#: From this batch size on, they pay for the weight's gradient, too, and Winograd's for small
+#: images.
 _LARGE_BATCH = 32
 _FLOAT_BYTES = 4
+#: As many are tried for large images and batches: each takes some of the time that it is to save.
+_MOST = 4
 
 
 def variants(net: Network, device: str) -> list[str]:
     """Names of formulations for a calibration to try, the most promising first.
 
     What is promising was measured with one thread. Small images are bound by the calls of
-    operations; in large ones torch's convolution is best for few input channels and for the
-    input's gradient, and products of matrices for the weight's.
+    operations; in large ones torch's convolution is best for few input channels. For more of them
+    Winograd's is, unless the batch is so small that transforming filters is much of the work: then
+    torch's is for the input's gradient, and products of matrices are for the weight's.
     """
     convolutions = [node for node in nodes(net) if isinstance(node.layer, Conv)]
     if not convolutions:
         return [""]
     if device != "cpu":
         return ["mk", "im"]
-    first = convolutions[0]
-    if _row_bytes(first) <= _ROW_BYTES:
-        if net.batch_size * prod(first.before[:2]) < _PIXELS:
-            return ["rows", "rows,im/mk/im"]
-        return ["rows,im/mk/im", "rows", "rows,mk/mk/im", "mk"]
-    large = [n.name for n in convolutions[1:] if isinstance(n.layer, Conv) and n.layer.kernel > 3]
-    mixed = ",".join([f"{first.name}=mk", *(f"{name}=mk/mk/im" for name in large), "im/mk/im"])
-    native = f"{first.name}=mk,mk/mk/im"
-    if net.batch_size < _TINY_BATCH:
+    first = convolutions[0].name
+    later = [n.layer for n in convolutions[1:] if isinstance(n.layer, Conv)]
+    batch = net.batch_size
+    tiled = [f"{first}=im,wg4,rows"] if batch >= _LARGE_BATCH and any(map(suits, later)) else []
+    if _row_bytes(convolutions[0]) <= _ROW_BYTES:
+        if batch * prod(convolutions[0].before[:2]) < _PIXELS:
+            return ["rows", *tiled, "rows,im/mk/im"]
+        return [*tiled, "rows,im/mk/im", "rows", "rows,mk/mk/im", "mk"][:_MOST]
+    large = [layer.name for layer in later if layer.kernel > 3]
+    mixed = ",".join([f"{first}=mk", *(f"{name}=mk/mk/im" for name in large), "im/mk/im"])
+    native = f"{first}=mk,mk/mk/im"
+    if batch < _TINY_BATCH:
         return [mixed.removesuffix("/mk/im"), mixed, native, "im", "mk"]
-    if net.batch_size < _LARGE_BATCH:
-        return [mixed, native, "im", "mk"]
-    return ["mk", native, mixed, "im"]
+    tiled = []
+    if any(map(suits, later)):
+        small = ",".join([f"{first}=mk", *(f"{name}=mk" for name in large), "wg4"])
+        tiled = list(dict.fromkeys([f"{first}=mk,wg4", small]))
+    if batch < _LARGE_BATCH:
+        return [*tiled, mixed, native, "mk", "im"][:_MOST]
+    return [*tiled, "mk", native, mixed, "im"][:_MOST]
 
 
 def _row_bytes(node: Node) -> int:

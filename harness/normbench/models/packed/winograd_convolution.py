@@ -1,0 +1,179 @@
+"""Convolutions of all members with fewer multiplications: see :mod:`.winograd`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from normbench.models.layers import Conv
+from normbench.models.packed.block import Block
+from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.graph import Node
+from normbench.models.packed.tiled_memory import TiledMemory, Transformed
+from normbench.models.packed.tiles import Tiles
+from normbench.models.packed.weighted import Weighted
+
+#: The images of a member that are computed at once, at most: what is made of them stays in a cache.
+IMAGES = 32
+
+
+def suits(layer: Conv) -> bool:
+    """Whether a convolution has this form: one that keeps the images' size, with few taps."""
+    return layer.stride == 1 and layer.kernel in (3, 5) and layer.padding == layer.kernel // 2
+
+
+def images_at_once(batch: int) -> int:
+    """The images of a piece: a divisor of the batch size, and all of it if none is large enough."""
+    divisor = next(n for n in range(min(batch, IMAGES), 0, -1) if batch % n == 0)
+    return divisor if 4 * divisor >= IMAGES else batch
+
+
+class WinogradConvolutions(Weighted):
+    """A 2-d convolution of each member: (members, N, H, W, C) to (members, N, H, W, outputs).
+
+    ``tile`` is the m of F(m, r) along either axis. The backward pass is the exact transpose of the
+    forward pass, so that the gradients are those of the output as it was computed.
+
+    With ``tiled_input`` or ``tiled_output`` images come or go as they are computed, (members,
+    pieces, H, W, images, channels), for operations between two of these that do not mind.
+    """
+
+    def __init__(
+        self, node: Node, layer: Conv, tile: int, block: Block, *, passes_back: bool
+    ) -> None:
+        super().__init__(node, block)
+        self.passes_back = passes_back
+        self.tiled_input = self.tiled_output = False
+        self.channels = node.before[-1]
+        tiles = self.tiles = Tiles(node.before[:2], tile, layer.kernel, self.stored)
+        members, batch, work, name = block.size, block.batch, block.work, node.name
+        images = images_at_once(batch)
+        self.memory = TiledMemory(node, tiles, images, work, name)
+        pieces = batch // images
+        size = tiles.per_image * images * self.channels
+        kept = work.take(f"{name} transformed", members, pieces, size)
+        self.kept = [[Transformed(one, tiles, images) for one in member] for member in kept]
+        self.outputs_memory = work.take(f"{name} output", members, batch * prod(node.after))
+        if passes_back:
+            self.back_memory = work.take(f"{name} back", members, batch * prod(node.before))
+
+    def _shaped(self, memory: Tensor, shape: tuple[int, ...], tiled: bool) -> Tensor:
+        """A batch's images (members, N, H, W, channels), or in pieces if ``tiled``."""
+        if not tiled:
+            return memory.view(len(memory), -1, *shape)
+        return memory.view(len(memory), -1, *shape[:2], self.memory.images, shape[2])
+
+    def _filters(self, weight: Tensor, memory: TiledMemory, *, turned: bool) -> Tensor:
+        """A member's transformed filters (points², C, outputs), or (…, outputs, C) if turned."""
+        taps = weight.view(self.outputs, len(memory.taps), self.channels)
+        taps = taps.transpose(0, 1) if turned else taps.permute(1, 2, 0)
+        out = memory.turned if turned else memory.filters
+        memory.taps.view(taps.shape).copy_(taps)
+        torch.mm(self.tiles.filters, memory.taps, out=out)
+        return out.view(-1, *taps.shape[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output; keeps the transformed input."""
+        self.prepare_weight()
+        self.pending = None
+        bias = self.leave(None if self.bias_cancels else self.bias)
+        y = self._shaped(self.outputs_memory, self.node.after, self.tiled_output)
+        self._convolve(x, self.weight, bias, self.memory, self.kept, y)
+        return y
+
+    def _convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        memory: TiledMemory,
+        kept: Sequence[Sequence[Transformed]],
+        y: Tensor,
+    ) -> None:
+        """The output into ``y``, piece by piece; the transformed input into ``kept``."""
+        tiles, products = self.tiles, memory.products
+        for member, pieces in enumerate(kept):
+            filters = self._filters(weight[member], memory, turned=False)
+            for i, piece in enumerate(pieces):
+                images = _piece(x[member], i, memory.input_images, self.tiled_input)
+                tiles.transform(images, memory.input_between, piece.whole)
+                for row, product in zip(piece.rows, products.rows, strict=True):
+                    torch.bmm(row, filters, out=product)
+                if bias is not None:
+                    products.sums.add_(bias[member])
+                out = y[member, i] if self.tiled_output else memory.output_images
+                tiles.untransform(products.whole, memory.output_between, out.flatten(1))
+                if not self.tiled_output:
+                    _put_back(out, y[member], i)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The input's gradient, unless nothing before has parameters."""
+        back = gradient
+        if self.passes_back:
+            back = self._shaped(self.back_memory, self.node.before, self.tiled_input)
+        for member in range(len(self.kept)):
+            self._member_backward(gradient, member, back)
+        self.finish_weight()
+        return back
+
+    def _member_backward(self, gradient: Tensor, member: int, back: Tensor) -> None:
+        """One member's gradients, piece by piece."""
+        tiles, memory, products = self.tiles, self.memory, self.memory.products
+        # the transformed filters are needed no more, and their gradient has as many values
+        of_filters = memory.filters.view(-1, self.outputs, self.channels)
+        if self.passes_back:
+            filters = self._filters(self.weight[member], memory, turned=True)
+        for i, piece in enumerate(self.kept[member]):
+            images = _piece(gradient[member], i, memory.output_images, self.tiled_output)
+            tiles.untransform_back(images, memory.output_between, products.whole)
+            if not self.bias_given:
+                share = products.sums.sum((0, 1))
+                self.bias_gradient[member] = share if i == 0 else self.bias_gradient[member] + share
+            for j, (row, product) in enumerate(zip(piece.rows, products.rows, strict=True)):
+                if i == j == 0:
+                    torch.bmm(product.transpose(1, 2), row, out=of_filters)
+                else:
+                    of_filters.baddbmm_(product.transpose(1, 2), row)
+            if self.passes_back:
+                for row, product in zip(piece.rows, products.rows, strict=True):
+                    torch.bmm(product, filters, out=row)  # the kept input is needed no more
+                out = back[member, i] if self.tiled_input else memory.input_images
+                tiles.transform_back(piece.whole, memory.input_between, out.flatten(1))
+                if not self.tiled_input:
+                    _put_back(out, back[member], i)
+        torch.mm(tiles.filters.t(), memory.filters, out=memory.taps)
+        taps = memory.taps.view(-1, self.outputs, self.channels).transpose(0, 1)
+        self.weight_gradient[member].view(taps.shape).copy_(taps)
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """As in training; a member's samples are one piece."""
+        weight, bias = self.affine(conditions)
+        self.pending = None
+        members, images = len(x), x.shape[4] if self.tiled_input else x.shape[1]
+        name, work = f"{self.node.name} {images}", conditions.work
+        memory = TiledMemory(self.node, self.tiles, images, work, name)
+        inputs = work.take(f"{name} transformed", self.tiles.per_image * images * self.channels)
+        kept = [[Transformed(inputs, self.tiles, images)]] * members
+        height, width, outputs = self.node.after
+        shape = (1, height, width, images) if self.tiled_output else (images, height, width)
+        y = x.new_empty(members, *shape, outputs)
+        self._convolve(x, weight, self.leave(bias), memory, kept, y)
+        return y
+
+
+def _piece(batch: Tensor, i: int, memory: Tensor, tiled: bool) -> Tensor:
+    """A member's piece ``i`` as (H, W·images·channels), copied to ``memory`` unless it lies so."""
+    if tiled:
+        return batch[i].flatten(1)
+    images = memory.shape[2]
+    memory.copy_(batch[i * images : (i + 1) * images].permute(1, 2, 0, 3))
+    return memory.flatten(1)
+
+
+def _put_back(piece: Tensor, batch: Tensor, i: int) -> None:
+    """Copy a piece (H, W, images, channels) to its place in a member's batch."""
+    images = piece.shape[2]
+    batch[i * images : (i + 1) * images].copy_(piece.permute(2, 0, 1, 3))
