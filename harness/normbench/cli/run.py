@@ -107,6 +107,8 @@ def run(
     from normbench.workflow import prepare_plan, run_study
     from normbench.workflow.grouping import engine_mode
 
+    if loading:  # what merging tables needs is loaded while workers load what training needs
+        import pandas  # noqa: F401
     mode = engine_mode(engine)
     follow = None if execution is None else read_plan_file(execution)
     progress = LiveProgress(console)

@@ -227,10 +227,13 @@ _RESULT = frozenset(
 
 def _whole_schema(found: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table in today's schema: columns that an older version did not write are empty."""
+    if found.schema.equals(schema):
+        return found
+    names = set(found.column_names)
     for field in schema:
-        if field.name not in found.column_names:
+        if field.name not in names:
             found = found.append_column(field, pa.nulls(found.num_rows, field.type))
-    if set(found.column_names) == set(schema.names):
+    if names <= set(schema.names):
         found = found.select(schema.names)
     return found.cast(schema)
 
