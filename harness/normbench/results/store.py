@@ -227,7 +227,7 @@ _RESULT = frozenset(
 
 def _whole_schema(found: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table in today's schema: columns that an older version did not write are empty."""
-    if found.schema.equals(schema):
+    if found.schema.equals(schema, check_metadata=True):
         return found
     names = set(found.column_names)
     for field in schema:
