@@ -28,7 +28,7 @@ class Transformed:
 class TiledMemory:
     """What ``images`` images of a member are computed in, one piece of a batch after the other.
 
-    ``input_images`` and ``output_images`` share memory, (H, W, images, channels), and so do
+    ``arranged_input`` and ``arranged_output`` share memory, (H, W, images, channels), and so do
     ``input_between`` and ``output_between``, which is what transforms have half-way.
     """
 
@@ -37,8 +37,10 @@ class TiledMemory:
         self.images = images
         most = max(inputs, outputs)
         memory = work.take(f"{name} images", height * width * images * most)
-        self.input_images = _front(memory, height, width, images, inputs)
-        self.output_images = _front(memory, height, width, images, outputs)
+        self.arranged_input = _front(memory, height, width, images, inputs)
+        self.arranged_output = _front(memory, height, width, images, outputs)
+        self.input_rows = self.arranged_input.flatten(1)
+        self.output_rows = self.arranged_output.flatten(1)
         memory = work.take(f"{name} between", tiles.rows * width * images * most)
         self.input_between = _front(memory, tiles.rows, width, images * inputs)
         self.output_between = _front(memory, tiles.rows, width, images * outputs)

@@ -21,8 +21,6 @@ _TINY_BATCH = 4
 #: images.
 _LARGE_BATCH = 32
 _FLOAT_BYTES = 4
-#: As many are tried for large images and batches: each takes some of the time that it is to save.
-_MOST = 4
 
 
 def variants(net: Network, device: str) -> list[str]:
@@ -30,8 +28,8 @@ def variants(net: Network, device: str) -> list[str]:
 
     What is promising was measured with one thread. Small images are bound by the calls of
     operations; in large ones torch's convolution is best for few input channels. For more of them
-    Winograd's is, unless the batch is so small that transforming filters is much of the work: then
-    torch's is for the input's gradient, and products of matrices are for the weight's.
+    Winograd's is, unless the batch is so small that transforming the filters is much of the work:
+    then products of matrices are, and torch's is in between for the input's gradient.
     """
     convolutions = [node for node in nodes(net) if isinstance(node.layer, Conv)]
     if not convolutions:
@@ -45,19 +43,23 @@ def variants(net: Network, device: str) -> list[str]:
     if _row_bytes(convolutions[0]) <= _ROW_BYTES:
         if batch * prod(convolutions[0].before[:2]) < _PIXELS:
             return ["rows", *tiled, "rows,im/mk/im"]
-        return [*tiled, "rows,im/mk/im", "rows", "rows,mk/mk/im", "mk"][:_MOST]
+        return [*tiled, "rows,im/mk/im", "rows", "rows,mk/mk/im"]
     large = [layer.name for layer in later if layer.kernel > 3]
-    mixed = ",".join([f"{first}=mk", *(f"{name}=mk/mk/im" for name in large), "im/mk/im"])
-    native = f"{first}=mk,mk/mk/im"
+
+    def ways(of_large: str, of_others: str) -> str:
+        return ",".join([f"{first}=mk", *(f"{name}={of_large}" for name in large), of_others])
+
+    mixed, native = ways("mk/mk/im", "im/mk/im"), f"{first}=mk,mk/mk/im"
+    if not any(map(suits, later)):
+        return [mixed, native, "im", "mk"]
+    partly = ways("wg4", "im/mk/im")
     if batch < _TINY_BATCH:
-        return [mixed.removesuffix("/mk/im"), mixed, native, "im", "mk"]
-    tiled = []
-    if any(map(suits, later)):
-        small = ",".join([f"{first}=mk", *(f"{name}=mk" for name in large), "wg4"])
-        tiled = list(dict.fromkeys([f"{first}=mk,wg4", small]))
-    if batch < _LARGE_BATCH:
-        return [*tiled, mixed, native, "mk", "im"][:_MOST]
-    return [*tiled, "mk", native, mixed, "im"][:_MOST]
+        names = [ways("mk/mk/im", "im"), ways("wg4", "im"), mixed, native]
+    elif batch < _LARGE_BATCH:
+        names = [f"{first}=mk,wg4", partly, mixed, native]
+    else:
+        names = [f"{first}=mk,wg4", ways("mk", "wg4"), "mk", native]
+    return list(dict.fromkeys(names))
 
 
 def _row_bytes(node: Node) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import torch
@@ -66,14 +66,16 @@ class WinogradConvolutions(Weighted):
             return memory.view(len(memory), -1, *shape)
         return memory.view(len(memory), -1, *shape[:2], self.memory.images, shape[2])
 
-    def _filters(self, weight: Tensor, memory: TiledMemory, *, turned: bool) -> Tensor:
-        """A member's transformed filters (points², C, outputs), or (…, outputs, C) if turned."""
-        taps = weight.view(self.outputs, len(memory.taps), self.channels)
-        taps = taps.transpose(0, 1) if turned else taps.permute(1, 2, 0)
-        out = memory.turned if turned else memory.filters
-        memory.taps.view(taps.shape).copy_(taps)
-        torch.mm(self.tiles.filters, memory.taps, out=out)
+    def _filters(self, taps: Tensor, out: Tensor) -> Tensor:
+        """A member's filters (taps², …) transformed, (points², …), in the memory ``out``."""
+        memory = self.memory.taps
+        memory.view(taps.shape).copy_(taps)
+        torch.mm(self.tiles.filters, memory, out=out)
         return out.view(-1, *taps.shape[1:])
+
+    def _taps(self, weight: Tensor) -> Tensor:
+        """A weight as (members, outputs, taps², channels)."""
+        return weight.view(len(weight), self.outputs, len(self.memory.taps), self.channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """The output; keeps the transformed input."""
@@ -95,39 +97,56 @@ class WinogradConvolutions(Weighted):
     ) -> None:
         """The output into ``y``, piece by piece; the transformed input into ``kept``."""
         tiles, products = self.tiles, memory.products
-        for member, pieces in enumerate(kept):
-            filters = self._filters(weight[member], memory, turned=False)
-            for i, piece in enumerate(pieces):
-                images = _piece(x[member], i, memory.input_images, self.tiled_input)
+        given = iter(_pieces(x, memory.images, self.tiled_input))
+        found = iter(_pieces(y, memory.images, self.tiled_output))
+        of_members = self._taps(weight).permute(0, 2, 3, 1).unbind(0)
+        for member, (pieces, taps) in enumerate(zip(kept, of_members, strict=True)):
+            filters = self._filters(taps, memory.filters)
+            for piece in pieces:
+                images = next(given)
+                if not self.tiled_input:
+                    memory.arranged_input.copy_(images)
+                    images = memory.input_rows
                 tiles.transform(images, memory.input_between, piece.whole)
                 for row, product in zip(piece.rows, products.rows, strict=True):
                     torch.bmm(row, filters, out=product)
                 if bias is not None:
                     products.sums.add_(bias[member])
-                out = y[member, i] if self.tiled_output else memory.output_images
-                tiles.untransform(products.whole, memory.output_between, out.flatten(1))
+                out = next(found)
+                rows = out if self.tiled_output else memory.output_rows
+                tiles.untransform(products.whole, memory.output_between, rows)
                 if not self.tiled_output:
-                    _put_back(out, y[member], i)
+                    out.copy_(memory.arranged_output)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
-        back = gradient
+        images, back, turned = self.memory.images, gradient, self._taps(self.weight)
+        given = iter(_pieces(gradient, images, self.tiled_output))
+        found: Iterator[Tensor] = iter(())
         if self.passes_back:
             back = self._shaped(self.back_memory, self.node.before, self.tiled_input)
-        for member in range(len(self.kept)):
-            self._member_backward(gradient, member, back)
+            found = iter(_pieces(back, images, self.tiled_input))
+        turned = turned.transpose(1, 2)
+        of_weight = self._taps(self.weight_gradient).transpose(1, 2)
+        for member, taps in enumerate(turned.unbind(0)):
+            self._member_backward(member, taps, given, found)
+            of_weight[member].copy_(self.memory.taps.view(taps.shape))
         self.finish_weight()
         return back
 
-    def _member_backward(self, gradient: Tensor, member: int, back: Tensor) -> None:
-        """One member's gradients, piece by piece."""
+    def _member_backward(
+        self, member: int, taps: Tensor, given: Iterator[Tensor], found: Iterator[Tensor]
+    ) -> None:
+        """One member's gradients, piece by piece; that of its taps stays in their memory."""
         tiles, memory, products = self.tiles, self.memory, self.memory.products
         # the transformed filters are needed no more, and their gradient has as many values
         of_filters = memory.filters.view(-1, self.outputs, self.channels)
-        if self.passes_back:
-            filters = self._filters(self.weight[member], memory, turned=True)
+        filters = self._filters(taps, memory.turned) if self.passes_back else of_filters
         for i, piece in enumerate(self.kept[member]):
-            images = _piece(gradient[member], i, memory.output_images, self.tiled_output)
+            images = next(given)
+            if not self.tiled_output:
+                memory.arranged_output.copy_(images)
+                images = memory.output_rows
             tiles.untransform_back(images, memory.output_between, products.whole)
             if not self.bias_given:
                 share = products.sums.sum((0, 1))
@@ -140,13 +159,12 @@ class WinogradConvolutions(Weighted):
             if self.passes_back:
                 for row, product in zip(piece.rows, products.rows, strict=True):
                     torch.bmm(product, filters, out=row)  # the kept input is needed no more
-                out = back[member, i] if self.tiled_input else memory.input_images
-                tiles.transform_back(piece.whole, memory.input_between, out.flatten(1))
+                out = next(found)
+                rows = out if self.tiled_input else memory.input_rows
+                tiles.transform_back(piece.whole, memory.input_between, rows)
                 if not self.tiled_input:
-                    _put_back(out, back[member], i)
+                    out.copy_(memory.arranged_input)
         torch.mm(tiles.filters.t(), memory.filters, out=memory.taps)
-        taps = memory.taps.view(-1, self.outputs, self.channels).transpose(0, 1)
-        self.weight_gradient[member].view(taps.shape).copy_(taps)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """As in training; a member's samples are one piece."""
@@ -164,16 +182,12 @@ class WinogradConvolutions(Weighted):
         return y
 
 
-def _piece(batch: Tensor, i: int, memory: Tensor, tiled: bool) -> Tensor:
-    """A member's piece ``i`` as (H, W·images·channels), copied to ``memory`` unless it lies so."""
+def _pieces(batch: Tensor, images: int, tiled: bool) -> Sequence[Tensor]:
+    """The pieces of all members: (H, W·images·channels) if ``tiled``, else as images lie in one.
+
+    Images of shape (members, N, H, W, channels) are seen as (H, W, images, channels) each.
+    """
     if tiled:
-        return batch[i].flatten(1)
-    images = memory.shape[2]
-    memory.copy_(batch[i * images : (i + 1) * images].permute(1, 2, 0, 3))
-    return memory.flatten(1)
-
-
-def _put_back(piece: Tensor, batch: Tensor, i: int) -> None:
-    """Copy a piece (H, W, images, channels) to its place in a member's batch."""
-    images = piece.shape[2]
-    batch[i * images : (i + 1) * images].copy_(piece.permute(2, 0, 1, 3))
+        return batch.flatten(0, 1).flatten(2).unbind(0)
+    pieces = (len(batch) * batch.shape[1] // images, images, *batch.shape[2:])
+    return batch.reshape(pieces).permute(0, 2, 3, 1, 4).unbind(0)
