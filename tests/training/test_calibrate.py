@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from normbench.models.packed.net import UnsupportedError
+from normbench.plan.execution import Engine
 from normbench.training import calibrate as module
 from normbench.training.calibrate import calibrate, widths
-from normbench.training.work import Calibration
+from normbench.training.work import Calibration, Measured
 from tests.builders import run_of
 
 
@@ -78,6 +79,32 @@ def test_measuring_costs_a_small_share_of_what_waits(monkeypatch: pytest.MonkeyP
     found = calibrate(task(epochs=1))
     work = found.measured[0].seconds * found.steps * 8
     assert sum(seen[1:]) <= 0.03 * work
+
+
+@pytest.mark.parametrize("slow_looks", [0, 1, 2, 3, 9])
+def test_a_slow_moment_does_not_decide(slow_looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The faster formulation is found though the machine was slow when it was looked at first."""
+    seconds = {"good": 1.0, "fair": 1.1, "bad": 2.0}
+    looks: dict[tuple[str, int], int] = {}
+
+    def measure(one: Calibration, _: Any, variant: str, width: int, budget: float) -> Measured:
+        del budget
+        looks[variant, width] = seen = looks.get((variant, width), 0) + 1
+        slow = variant == "good" and seen <= slow_looks
+        return Measured(
+            Engine("packed", variant, 1), width, seconds[variant] * (1.2 if slow else 1)
+        )
+
+    monkeypatch.setattr(module, "_packed", measure)
+    monkeypatch.setattr("normbench.training.ensemble.variants", lambda *_: list(seconds))
+    monkeypatch.setattr(module, "_SHARE", 1.0)
+    found = [one for one in calibrate(task(total=1000)).measured if one.engine.name == "packed"]
+    best = min((one for one in found if one.width == 8), key=lambda one: one.seconds)
+    assert best.engine.variant == ("good" if slow_looks <= 3 else "fair")
+    assert looks["bad", 8] == 1  # nothing is left open there
+    assert looks["good", 8] == looks["fair", 8] == 4
+    # the widths are tried with the one that was found
+    assert {one.engine.variant for one in found if one.width < 8} == {best.engine.variant}
 
 
 def test_the_threads_of_the_worker_are_set() -> None:

@@ -23,6 +23,8 @@ from normbench.training.work import Calibrated, Calibration, Measured
 _SHARE, _MOST = 0.03, 10.0
 #: What took no longer than this factor times the fastest may be as fast.
 _NEAR = 1.3
+#: So often it is measured again, if there is time.
+_LOOKS = 3
 #: Of the memory that is free, the share that one worker's group may take.
 _MEMORY_SHARE = 0.5
 #: Seconds that trying another formulation of the plain loop takes, roughly.
@@ -100,15 +102,18 @@ def calibrate(task: Calibration) -> Calibrated:
             # the work that waits is what the best way so far makes of it
             budget = min(budget, _SHARE * measured[-1].seconds * schedule.steps * task.total)
         best = min(measured[first:], key=lambda one: one.seconds, default=None)
-        # a second look at those that are near it: the machine may have been slow for a while
-        near = [i for i in range(first, len(measured)) if best and _near(measured[i], best)]
-        for i in near if len(near) > 1 else ():
-            if time.perf_counter() - started > budget / 2:
+        # further looks at those that are near it: the machine may have been slow for a while
+        for look in range(_LOOKS):
+            near = [i for i in range(first, len(measured)) if best and _near(measured[i], best)]
+            # a look at all of them takes as long as those before took on average, at most
+            spent = time.perf_counter() - started
+            if len(near) < 2 or spent * (1 + 1 / (look + 1)) > budget / 2:
                 break
-            one = measured[i]
-            again = _packed(task, data, one.engine.variant, one.width, budget / 10)
-            measured[i] = min(one, again, key=lambda found: found.seconds)
-        best = min(measured[first:], key=lambda one: one.seconds, default=None)
+            for i in near:
+                one = measured[i]
+                again = _packed(task, data, one.engine.variant, one.width, budget / 10)
+                measured[i] = min(one, again, key=lambda found: found.seconds)
+            best = min(measured[first:], key=lambda one: one.seconds)
         for width in sizes[1:]:
             if best is None or time.perf_counter() - started > budget:
                 break
