@@ -72,8 +72,14 @@ def _timed(seconds: Counter[str], kind: str, function: Callable[..., Any]) -> Ca
 
 
 _CLASSES = {
-    "Convolutions": "convolution", "LinearLayers": "linear", "Pools": "pool",
-    "Activations": "activation", "Dropouts": "dropout", "Flattenings": "activation",
+    "Convolutions": "convolution", "WinogradConvolutions": "convolution",
+    "LinearLayers": "linear", "Pools": "pool", "Activations": "activation",
+    "Dropouts": "dropout", "Flattenings": "activation",
+}  # fmt: skip
+#: What an operation calls to lay its input out for products, or to transform it, by attribute.
+_LAYING_OUT = {
+    "columns": ("rows",), "back_columns": ("rows",),
+    "tiles": ("transform", "transform_back", "untransform", "untransform_back"),
 }  # fmt: skip
 
 
@@ -91,10 +97,10 @@ def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
             for method in ("forward", "backward"):
                 timed = _timed(seconds, kind, getattr(operation, method))
                 setattr(operation, method, timed)
-            for name in ("columns", "back_columns"):
-                columns = getattr(operation, name, None)
-                if columns is not None:
-                    columns.rows = _timed(seconds, "rows", columns.rows)
+            for name, methods in _LAYING_OUT.items():
+                part = getattr(operation, name, None)
+                for method in methods if part is not None else ():
+                    setattr(part, method, _timed(seconds, "rows", getattr(part, method)))
     trained.update = _timed(seconds, "update", trained.update)
     contender.run(2)
     seconds.clear()

@@ -113,7 +113,7 @@ def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
         "ms a seed's step",
         *KINDS,
         "rest",
-        "of which windows laid out",
+        "of which laid out",
     ]
     bound_head = [
         "model", "norm", "batch", "peak, GFLOP/s", "all at peak, ms",

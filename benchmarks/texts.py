@@ -64,9 +64,9 @@ steps are timed by a command of their own after so short a sweep.
 PROFILE = """\
 Shares of a step's CPU time by kind of operation, forward and backward together, one thread, a
 process for all cells; (a) by torch's profiler, (c) by timing each of its operations.
-"Windows laid out" is the part of the convolutions' time in which rows of windows are copied
-for the matrix products. "Rest" is what lies between operations: the interpreter, choosing batches,
-the loss.
+"Laid out" is the part of the convolutions' time in which rows of windows are copied for the matrix
+products (`im`), or images and products transformed (`wg4`). "Rest" is what lies between
+operations: the interpreter, choosing batches, the loss.
 """
 
 BOUNDS = """\
@@ -75,8 +75,10 @@ large matrix product; "products and update alone" is the measured time of only t
 products in their true shapes and order and of the update (every seed with its own weights, outputs
 and gradients; no windows laid out, no norm, pool or activation); "passes alone" that of reading and
 writing once what every layer gives, forward and backward, for a norm twice. Their sum is the bound:
-a formulation by matrix products and one operation per layer cannot be faster. "(a) / bound" is the
-ratio that a step at the bound would have, "the bound's" its share of peak.
+a formulation by these products and one operation per layer cannot be faster. Winograd's
+convolutions (`wg4`) multiply about a third as often and may be: bound / (c) is above 1 where they
+are. "(a) / bound" is the ratio that a step at the bound would have, "the bound's" its share of
+peak.
 """
 
 
