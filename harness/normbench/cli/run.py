@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,19 @@ def _accelerator(executor: Executor | None) -> str | None:
     if not found or found[0].error is not None:
         return accelerator()
     return found[0].value
+
+
+def _load_pandas() -> None:
+    """Load what merging tables needs, while workers load what training needs.
+
+    An interrupt waits until that is done: in the middle of it Python would remember one that was
+    dealt with, and end by the signal instead of with our exit status.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        import pandas  # noqa: F401
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(
@@ -107,8 +121,8 @@ def run(
     from normbench.workflow import prepare_plan, run_study
     from normbench.workflow.grouping import engine_mode
 
-    if loading:  # what merging tables needs is loaded while workers load what training needs
-        import pandas  # noqa: F401
+    if loading:
+        _load_pandas()
     mode = engine_mode(engine)
     follow = None if execution is None else read_plan_file(execution)
     progress = LiveProgress(console)
