@@ -22,7 +22,7 @@ from normbench.models.packed.normalize import BatchNorms
 #: Vectors of all members with at most so many values are small.
 SMALL_VALUES = 1 << 16
 #: Activations of a member with at least so many values are large, for layer and for batch norm.
-LARGE_ROWS, LARGE_BATCH = 1 << 18, 1 << 18
+LARGE_ROWS, LARGE_BATCH = 1 << 16, 1 << 18
 
 
 def batch_norm(node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> BatchNorms:
