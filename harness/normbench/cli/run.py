@@ -49,7 +49,7 @@ def _load_pandas() -> None:
     An interrupt waits until that is done: in the middle of it Python would remember one that was
     dealt with, and end by the signal instead of with our exit status.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         import pandas  # noqa: F401
     finally:

@@ -268,7 +268,7 @@ def test_inputs_that_are_vectors(norm: str) -> None:
 @pytest.mark.parametrize(
     "variant",
     ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3",
-     "wg4", "wg2,block=3", "conv1=mk,wg4"],
+     "wg4", "wg4,block=3", "conv1=mk,wg4"],
 )  # fmt: skip
 def test_all_formulations_agree(variant: str, norm: str) -> None:
     assert_trained_alike(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

@@ -1,13 +1,12 @@
 """Convolutions of all members, each pass in the formulation that suits its shape.
 
 ``im`` lays the windows out as the rows of a matrix and multiplies all members' matrices at once;
-``mk`` calls torch's own convolution member by member, which on the CPU is oneDNN's. What ``wg2``
-and ``wg4`` stand for is in :mod:`.winograd_convolution`.
+``mk`` calls torch's own convolution member by member, which on the CPU is oneDNN's. What ``wg4``
+stands for is in :mod:`.winograd_convolution`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import product
 from typing import Literal
 
@@ -26,11 +25,11 @@ SHORT = 64
 #: A member's filters of at least so many values are large.
 LARGE = 1 << 14
 
-Way = Literal["im", "mk", "wg2", "wg4"]
+Way = Literal["im", "mk", "wg4"]
 #: The formulation of the forward pass, the input's gradient and the weight's gradient.
 Ways = tuple[Way, Way, Way]
-#: Winograd's convolutions, which are one formulation of all passes, by the outputs of a tile.
-TILED: Mapping[str, int] = {"wg2": 2, "wg4": 4}
+#: Winograd's convolutions are one formulation of all passes.
+TILED: Way = "wg4"
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -44,7 +43,7 @@ def possible(ways: Ways, layer: Conv) -> Ways:
     The input's gradient is a convolution of the output's gradient only at stride 1, and where the
     padding is smaller than the kernel.
     """
-    if ways[0] in TILED:
+    if ways[0] == TILED:
         ways = ("mk", "mk", "mk")
     back: Way = ways[1] if layer.stride == 1 and layer.padding < layer.kernel else "mk"
     return (ways[0], back, ways[2])

@@ -33,10 +33,10 @@ class Formulation:
 def _ways(text: str, variant: str) -> Ways:
     parts = text.split("/")
     parts = parts * 3 if len(parts) == 1 else parts
-    if len(parts) != 3 or not (set(parts) <= {"im", "mk"} or text in TILED):
+    if len(parts) != 3 or not (set(parts) <= {"im", "mk"} or text == TILED):
         raise UsageError(
             f"a convolution's formulation is im or mk, for all passes or as forward/input/weight, "
-            f"or {' or '.join(TILED)} for all; received {text!r} in the variant {variant!r}"
+            f"or {TILED} for all; received {text!r} in the variant {variant!r}"
         )
     return cast(Ways, tuple(cast(Way, part) for part in parts))
 
@@ -46,8 +46,8 @@ def parse(variant: str) -> Formulation:
 
     ``im`` and ``mk`` stand for all convolutions, ``im/mk/im`` for their forward pass, input's and
     weight's gradient; ``conv1=mk`` for one of them; ``rows`` and ``block=4`` as in
-    :class:`Formulation`. ``wg2`` and ``wg4`` are Winograd's convolutions in tiles of 2 and of 4,
-    where the layer has that form, and ``mk`` elsewhere. The empty variant is ``im``.
+    :class:`Formulation`. ``wg4`` stands for Winograd's convolutions where
+    the layer has that form, and for ``mk`` elsewhere. The empty variant is ``im``.
     """
     ways: dict[str, Ways] = {}
     default, rows, block = _DEFAULT, False, 0

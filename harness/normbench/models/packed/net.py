@@ -160,10 +160,8 @@ class PackedNet(Members):
         match layer:
             case Conv():
                 ways = self.formulation.ways_of(layer.name)
-                if ways[0] in TILED and suits(layer):
-                    return WinogradConvolutions(
-                        node, layer, TILED[ways[0]], block, passes_back=passes_back
-                    )
+                if ways[0] == TILED and suits(layer):
+                    return WinogradConvolutions(node, layer, block, passes_back=passes_back)
                 return Convolutions(node, layer, ways, block, passes_back=passes_back)
             case Linear():
                 return LinearLayers(node, block, passes_back=passes_back)
@@ -255,7 +253,6 @@ class PackedNet(Members):
 
         Each block's are copied right before they are read, and into the same memory.
         """
-
         if self._inputs is None or self._inputs.shape[1:] != resident.shape[1:]:
             samples = self.blocks[0][0].size * self.net.batch_size
             self._inputs = resident.new_empty(samples, *resident.shape[1:])
@@ -306,8 +303,9 @@ class PackedNet(Members):
 
     @property
     def bytes(self) -> int:
-        """The memory that is held between steps: parameters, gradients, statistics, workspace."""
+        """The memory held between steps: parameters, gradients, statistics, workspace, inputs."""
         kept = [self.flat, self.flat_gradient, *(t for pair in self.running.values() for t in pair)]
+        kept += [] if self._inputs is None else [self._inputs]
         return sum(t.numel() * t.element_size() for t in kept) + self.work.bytes
 
 

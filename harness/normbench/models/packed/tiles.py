@@ -8,7 +8,7 @@ points² matrices (tiles·images, channels), one for each pair of points.
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ def _inputs(made: Matrices, tiles: int, size: int) -> Tensor:
     """Bᵀ of every tile on a whole axis (tiles, points, size): zero where there is padding."""
     points, outputs, taps = len(made.inputs), len(made.outputs), made.filters.shape[1]
     found = made.inputs.new_zeros(tiles, points, size)
-    for tile, i in chain.from_iterable(((t, i) for i in range(points)) for t in range(tiles)):
+    for tile, i in product(range(tiles), range(points)):
         place = tile * outputs + i - taps // 2
         if 0 <= place < size:
             found[tile, :, place] = made.inputs[:, i]

@@ -18,6 +18,9 @@ from normbench.models.packed.weighted import Weighted
 
 #: The images of a member that are computed at once, at most: what is made of them stays in a cache.
 IMAGES = 32
+#: The outputs of a tile along one axis. Tiles of 2 were slower from batch size 8 on, and at 2 they
+#: were slower than products of matrices.
+TILE = 4
 
 
 def suits(layer: Conv) -> bool:
@@ -34,21 +37,19 @@ def images_at_once(batch: int) -> int:
 class WinogradConvolutions(Weighted):
     """A 2-d convolution of each member: (members, N, H, W, C) to (members, N, H, W, outputs).
 
-    ``tile`` is the m of F(m, r) along either axis. The backward pass is the exact transpose of the
+    The backward pass is the exact transpose of the
     forward pass, so that the gradients are those of the output as it was computed.
 
     With ``tiled_input`` or ``tiled_output`` images come or go as they are computed, (members,
     pieces, H, W, images, channels), for operations between two of these that do not mind.
     """
 
-    def __init__(
-        self, node: Node, layer: Conv, tile: int, block: Block, *, passes_back: bool
-    ) -> None:
+    def __init__(self, node: Node, layer: Conv, block: Block, *, passes_back: bool) -> None:
         super().__init__(node, block)
         self.passes_back = passes_back
         self.tiled_input = self.tiled_output = False
         self.channels = node.before[-1]
-        tiles = self.tiles = Tiles(node.before[:2], tile, layer.kernel, self.stored)
+        tiles = self.tiles = Tiles(node.before[:2], TILE, layer.kernel, self.stored)
         members, batch, work, name = block.size, block.batch, block.work, node.name
         images = images_at_once(batch)
         self.memory = TiledMemory(node, tiles, images, work, name)
