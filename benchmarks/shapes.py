@@ -22,9 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.script import network
 from benchmarks.work import Work
-
-#: The bytes of rows of windows that are multiplied at once, as in normbench.
-PIECE_BYTES = 1 << 20
+from normbench.models.packed.columns import pieces
 
 
 def _input(work: Work) -> Tensor:
@@ -110,13 +108,9 @@ class _Products:
         self.weight_gradient = torch.empty_like(self.weight)
         self.output = torch.randn(seeds, rows, columns)
         self.gradient = torch.randn(seeds, rows, columns)
-        most = max(1, PIECE_BYTES // (4 * inner))
-        some, part = max(1, most // rows), min(rows, most)
-        self.pieces = [
-            (slice(i, i + some), slice(j, j + part))
-            for i in range(0, seeds, some) for j in range(0, rows, part)
-        ]  # fmt: skip
-        self.laid_out = torch.randn(some, part, inner)
+        self.pieces = pieces(seeds, rows, 4 * inner)
+        some, part = self.pieces[0]
+        self.laid_out = torch.randn(some.stop, part.stop, inner)
         self.back = torch.empty_like(self.laid_out)
 
     def _rows(self, memory: Tensor, part: Tensor) -> Tensor:

@@ -61,16 +61,16 @@ def test_those_that_are_tried_agree(model: Any, batch_size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "batch_size", "tried"),
+    ("model", "batch_size", "first"),
     [(ALEXNET, 2, False), (ALEXNET, 8, True), (ALEXNET, 128, True), (CNN, 8, False),
      (CNN, 128, True), ({"name": "mlp", "width": 8}, 128, False)],
 )  # fmt: skip
 def test_fewer_multiplications_come_first_where_batches_pay_for_the_filters(
-    model: Any, batch_size: int, tried: bool
+    model: Any, batch_size: int, first: bool
 ) -> None:
     shape = (3, 64, 64) if model is ALEXNET else (1, 8, 8)
     net = described(shape, model=model, norm="none", batch_size=batch_size)
-    assert ("wg4" in variants(net, "cpu")[0]) == tried
+    assert ("wg4" in variants(net, "cpu")[0]) == first
     assert not any("wg4" in name for name in variants(net, "cuda"))
 
 

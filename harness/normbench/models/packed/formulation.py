@@ -46,8 +46,8 @@ def parse(variant: str) -> Formulation:
 
     ``im`` and ``mk`` stand for all convolutions, ``im/mk/im`` for their forward pass, input's and
     weight's gradient; ``conv1=mk`` for one of them; ``rows`` and ``block=4`` as in
-    :class:`Formulation`. ``wg4`` stands for Winograd's convolutions where
-    the layer has that form, and for ``mk`` elsewhere. The empty variant is ``im``.
+    :class:`Formulation`. ``wg4`` stands for Winograd's convolutions where the layer has that form,
+    and for ``mk`` elsewhere. The empty variant is ``im``.
     """
     ways: dict[str, Ways] = {}
     default, rows, block = _DEFAULT, False, 0

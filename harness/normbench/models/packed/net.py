@@ -241,11 +241,11 @@ class PackedNet(Members):
     def train_batch(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (members,) and logits (members, N, classes) of a batch, in training mode.
 
-        ``inputs`` come from :meth:`arrange`, ``labels`` are (members, N). A loss
-        is the mean cross-entropy over the member's batch; its gradients lie in
-        :attr:`flat_gradient` afterwards, and running statistics have moved.
+        ``inputs`` come from :meth:`arrange`, ``labels`` are (members, N). A loss is the mean
+        cross-entropy over the member's batch; its gradients lie in :attr:`flat_gradient`
+        afterwards, and running statistics have moved.
         """
-        return self._train(lambda samples, _: inputs[samples], labels)
+        return self._train(inputs.__getitem__, labels)
 
     @torch.no_grad()
     def train_items(self, resident: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -258,20 +258,17 @@ class PackedNet(Members):
             self._inputs = resident.new_empty(samples, *resident.shape[1:])
         memory = self._inputs
 
-        def copied(samples: slice, size: int) -> Tensor:
-            out = memory if size == len(memory) else memory[:size]
+        def copied(samples: slice) -> Tensor:
+            out = memory[: samples.stop - samples.start]
             return torch.index_select(resident, 0, index[samples], out=out)
 
         return self._train(copied, labels)
 
-    def _train(
-        self, inputs: Callable[[slice, int], Tensor], labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Train on inputs, given by their places among all samples and by how many they are."""
+    def _train(self, inputs: Callable[[slice], Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Train on inputs, given by their places among all samples."""
         batch, found = self.net.batch_size, []
         for block, made in self.blocks:
-            start, size = block.start * batch, block.size * batch
-            x = inputs(slice(start, start + size), size)
+            x = inputs(slice(block.start * batch, (block.start + block.size) * batch))
             x = x.view(block.size, batch, *x.shape[1:])
             found.append(self._train_block(block, made, x, labels))
         if len(found) == 1:

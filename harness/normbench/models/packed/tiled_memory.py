@@ -46,11 +46,8 @@ class TiledMemory:
         self.output_between = _front(memory, tiles.rows, width, images * outputs)
         memory = work.take(f"{name} products", tiles.per_image * images * outputs)
         self.products = Transformed(memory, tiles, images)
-        points, taps = tiles.filters.shape
-        #: A member's filters (taps², …), and transformed ones (points², …), the second turned.
-        self.taps = work.take(f"{name} taps", taps, inputs * outputs)
-        self.filters = work.take(f"{name} filters", points, inputs * outputs)
-        self.turned = work.take(f"{name} turned", points, inputs * outputs)
+        #: A member's transformed filters, (points², …).
+        self.filters = work.take(f"{name} filters", tiles.points**2, inputs * outputs)
 
 
 def _front(memory: Tensor, *shape: int) -> Tensor:

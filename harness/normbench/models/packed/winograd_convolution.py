@@ -37,8 +37,8 @@ def images_at_once(batch: int) -> int:
 class WinogradConvolutions(Weighted):
     """A 2-d convolution of each member: (members, N, H, W, C) to (members, N, H, W, outputs).
 
-    The backward pass is the exact transpose of the
-    forward pass, so that the gradients are those of the output as it was computed.
+    The backward pass is the exact transpose of the forward pass, so that the gradients are those of
+    the output as it was computed.
 
     With ``tiled_input`` or ``tiled_output`` images come or go as they are computed, (members,
     pieces, H, W, images, channels), for operations between two of these that do not mind.
@@ -57,8 +57,12 @@ class WinogradConvolutions(Weighted):
         size = tiles.per_image * images * self.channels
         kept = work.take(f"{name} transformed", members, pieces, size)
         self.kept = [[Transformed(one, tiles, images) for one in member] for member in kept]
+        points, taps = tiles.filters.shape
+        #: A member's taps, and its filters transformed and turned for the way back.
+        self.taps = work.take(f"{name} taps", taps, self.channels * self.outputs)
         self.outputs_memory = work.take(f"{name} output", members, batch * prod(node.after))
         if passes_back:
+            self.turned = work.take(f"{name} turned", points, self.channels * self.outputs)
             self.back_memory = work.take(f"{name} back", members, batch * prod(node.before))
 
     def _shaped(self, memory: Tensor, shape: tuple[int, ...], tiled: bool) -> Tensor:
@@ -69,14 +73,13 @@ class WinogradConvolutions(Weighted):
 
     def _filters(self, taps: Tensor, out: Tensor) -> Tensor:
         """A member's filters (taps², …) transformed, (points², …), in the memory ``out``."""
-        memory = self.memory.taps
-        memory.view(taps.shape).copy_(taps)
-        torch.mm(self.tiles.filters, memory, out=out)
+        self.taps.view(taps.shape).copy_(taps)
+        torch.mm(self.tiles.filters, self.taps, out=out)
         return out.view(-1, *taps.shape[1:])
 
     def _taps(self, weight: Tensor) -> Tensor:
         """A weight as (members, outputs, taps², channels)."""
-        return weight.view(len(weight), self.outputs, len(self.memory.taps), self.channels)
+        return weight.view(len(weight), self.outputs, len(self.taps), self.channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """The output; keeps the transformed input."""
@@ -121,17 +124,17 @@ class WinogradConvolutions(Weighted):
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
-        images, back, turned = self.memory.images, gradient, self._taps(self.weight)
+        images, back = self.memory.images, gradient
         given = iter(_pieces(gradient, images, self.tiled_output))
         found: Iterator[Tensor] = iter(())
         if self.passes_back:
             back = self._shaped(self.back_memory, self.node.before, self.tiled_input)
             found = iter(_pieces(back, images, self.tiled_input))
-        turned = turned.transpose(1, 2)
+        turned = self._taps(self.weight).transpose(1, 2)
         of_weight = self._taps(self.weight_gradient).transpose(1, 2)
         for member, taps in enumerate(turned.unbind(0)):
             self._member_backward(member, taps, given, found)
-            of_weight[member].copy_(self.memory.taps.view(taps.shape))
+            of_weight[member].copy_(self.taps.view(taps.shape))
         self.finish_weight()
         return back
 
@@ -142,7 +145,7 @@ class WinogradConvolutions(Weighted):
         tiles, memory, products = self.tiles, self.memory, self.memory.products
         # the transformed filters are needed no more, and their gradient has as many values
         of_filters = memory.filters.view(-1, self.outputs, self.channels)
-        filters = self._filters(taps, memory.turned) if self.passes_back else of_filters
+        filters = self._filters(taps, self.turned) if self.passes_back else of_filters
         for i, piece in enumerate(self.kept[member]):
             images = next(given)
             if not self.tiled_output:
@@ -165,7 +168,7 @@ class WinogradConvolutions(Weighted):
                 tiles.transform_back(piece.whole, memory.input_between, rows)
                 if not self.tiled_input:
                     out.copy_(memory.arranged_input)
-        torch.mm(tiles.filters.t(), memory.filters, out=memory.taps)
+        torch.mm(tiles.filters.t(), memory.filters, out=self.taps)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """As in training; a member's samples are one piece."""
