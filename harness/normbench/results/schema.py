@@ -104,7 +104,8 @@ RUNS: tuple[Column, ...] = (
     Column(
         "peak_memory",
         _FLOAT,
-        "most memory that its process or device held; packed: the group's",
+        "most memory that its process or device held; packed: the group's; where a process "
+        "cannot forget an earlier maximum: since the process's start",
         "MiB",
     ),
     Column("device", _TEXT, "where it was trained"),

@@ -19,7 +19,11 @@ from normbench.training.work import Group, GroupRows
 
 
 class PeakMemory:
-    """The most memory held since it was made, in MiB: the device's, or this process's."""
+    """The most memory held since it was made, in MiB: the device's, or this process's.
+
+    Where a process cannot forget its earlier maximum (not on Linux, or a container that forbids
+    it), the most that it ever held.
+    """
 
     def __init__(self, device: str) -> None:
         self.device = device
