@@ -13,7 +13,7 @@ from normbench.plan.expand import expand
 from normbench.protocol.load import parse
 from normbench.protocol.study import Study
 from normbench.results.decisions import register_claims
-from normbench.results.schema import SCHEMA_VERSION, arrow_schema, planned_rows, to_table
+from normbench.results.schema import SCHEMA_VERSION, PlannedRows, arrow_schema, to_table
 
 
 def protocol(cells: int, seeds: int, epochs: int) -> dict:
@@ -53,7 +53,7 @@ def fill(folder: Path, study: Study, epochs: int) -> int:
     content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
     (folder / "protocol.json").write_text(json.dumps(content))
     register_claims(folder, study)
-    rows = planned_rows(runs, {})
+    rows = list(PlannedRows(runs, {}))
     for row in rows:
         row |= {"status": "finished", "execution_hash": "x", "classes": 10, "steps": epochs * 100}
     pq.write_table(to_table("runs", rows), folder / "runs.parquet")

@@ -196,7 +196,7 @@ def test_nothing_is_computed_when_all_is_done(whole, tmp_path):
 @pytest.mark.parametrize("k", [1, 4, 9, 14])
 def test_a_full_disk_is_a_clear_error_and_loses_nothing_committed(whole, tmp_path, monkeypatch, k):
     count = [0]
-    real = pq.write_table
+    real = pq.ParquetWriter.write_table
 
     def write_table(*arguments, **keywords):
         count[0] += 1
@@ -205,7 +205,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing_committed(whole, tmp_pat
         return real(*arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pq, "write_table", write_table)
+        patch.setattr(pq.ParquetWriter, "write_table", write_table)
         with pytest.raises(WorkError, match=r"cannot write .*No space left.*run the same command"):
             sweep(TINY, tmp_path)
     whole_groups = max(0, k - 1 - 3) // 3  # the first three writes merge an empty plan

@@ -16,7 +16,7 @@ from normbench.plan.spec import RunSpec
 from normbench.protocol.load import parse
 from normbench.results.decisions import register_claims
 from normbench.results.load import Results
-from normbench.results.schema import SCHEMA_VERSION, planned_rows, to_table
+from normbench.results.schema import SCHEMA_VERSION, PlannedRows, to_table
 
 Curve = Callable[[RunSpec], Any]
 
@@ -69,7 +69,7 @@ def write(
     (folder / "protocol.json").write_text(json.dumps(content))
     if register:
         register_claims(folder, study)
-    rows = planned_rows(runs, {})
+    rows = list(PlannedRows(runs, {}))
     epochs, predictions, probes = [], [], []
     for row, run in zip(rows, runs, strict=True):
         state = status(run)

@@ -100,22 +100,22 @@ def test_a_stored_file_that_is_withheld_is_neither_replaced_nor_set_aside(
     cli, claimed, monkeypatch, name
 ):
     before = everything(claimed)
-    real_table, real_text = pq.read_table, Path.read_text
+    real_file, real_text = pq.ParquetFile.__init__, Path.read_text
 
     def refuse(path):
         if Path(path).name == name:
             raise PermissionError(13, "Permission denied", str(path))
 
-    def read_table(path, *arguments, **keywords):
+    def open_file(self, path, *arguments, **keywords):
         refuse(path)
-        return real_table(path, *arguments, **keywords)
+        real_file(self, path, *arguments, **keywords)
 
     def read_text(self, *arguments, **keywords):
         refuse(self)
         return real_text(self, *arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pq, "read_table", read_table)
+        patch.setattr(pq.ParquetFile, "__init__", open_file)
         patch.setattr(Path, "read_text", read_text)
         for command in ("plan", *READERS, "run"):
             said = cli(command, "tiny.toml" if command in ("run", "plan") else "results/tiny")

@@ -82,11 +82,11 @@ def strike(
             if len(met) > later:
                 act()
 
-    write, sync, replace = pq.write_table, os.fsync, Path.replace
+    write, sync, replace = pq.ParquetWriter.write_table, os.fsync, Path.replace
 
-    def write_table(table: Any, path: Path, **keywords: Any) -> None:
-        meet(path)
-        write(table, path, **keywords)
+    def write_table(self: pq.ParquetWriter, *arguments: Any, **keywords: Any) -> None:
+        meet(Path(self.where))
+        write(self, *arguments, **keywords)
 
     def fsync(descriptor: int) -> None:
         meet(Path(f"/proc/self/fd/{descriptor}").readlink())
@@ -97,7 +97,7 @@ def strike(
         return replace(self, target)
 
     where, what, double = {
-        "write": (pq, "write_table", write_table),
+        "write": (pq.ParquetWriter, "write_table", write_table),
         "sync": (files.os, "fsync", fsync),
         "rename": (Path, "replace", rename),
     }[how]

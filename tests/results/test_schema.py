@@ -13,9 +13,9 @@ from normbench.results.schema import (
     SCHEMA_VERSION,
     STATUSES,
     TABLES,
+    PlannedRows,
     arrow_schema,
     axis_values,
-    planned_rows,
     to_table,
 )
 from tests.support import TINY, plan_of
@@ -57,7 +57,7 @@ def test_no_rows_give_an_empty_table_of_the_declared_types():
 def test_a_planned_row_fits_the_table_and_holds_the_resolved_cell():
     planned = plan_of(TINY)
     undefined = {planned.runs[0].cell_hash: "no meaning"}
-    rows = planned_rows(planned.runs, undefined)
+    rows = list(PlannedRows(planned.runs, undefined))
     table = to_table("runs", rows)
     assert table.num_rows == len(planned.runs) == 8
     assert table["status"].to_pylist()[:3] == ["undefined", "undefined", "missing"]

@@ -189,7 +189,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, fault: str, k: int) -> None:
     import errno
 
     where, name = {
-        "write": (pq, "write_table"),
+        "write": (pq.ParquetWriter, "write_table"),
         "fsync": (files.os, "fsync"),
         "rename": (Path, "replace"),
     }[fault]

@@ -98,6 +98,7 @@ def run(
     on_cpu = workers != 0 and device in ("auto", "cpu")
     loading = on_cpu and Path(protocol).is_file() and prepare_workers(_WORKERS_LOAD, threads)
 
+    import pyarrow
     from rich.console import Console
 
     from normbench.cli.progress import LiveProgress
@@ -123,6 +124,8 @@ def run(
 
     if loading:
         _load_pandas()
+    # Arrow's own pools keep what was freed: merging the tables would leave the command larger
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     mode = engine_mode(engine)
     follow = None if execution is None else read_plan_file(execution)
     progress = LiveProgress(console)

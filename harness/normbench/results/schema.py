@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 
@@ -17,6 +18,8 @@ SCHEMA_VERSION = 2
 
 #: How a planned run stands. The first three are results; the last two are to be computed.
 STATUSES = ("finished", "diverged", "undefined", "failed", "missing")
+#: Statuses that need no further computation.
+DONE = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,15 @@ MEASURED_COLUMNS = frozenset(
         "group_size",
     ]
 )
+#: Columns of ``runs`` that a result fills in; all others come from the plan.
+RESULT_COLUMNS = frozenset(
+    {
+        "status", "error", "execution_hash", "engine", "group_size", "steps", "samples",
+        "seconds", "train_seconds", "eval_seconds", "probe_seconds", "probe_values",
+        "peak_memory", "device", "classes",
+        "label_variance", "parameters", "buffers",
+    }
+)  # fmt: skip
 
 
 def arrow_schema(table: str) -> pa.Schema:
@@ -233,25 +245,43 @@ def axis_values(cell: Cell) -> dict[str, Any]:
     return values
 
 
-def planned_rows(runs: list[RunSpec], undefined: dict[str, str]) -> list[dict[str, Any]]:
-    """One row for every planned run, as ``missing`` or, with the reason, ``undefined``."""
-    rows = []
-    values: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        if run.cell_hash not in values:
-            values[run.cell_hash] = axis_values(run.cell)
-        reason = undefined.get(run.cell_hash)
-        rows.append(
-            {
-                "experiment": run.experiment,
-                "run_hash": run.run_hash,
-                "cell_hash": run.cell_hash,
-                "phase": run.phase,
-                "seed": run.seed,
-                "status": "missing" if reason is None else "undefined",
-                "error": reason,
-                "planned": True,
-                **values[run.cell_hash],
-            }
-        )
-    return rows
+class PlannedRows(Sequence[dict[str, Any]]):
+    """One row for every planned run, as ``missing`` or, with the reason, ``undefined``.
+
+    A row is made when it is asked for: a large plan's rows take more memory than the plan.
+    """
+
+    def __init__(self, runs: Sequence[RunSpec], undefined: dict[str, str]) -> None:
+        self._runs, self._undefined = runs, undefined
+        self._axes: dict[str, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def states(self) -> Iterator[tuple[str, str]]:
+        """The hash and the status of every row, without making it."""
+        for run in self._runs:
+            yield run.run_hash, "undefined" if run.cell_hash in self._undefined else "missing"
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> PlannedRows: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | PlannedRows:
+        if isinstance(index, slice):
+            return PlannedRows(self._runs[index], self._undefined)
+        run = self._runs[index]
+        if run.cell_hash not in self._axes:
+            self._axes[run.cell_hash] = axis_values(run.cell)
+        reason = self._undefined.get(run.cell_hash)
+        return {
+            "experiment": run.experiment,
+            "run_hash": run.run_hash,
+            "cell_hash": run.cell_hash,
+            "phase": run.phase,
+            "seed": run.seed,
+            "status": "missing" if reason is None else "undefined",
+            "error": reason,
+            "planned": True,
+            **self._axes[run.cell_hash],
+        }

@@ -20,7 +20,7 @@ from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
 from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
-from normbench.results.schema import planned_rows
+from normbench.results.schema import PlannedRows
 from normbench.results.store import Store
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ class Planned:
     contents: dict[str, str] = field(default_factory=dict)
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> PlannedRows:
         """The planned rows of the table ``runs``."""
-        return planned_rows(self.runs, self.undefined)
+        return PlannedRows(self.runs, self.undefined)
 
 
 def _where(run: RunSpec) -> str:
@@ -138,7 +138,7 @@ def check_folder(store: Store, study: Study) -> None:
 
 def statuses(store: Store, planned: Planned) -> dict[str, str]:
     """The status of each planned run by its hash, from what is stored."""
-    stored = store.read("runs") if store.exists else None
+    stored = store.read("runs", ["run_hash", "status"]) if store.exists else None
     known: dict[str, str] = {}
     if stored is not None:
         keys, values = stored.column("run_hash").to_pylist(), stored.column("status").to_pylist()

@@ -21,8 +21,8 @@ from normbench.plan.spec import RunSpec
 from normbench.results import provenance
 from normbench.results.contents import check_contents, record_contents
 from normbench.results.decisions import read_decisions, register_claims
-from normbench.results.schema import axis_values
-from normbench.results.store import DONE, Store
+from normbench.results.schema import DONE, axis_values
+from normbench.results.store import Store
 from normbench.workflow.decide import decide_rates
 from normbench.workflow.grouping import EngineMode, Grouping, environment_record
 from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
@@ -310,7 +310,7 @@ def _rows_of(done: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def _finish(summary: Summary, store: Store, planned: Planned) -> None:
-    table = store.read("runs").to_pylist()
+    table = store.read("runs", ["run_hash", "planned", "status", "error"]).to_pylist()
     wanted = {run.run_hash for run in planned.runs}
     rows = [row for row in table if row["planned"] and row["run_hash"] in wanted]
     summary.by_status = dict(Counter(row["status"] for row in rows))

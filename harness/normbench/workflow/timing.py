@@ -35,7 +35,7 @@ def cells_to_time(folder: Path) -> list[RunSpec]:
     Left out are cells that have no meaning, and those whose learning rate is not chosen yet.
     """
     store = Store(folder)
-    runs = store.read("runs")
+    runs = store.read("runs", ["run_hash", "cell_hash", "status"])
     keys, states = runs.column("cell_hash").to_pylist(), runs.column("status").to_pylist()
     undefined = {key for key, state in zip(keys, states, strict=True) if state == "undefined"}
     found: dict[str, RunSpec] = {}
