@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 #: value for every item.
 ROWS = {"predictions": 1 << 10}
 _ROWS = 1 << 14
-_KEPT = 4  # row groups that were read last
 
 
 class Pieces:
@@ -46,7 +45,9 @@ class Pieces:
         self.count: dict[str, int] = {}
         self._places: dict[str, tuple[int, ...]] = {}
         self._groups: list[tuple[Path, int]] = []
-        self._read: dict[int, pa.Table] = {}
+        self._most = ROWS.get(table, _ROWS)
+        self._read: dict[int, pa.Table] = {}  # the row groups that are held
+        self._held = 0  # their rows
         self._counts = counts
         for path in files:
             self._scan(path, facts)
@@ -67,14 +68,17 @@ class Pieces:
                         places[key] += (first + index,)
                     count[key] = count.get(key, 0) + 1
                     noted[key] = tuple(column[i] for column in values)
+                if self._held + group.num_rows <= self._most:
+                    self._hold(first + index, group)
                 self._groups.append((path, index))
         except DamagedError as error:
-            del self._groups[first:]
+            self._forget(first)
             path.replace(_free_name(path))
             log.warning("%s was damaged and is set aside; its runs are computed again (%s)",
                         path, error)  # fmt: skip
             return
         if not self._counts(path):
+            self._forget(first)
             return
         self.facts |= noted
         self.count |= count
@@ -99,21 +103,32 @@ class Pieces:
 
     def _group(self, place: int) -> pa.Table:
         if place not in self._read:
-            while len(self._read) >= _KEPT:
-                del self._read[next(iter(self._read))]
             path, index = self._groups[place]
-            self._read[place] = row_group(path, self.table, index)
+            found = row_group(path, self.table, index)
+            while self._read and self._held + found.num_rows > self._most:
+                # in the plan's order the first is done with
+                self._held -= self._read.pop(next(iter(self._read))).num_rows
+            self._hold(place, found)
         return self._read[place]
+
+    def _hold(self, place: int, group: pa.Table) -> None:
+        self._read[place] = group
+        self._held += group.num_rows
+
+    def _forget(self, first: int) -> None:
+        """The row groups from this one on do not count."""
+        del self._groups[first:]
+        for place in [place for place in self._read if place >= first]:
+            self._held -= self._read.pop(place).num_rows
 
     def chunks(self, keys: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of these runs, a bounded number of rows at a time; one table at least."""
-        most = ROWS.get(self.table, _ROWS)
         chunk: list[str] = []
         rows, empty = 0, True
         for key in keys:
             chunk.append(key)
             rows += self.count.get(key, 0)
-            if rows >= most:
+            if rows >= self._most:
                 yield self.rows(chunk)
                 chunk, rows, empty = [], 0, False
         if rows or empty:
