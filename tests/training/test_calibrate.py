@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -65,6 +67,35 @@ def test_groups_that_would_not_fit_into_memory_are_not_tried(
     assert max(found.width for found in calibrate(one).measured) == 4
     monkeypatch.setattr(module, "_room", lambda _: 0)
     assert [found.engine.name for found in calibrate(one).measured] == ["plain"]
+
+
+_ESTIMATES = """
+import sys
+from normbench.catalog import NORMS
+from normbench.errors import UndefinedError
+from normbench.models.describe import network
+from normbench.models.packed.net import UnsupportedError
+from normbench.models.packed.variants import memory, variants
+from tests.builders import cell
+
+for model, shape in (("small-cnn", (1, 8, 8)), ("alexnet", (3, 64, 64)), ("mlp", (1, 8, 8))):
+    for norm in NORMS:
+        for batch in (2, 32):
+            net = network(cell(model=model, norm=norm, batch_size=batch), shape, 10)
+            try:
+                assert variants(net, "cpu") and memory(net, 4) > 0
+            except (UnsupportedError, UndefinedError):
+                continue
+            assert "sympy" not in sys.modules, (model, norm, batch)
+print("done")
+"""
+
+
+def test_estimating_memory_imports_no_computer_algebra() -> None:
+    """On the device "meta" some of torch's calls do so: half of a short calibration's seconds."""
+    code = [sys.executable, "-c", _ESTIMATES]
+    said = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert said.stdout == "done\n", said.stderr
 
 
 def test_measuring_costs_a_small_share_of_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:

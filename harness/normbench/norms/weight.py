@@ -24,7 +24,9 @@ class WeightNormed(Reparametrized):
 
     @torch.no_grad()
     def initialised(self) -> None:
-        """Set g to ‖v‖."""
+        """Set g to ‖v‖, where there are values."""
+        if self.v.is_meta:  # torch would import sympy for its length, a third of a second
+            return
         self.g.copy_(torch.linalg.vector_norm(self.v.flatten(1), dim=1))
 
     @property

@@ -112,8 +112,8 @@ class PackedNet(Members):
         found = {}
         for node in self.nodes:
             if isinstance(node.layer, Site):
-                mean = self.flat.new_zeros(self.members, node.before[-1])
-                found[node.name] = mean, torch.ones_like(mean)
+                size = self.members, node.before[-1]
+                found[node.name] = self.flat.new_zeros(size), self.flat.new_ones(size)
         return found
 
     def _largest(self) -> int:

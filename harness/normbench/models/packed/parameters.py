@@ -103,8 +103,10 @@ class Parameters:
         self.slots = sorted(wanted, key=lambda slot: not slot.decayed)
         self.members = members
         sizes = [members * prod(slot.shape) for slot in self.slots]
-        self.flat = torch.zeros(sum(sizes), dtype=dtype, device=device)
-        self.flat_gradient = torch.zeros_like(self.flat)
+        # not zeros_like: on the device "meta" its first call imports sympy, a third of a second
+        self.flat, self.flat_gradient = (
+            torch.zeros(sum(sizes), dtype=dtype, device=device) for _ in range(2)
+        )
         self.decayed = sum(n for n, slot in zip(sizes, self.slots, strict=True) if slot.decayed)
         self.values = dict(self.blocks(self.flat))
         self.gradients = dict(self.blocks(self.flat_gradient))
