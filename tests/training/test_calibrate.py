@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ from normbench.models.packed.net import UnsupportedError
 from normbench.plan.execution import Engine
 from normbench.training import calibrate as module
 from normbench.training.calibrate import calibrate, widths
+from normbench.training.data import prepare
 from normbench.training.work import Calibration, Measured
 from tests.builders import run_of
 
@@ -58,7 +60,6 @@ def test_a_cell_that_has_no_packed_form_keeps_the_plain_loop(
 def test_groups_that_would_not_fit_into_memory_are_not_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from normbench.training.data import prepare
     from normbench.training.ensemble import memory_of
 
     one = task()
@@ -158,6 +159,7 @@ def test_other_formulations_of_the_plain_loop_are_tried_where_that_is_a_small_sh
         return real(one, data, "")
 
     monkeypatch.setattr(module, "_plain", watch)
+    monkeypatch.setattr(module, "_HOPELESS", math.inf)
     small = {"norm": "layer", "model": {"name": "small-cnn"}, "epochs": 1}
     calibrate(task(**small))
     assert tried == [""]
@@ -172,3 +174,39 @@ def test_other_formulations_of_the_plain_loop_are_tried_where_that_is_a_small_sh
     tried.clear()
     calibrate(task(total=10**9, norm="layer", epochs=1))  # no images
     assert tried == ["", "compiled"]
+    tried.clear()
+    monkeypatch.setattr(module, "_HOPELESS", 0.0)
+    calibrate(task(total=10**9, **small))  # the packed form is far ahead
+    assert tried == [""]
+
+
+@pytest.mark.parametrize(
+    ("runs", "plain", "at", "wider"),
+    [
+        (192, 1e-3, 24, [48, 96]),  # wider groups than usual come later
+        (20, 1e-3, 20, []),
+        (192, 0.005, 12, [24]),  # a step of 24 runs takes longer than a tenth of a second
+        (20, 0.1, 2, [3]),
+    ],
+)
+def test_formulations_are_compared_where_that_is_cheap(
+    runs: int, plain: float, at: int, wider: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And wider groups are tried from there on, as long as a run of theirs takes less."""
+    seconds = {"one": 1.0, "two": 1.5, "three": 3.0}
+    tried: list[tuple[str, int]] = []
+
+    def measure(one: Calibration, _: Any, variant: str, width: int, budget: float) -> Measured:
+        del budget
+        tried.append((variant, width))
+        wide = {48: 0.9, 96: 0.89, 192: 0.5}.get(width, 1.0)
+        return Measured(Engine("packed", variant, 1), width, plain * seconds[variant] * wide)
+
+    monkeypatch.setattr(module, "_packed", measure)
+    monkeypatch.setattr("normbench.training.ensemble.variants", lambda *_: list(seconds))
+    monkeypatch.setattr(module, "_MOST", 24.0)
+    one = task(runs=runs, total=10**6)
+    module._all_packed(one, prepare(one.run.cell), plain, 1)
+    assert {width for variant, width in tried if variant != "one"} == {at}
+    assert tried[:3] == [("one", at), ("two", at), ("three", at)]
+    assert [width for _, width in tried if width > at] == wider

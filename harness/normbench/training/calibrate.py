@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -22,9 +23,20 @@ from normbench.training.work import Calibrated, Calibration, Measured
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
 _SHARE, _MOST = 0.03, 10.0
 #: What took no longer than this factor times the fastest may be as fast.
-_NEAR = 1.3
+_NEAR = 1.6
 #: So often it is measured again, if there is time.
 _LOOKS = 3
+#: The runs of a cell in a sweep of usual size.
+_USUAL = 24
+#: A wider group than the best so far must take less than this share of its seconds a run.
+_PAYS = 0.97
+#: Seconds that a step takes at most at the width where formulations are compared, if it can.
+_LONG_STEP = 0.1
+#: Steps of a measurement at most, after those that warm up.
+_MOST_STEPS = 7
+#: Where the plain loop takes so many times the seconds of the best packed form, its own other
+#: formulations are not tried.
+_HOPELESS = 3.0
 #: Of the memory that is free, the share that one worker's group may take.
 _MEMORY_SHARE = 0.5
 #: Seconds that trying another formulation of the plain loop takes, roughly.
@@ -47,7 +59,7 @@ def _seconds_per_step(step: Callable[[int], Any], device: str, budget: float) ->
     if once > budget:
         return once
     times = []
-    for i in range(2, 2 + max(2, min(15, int(budget / max(once, 1e-6))))):
+    for i in range(2, 2 + max(2, min(_MOST_STEPS, int(budget / max(once, 1e-6))))):
         started = time.perf_counter()
         step(i)
         synchronize(device)
@@ -69,7 +81,8 @@ def calibrate(task: Calibration) -> Calibrated:
     """Measure the plain loop and the packed formulations of a cell, at several widths.
 
     Measuring stops where it would cost more than a small share of the work that waits: the
-    formulations are compared at one width, and the best of them is tried at the others.
+    formulations are compared at one width, and the best of them is tried at others, first at
+    wider ones as long as they are faster.
     """
     torch.set_num_threads(task.threads)
     data = prepare(task.run.cell, task.device)
@@ -78,51 +91,91 @@ def calibrate(task: Calibration) -> Calibrated:
     measured = [plain]
     result = Calibrated((plain,), schedule.steps)
     work = plain.seconds * schedule.steps * task.total
-    budget = min(_MOST, _SHARE * work)
     if task.mode == "plain":
         return result
-    if task.mode == "auto":
+    if task.runs > 1:
+        packed = _all_packed(task, data, plain.seconds, schedule.steps)
+        measured += packed
+        best = min((one.seconds for one in packed), default=math.inf)
+    else:
+        best = math.inf
+    if task.mode == "auto" and plain.seconds < _HOPELESS * best:
         measured += _other_plain(task, data, work, schedule.steps)
-    if task.runs < 2:
-        return replace(result, measured=tuple(measured))
+    return replace(result, measured=tuple(measured))
+
+
+def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> list[Measured]:
+    """The packed formulations of a cell, and the best of them at several widths.
+
+    ``plain`` are the seconds of a step by the plain loop, ``steps`` those of a run.
+    """
     from normbench.models.packed.net import UnsupportedError
     from normbench.training.ensemble import memory_of, variants
 
-    started, first = time.perf_counter(), len(measured)
+    started, measured = time.perf_counter(), list[Measured]()
+    work = steps * task.total  # steps that wait
+    budget = min(_MOST, _SHARE * plain * work)
+
+    def spent() -> float:
+        return time.perf_counter() - started
+
+    def measure(variant: str, width: int) -> Measured:
+        return _packed(task, data, variant, width, budget / 10)
+
+    def fastest() -> Measured:
+        return min(measured, key=lambda one: one.seconds)
+
     try:
         names = variants(task.run.cell, data, task.device)
         sizes, room = widths(task.runs), _room(task)
         while sizes and memory_of(task.run.cell, data, sizes[0]) >= room:
             del sizes[0]
-        candidates = [(name, w) for name in names for w in sizes[:1]]
-        for name, width in candidates:
-            if len(measured) > first and time.perf_counter() - started > budget:
+        if not sizes:
+            return measured
+        at = _compared_at(sizes, plain)
+        for name in names:
+            if measured and spent() > budget:
                 break
-            measured.append(_packed(task, data, name, width, budget / 10))
+            measured.append(measure(name, sizes[at]))
             # the work that waits is what the best way so far makes of it
-            budget = min(budget, _SHARE * measured[-1].seconds * schedule.steps * task.total)
-        best = min(measured[first:], key=lambda one: one.seconds, default=None)
-        # further looks at those that are near it: the machine may have been slow for a while
+            budget = min(budget, _SHARE * measured[-1].seconds * work)
+        # further looks at those that are near the best: the machine may have been slow for a while
         for look in range(_LOOKS):
-            near = [i for i in range(first, len(measured)) if best and _near(measured[i], best)]
+            near = [i for i, one in enumerate(measured) if _near(one, fastest())]
             # a look at all of them takes as long as those before took on average, at most
-            spent = time.perf_counter() - started
-            if len(near) < 2 or spent * (1 + 1 / (look + 1)) > budget / 2:
+            if len(near) < 2 or spent() * (1 + 1 / (look + 1)) > budget / 2:
                 break
             for i in near:
-                one = measured[i]
-                again = _packed(task, data, one.engine.variant, one.width, budget / 10)
-                measured[i] = min(one, again, key=lambda found: found.seconds)
-            best = min(measured[first:], key=lambda one: one.seconds)
-        for width in sizes[1:]:
-            if best is None or time.perf_counter() - started > budget:
+                again = measure(measured[i].engine.variant, sizes[at])
+                measured[i] = min(measured[i], again, key=lambda found: found.seconds)
+        best = fastest()
+        for width in reversed(sizes[:at]):  # wider, as long as that pays
+            if spent() > budget:
                 break
-            measured.append(_packed(task, data, best.engine.variant, width, budget / 10))
+            before = fastest().seconds
+            measured.append(measure(best.engine.variant, width))
+            if measured[-1].seconds > _PAYS * before:
+                break
+        for width in sizes[at + 1 :]:  # narrower, where workers would have no group
+            enough = task.runs >= 2 * task.workers * fastest().width
+            if enough or spent() > budget:
+                break
+            measured.append(measure(best.engine.variant, width))
     except UnsupportedError:
         pass  # such as a norm of another package: it has the plain loop alone
     except (NormbenchError, RuntimeError, MemoryError):
         pass  # what could be measured decides
-    return replace(result, measured=tuple(measured))
+    return measured
+
+
+def _compared_at(sizes: Sequence[int], plain: float) -> int:
+    """The place of the width at which formulations are compared.
+
+    It is one that a sweep of usual size has, and of long steps a narrower one: there calls do not
+    count, and what is faster for few runs is so for many.
+    """
+    most = min(_USUAL, _LONG_STEP / plain)
+    return next((i for i, width in enumerate(sizes) if width <= most), len(sizes) - 1)
 
 
 def _near(one: Measured, best: Measured) -> bool:
