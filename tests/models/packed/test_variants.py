@@ -29,7 +29,8 @@ def test_names_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["fast", "im/mk", "conv1=im/im", "block=many", "mk/im/im/im", "wg4/mk/im", "wg2"]
+    "name",
+    ["fast", "im/mk", "conv1=im/im", "block=many", "mk/im/im/im", "wg4/mk/im", "wg2", "gr/im/im"],
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="formulation is im or mk"):

@@ -25,11 +25,12 @@ SHORT = 64
 #: A member's filters of at least so many values are large.
 LARGE = 1 << 14
 
-Way = Literal["im", "mk", "wg4"]
+Way = Literal["im", "mk", "gr", "wg4"]
 #: The formulation of the forward pass, the input's gradient and the weight's gradient.
 Ways = tuple[Way, Way, Way]
-#: Winograd's convolutions are one formulation of all passes.
+#: Winograd's convolutions, and those of all members as one, are one formulation of all passes.
 TILED: Way = "wg4"
+GROUPED: Way = "gr"
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class Convolutions(Weighted):
         if self.columns is not None and self.ways[0] == "im":
             self._rows_product(self.columns, self.weight, self.leave(bias), self.y)
             return self.y
-        return self._convolved(x, self.filters, bias, self.y)
+        return convolved(self.layer, x, self.filters, bias, self.y)
 
     def _rows_product(
         self, columns: Columns, weight: Tensor, bias: Tensor | None, y: Tensor
@@ -125,24 +126,6 @@ class Convolutions(Weighted):
             if shared:
                 rows = rows.expand(part.shape[0], -1, -1)
             _product(rows, weight[members], None if bias is None else bias[members], part)
-
-    def _convolved(
-        self, x: Tensor, filters: Tensor, bias: Tensor | None, y: Tensor | None
-    ) -> Tensor:
-        """The output by torch's convolution, member by member."""
-        found = [
-            self._one(x[i], filters[i], None if bias is None else bias[i, 0])
-            for i in range(x.shape[0])
-        ]
-        return stacked(found, y)
-
-    def _one(self, images: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:
-        """torch's convolution of images (N, H, W, C), with filters (outputs, C, k, k)."""
-        found: Tensor = torch.ops.aten.convolution(
-            channels_first(images), filters, bias, [self.layer.stride] * 2,
-            [self.layer.padding] * 2, [1, 1], False, [0, 0], 1,
-        )  # fmt: skip
-        return found.permute(0, 2, 3, 1)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
@@ -217,7 +200,7 @@ class Convolutions(Weighted):
         self.pending = None
         if self.ways[0] == "mk":
             filters = channels_first(weight.view(*weight.shape[:2], *self.square))
-            return self._convolved(x, filters, bias, None)
+            return convolved(self.layer, x, filters, bias, None)
         images = x[:1] if x.stride(0) == 0 else x
         members, count = images.shape[:2]
         columns = self._columns(members, count, conditions.work, f" {members}x{count}")
@@ -225,6 +208,29 @@ class Convolutions(Weighted):
         y = x.new_empty(*x.shape[:2], *self.node.after)
         self._rows_product(columns, weight, self.leave(bias), y)
         return y
+
+
+def convolved(
+    layer: Conv, x: Tensor, filters: Tensor, bias: Tensor | None, out: Tensor | None
+) -> Tensor:
+    """The output for images (members, N, H, W, C) by torch's convolution, member by member.
+
+    ``filters`` are (members, outputs, C, k, k), ``bias`` is (members, 1, outputs).
+    """
+    found = [
+        _convolved(layer, x[i], filters[i], None if bias is None else bias[i, 0])
+        for i in range(x.shape[0])
+    ]
+    return stacked(found, out)
+
+
+def _convolved(layer: Conv, images: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:
+    """One member's."""
+    found: Tensor = torch.ops.aten.convolution(
+        channels_first(images), filters, bias, [layer.stride] * 2,
+        [layer.padding] * 2, [1, 1], False, [0, 0], 1,
+    )  # fmt: skip
+    return found.permute(0, 2, 3, 1)
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:

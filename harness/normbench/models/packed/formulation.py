@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from normbench.errors import UsageError
-from normbench.models.packed.convolution import TILED, Way, Ways
+from normbench.models.packed.convolution import GROUPED, TILED, Way, Ways
 
 _DEFAULT: Ways = ("im", "im", "im")
 
@@ -33,7 +33,7 @@ class Formulation:
 def _ways(text: str, variant: str) -> Ways:
     parts = text.split("/")
     parts = parts * 3 if len(parts) == 1 else parts
-    if len(parts) != 3 or not (set(parts) <= {"im", "mk"} or text == TILED):
+    if len(parts) != 3 or not (set(parts) <= {"im", "mk"} or text in (TILED, GROUPED)):
         raise UsageError(
             f"a convolution's formulation is im or mk, for all passes or as forward/input/weight, "
             f"or {TILED} for all; received {text!r} in the variant {variant!r}"

@@ -18,6 +18,7 @@ from normbench.models.packed.block import Block, stacked
 from normbench.models.packed.graph import Node
 from normbench.models.packed.layer_norm import LayerNorms
 from normbench.models.packed.normalize import BatchNorms
+from normbench.models.packed.together import apart, together
 
 #: Vectors of all members with at most so many values are small.
 SMALL_VALUES = 1 << 16
@@ -25,10 +26,17 @@ SMALL_VALUES = 1 << 16
 LARGE_ROWS, LARGE_BATCH = 1 << 16, 1 << 18
 
 
-def batch_norm(node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> BatchNorms:
-    """Batch norm in the form that suits the shapes; ``ghost`` samples share statistics, or all."""
+def batch_norm(
+    node: Node, block: Block, params: Mapping[str, Any], ghost: int, *, grouped: bool = False
+) -> BatchNorms:
+    """Batch norm in the form that suits the shapes; ``ghost`` samples share statistics, or all.
+
+    Images come from a ``grouped`` convolution, or as most operations have them.
+    """
     if 0 < ghost < block.batch:
         return BatchNorms(node, block, params, ghost)
+    if grouped and len(node.before) == 3:
+        return TogetherBatchNorms(node, block, params, ghost)
     values = block.batch * prod(node.before)
     if len(node.before) == 1 and block.size * values <= SMALL_VALUES:
         return VectorBatchNorms(node, block, params, ghost)
@@ -178,3 +186,13 @@ class VectorBatchNorms(BatchNorms):
         if self.behind is not None:
             self.behind.bias_gradient.zero_()
         return self._one_by_one(back)
+
+
+class TogetherBatchNorms(VectorBatchNorms):
+    """Batch norm of images that lie together: the members' channels are those of one image."""
+
+    def _side_by_side(self, x: Tensor) -> Tensor:
+        return together(x)
+
+    def _one_by_one(self, rows: Tensor) -> Tensor:
+        return apart(rows, self.block.size)

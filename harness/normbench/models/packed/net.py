@@ -19,7 +19,7 @@ from normbench.models.layers import Conv, Dropout, Flatten, Linear, MaxPool, Sit
 from normbench.models.packed.batch_variants import BatchRenorms, FrozenBatchNorms
 from normbench.models.packed.block import Block, Operation, Workspace
 from normbench.models.packed.columns import item_rows
-from normbench.models.packed.convolution import TILED, Convolutions
+from normbench.models.packed.convolution import GROUPED, TILED, Convolutions
 from normbench.models.packed.dynamic_tanh import DynamicTanhs
 from normbench.models.packed.evaluator import Evaluator
 from normbench.models.packed.formulation import parse
@@ -30,9 +30,10 @@ from normbench.models.packed.graph import (
     nodes,
     norm_params,
 )
+from normbench.models.packed.grouped_convolution import GroupedConvolutions
 from normbench.models.packed.layer_norm import LayerNorms, RmsNorms
 from normbench.models.packed.linear import LinearLayers
-from normbench.models.packed.native_norms import batch_norm, layer_norm
+from normbench.models.packed.native_norms import TogetherBatchNorms, batch_norm, layer_norm
 from normbench.models.packed.normalize import BatchNorms, ChannelNorms
 from normbench.models.packed.parameters import Members, Parameters, slots
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
@@ -60,6 +61,10 @@ def set_up() -> None:
     The plain loop chooses for itself at the start of each run.
     """
     torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+
+
+#: Operations that take images whether or not they lie together, and leave them so.
+_ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)
 
 
 class PackedNet(Members):
@@ -153,6 +158,9 @@ class PackedNet(Members):
         for i, operation in enumerate(made):
             if isinstance(operation, WinogradConvolutions):
                 _join_tiles(operation, made[i + 1 :])
+        for before, after in pairwise(made):
+            if isinstance(before, GroupedConvolutions):
+                before.parts_output = not isinstance(after, _ANY_ORDER)
         return block, made
 
     def _operation(self, node: Node, block: Block, *, passes_back: bool) -> Operation:
@@ -162,11 +170,16 @@ class PackedNet(Members):
                 ways = self.formulation.ways_of(layer.name)
                 if ways[0] == TILED and suits(layer):
                     return WinogradConvolutions(node, layer, block, passes_back=passes_back)
+                if ways[0] == GROUPED:
+                    return GroupedConvolutions(node, layer, block, passes_back=passes_back)
                 return Convolutions(node, layer, ways, block, passes_back=passes_back)
             case Linear():
                 return LinearLayers(node, block, passes_back=passes_back)
             case Site() if norm.name in _ROW_NORMS:
                 return _ROW_NORMS[norm.name](node, block, params)
+            case Site() if norm.name == "batch":
+                grouped = self.formulation.ways_of(layer.name)[0] == GROUPED
+                return batch_norm(node, block, params, norm.batch_size, grouped=grouped)
             case Site() if norm.name in _BATCH_NORMS:
                 return _BATCH_NORMS[norm.name](node, block, params, norm.batch_size)
             case Site() if norm.name == "dyt":

@@ -12,6 +12,7 @@ from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.normalize import add_per_channel
+from normbench.models.packed.together import apart, are_together, together
 from normbench.models.packed.weighted import Weighted
 from normbench.plan.seeds import stream_key
 
@@ -63,20 +64,21 @@ class Pools(Operation):
 
     def forward(self, x: Tensor) -> Tensor:
         """The maxima; keeps where they were."""
-        self.x = _channels_first(x)
+        self.together = are_together(x)
+        self.x = together(x) if self.together else _channels_first(x)
         found = torch.ops.aten.max_pool2d_with_indices(self.x, self.kernel, self.stride)
         y, self.places = found
-        return self._add_bias(_channels_last(y, x))
+        return self._add_bias(apart(y, len(x)) if self.together else _channels_last(y, x))
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Each maximum's gradient goes to its place."""
         if self.behind is not None:
             torch.sum(gradient.flatten(1, -2), 1, out=self.behind.bias_gradient)
+        given = together(gradient) if self.together else _channels_first(gradient)
         back = torch.ops.aten.max_pool2d_with_indices_backward(
-            _channels_first(gradient), self.x, self.kernel, self.stride,
-            [0, 0], [1, 1], False, self.places,
-        )  # fmt: skip
-        return _channels_last(back, gradient)
+            given, self.x, self.kernel, self.stride, [0, 0], [1, 1], False, self.places
+        )
+        return apart(back, len(gradient)) if self.together else _channels_last(back, gradient)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training, without looking where the maxima are."""

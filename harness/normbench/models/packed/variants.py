@@ -29,7 +29,7 @@ def variants(net: Network, device: str) -> list[str]:
     What is promising was measured with one thread. Small images are bound by the calls of
     operations; in large ones torch's convolution is best for few input channels. For more of them
     Winograd's is, unless the batch is so small that transforming the filters is much of the work:
-    then products of matrices are, and torch's is in between for the input's gradient.
+    then it is one convolution of all members, and products of matrices for the later layers.
     """
     convolutions = [node for node in nodes(net) if isinstance(node.layer, Conv)]
     if not convolutions:
@@ -54,7 +54,8 @@ def variants(net: Network, device: str) -> list[str]:
         return [mixed, native, "im", "mk"]
     partly = ways("wg4", "im/mk/im")
     if batch < _TINY_BATCH:
-        names = [ways("mk/mk/im", "im"), ways("wg4", "im"), mixed, native]
+        grouped = ",".join(f"{name}=gr" for name in (first, *large))
+        names = [f"{grouped},im", ways("wg4", "im"), ways("mk/mk/im", "im"), mixed]
     elif batch < _LARGE_BATCH:
         names = [f"{first}=mk,wg4", partly, mixed, native]
     else:
