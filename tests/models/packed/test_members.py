@@ -92,7 +92,9 @@ def test_masks_are_those_of_the_plain_module(block: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NAMES)
-@pytest.mark.parametrize("variant", ["", "mk", "wg4", "gr", "rows,block=2", "im/mk/im,block=1"])
+@pytest.mark.parametrize(
+    "variant", ["", "mk", "wg4", "gr", "im/fold/im", "rows,block=2", "im/mk/im,block=1"]
+)
 def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
     """The others are the same bits with a healthy member in its place."""
     results = []

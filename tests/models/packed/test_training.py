@@ -235,7 +235,9 @@ ODD: dict[str, list[Layer]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", ["rows", "wg4", "gr", "mk/im/im,block=2", "im/mk/mk"])
+@pytest.mark.parametrize(
+    "variant", ["rows", "wg4", "gr", "im/fold/im", "mk/im/im,block=2", "im/mk/mk"]
+)
 @pytest.mark.parametrize("norm", ["batch", {"name": "group", "groups": 2}, "weight"])
 @pytest.mark.parametrize("layers", ODD)
 def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
@@ -269,7 +271,7 @@ def test_inputs_that_are_vectors(norm: str) -> None:
     "variant",
     ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3",
      "wg4", "wg4,block=3", "conv1=mk,wg4", "gr", "gr,block=3", "conv1=gr,im", "conv2=gr,im",
-     "conv1=gr,wg4", "conv2=gr,wg4"],
+     "conv1=gr,wg4", "conv2=gr,wg4", "rows,im/fold/im", "mk/fold/mk,block=3"],
 )  # fmt: skip
 def test_all_formulations_agree(variant: str, norm: str) -> None:
     assert_trained_alike(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

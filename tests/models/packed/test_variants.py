@@ -26,11 +26,24 @@ def test_names_are_read() -> None:
     some = parse("block=4,conv1=mk,conv2=im/mk/im")
     assert (some.block, some.ways_of("conv1"), some.ways_of("conv2")) == (4, mk, mixed)
     assert some.ways_of("conv3") == im
+    assert parse("im/fold/im").ways_of("conv1") == ("im", "fold", "im")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["fast", "im/mk", "conv1=im/im", "block=many", "mk/im/im/im", "wg4/mk/im", "wg2", "gr/im/im"],
+    [
+        "fast",
+        "im/mk",
+        "conv1=im/im",
+        "block=many",
+        "mk/im/im/im",
+        "wg4/mk/im",
+        "wg2",
+        "gr/im/im",
+        "fold",
+        "fold/im/im",
+        "im/im/fold",
+    ],
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="formulation is im or mk"):

@@ -1,8 +1,9 @@
 """Convolutions of all members, each pass in the formulation that suits its shape.
 
 ``im`` lays the windows out as the rows of a matrix and multiplies all members' matrices at once;
-``mk`` calls torch's own convolution member by member, which on the CPU is oneDNN's. What ``wg4``
-stands for is in :mod:`.winograd_convolution`.
+``mk`` calls torch's own convolution member by member, which on the CPU is oneDNN's. ``fold`` is a
+way of the input's gradient: see :mod:`.fold`. What ``wg4`` and ``gr`` stand for is in
+:mod:`.winograd_convolution` and :mod:`.grouped_convolution`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from normbench.models.layers import Conv
 from normbench.models.packed.block import Block, Workspace, stacked
 from normbench.models.packed.columns import Columns
 from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.fold import Fold
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
 
@@ -25,7 +27,7 @@ SHORT = 64
 #: A member's filters of at least so many values are large.
 LARGE = 1 << 14
 
-Way = Literal["im", "mk", "gr", "wg4"]
+Way = Literal["im", "mk", "fold", "gr", "wg4"]
 #: The formulation of the forward pass, the input's gradient and the weight's gradient.
 Ways = tuple[Way, Way, Way]
 #: Winograd's convolutions, and those of all members as one, are one formulation of all passes.
@@ -41,13 +43,13 @@ def channels_first(x: Tensor) -> Tensor:
 def possible(ways: Ways, layer: Conv) -> Ways:
     """The ways as far as the layer has them.
 
-    The input's gradient is a convolution of the output's gradient only at stride 1, and where the
-    padding is smaller than the kernel.
+    The input's gradient is a convolution of the output's gradient, as ``im`` has it, only at stride
+    1, and where the padding is smaller than the kernel.
     """
     if ways[0] == TILED:
         ways = ("mk", "mk", "mk")
-    back: Way = ways[1] if layer.stride == 1 and layer.padding < layer.kernel else "mk"
-    return (ways[0], back, ways[2])
+    im = layer.stride == 1 and layer.padding < layer.kernel
+    return (ways[0], ways[1] if im or ways[1] == "fold" else "mk", ways[2])
 
 
 class Convolutions(Weighted):
@@ -76,6 +78,8 @@ class Convolutions(Weighted):
             self.columns = self._columns(members, batch, work)
         if self.passes_back:
             self.back = work.take(f"{node.name} back", members, batch, *node.before)
+            if self.ways[1] == "fold":
+                self.fold = Fold(node.before, node.after, layer, members, batch, work, node.name)
             if self.ways[1] == "im":
                 self.back_columns = Columns(
                     node.after, k, 1, k - 1 - layer.padding,
@@ -140,6 +144,8 @@ class Convolutions(Weighted):
         self.finish_weight()
         if not self.passes_back:
             return gradient
+        if self.ways[1] == "fold":
+            return self.fold.into(self.back, gradient, self.weight)
         return stacked(found, self.back) if found else self._input_gradient(gradient)
 
     def _native_gradients(self, gradient: Tensor) -> list[Tensor]:

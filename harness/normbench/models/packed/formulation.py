@@ -33,10 +33,14 @@ class Formulation:
 def _ways(text: str, variant: str) -> Ways:
     parts = text.split("/")
     parts = parts * 3 if len(parts) == 1 else parts
-    if len(parts) != 3 or not (set(parts) <= {"im", "mk"} or text in (TILED, GROUPED)):
+    known = len(parts) == 3 and all(
+        part in ("im", "mk") or (part == "fold" and place == 1) for place, part in enumerate(parts)
+    )
+    if not known and text not in (TILED, GROUPED):
         raise UsageError(
-            f"a convolution's formulation is im or mk, for all passes or as forward/input/weight, "
-            f"or {TILED} for all; received {text!r} in the variant {variant!r}"
+            f"a convolution's formulation is im or mk, for all passes or as forward/input/weight "
+            f"(input also fold), or {TILED} or {GROUPED} for all; received {text!r} in the variant "
+            f"{variant!r}"
         )
     return cast(Ways, tuple(cast(Way, part) for part in parts))
 
@@ -47,7 +51,7 @@ def parse(variant: str) -> Formulation:
     ``im`` and ``mk`` stand for all convolutions, ``im/mk/im`` for their forward pass, input's and
     weight's gradient; ``conv1=mk`` for one of them; ``rows`` and ``block=4`` as in
     :class:`Formulation`. ``wg4`` stands for Winograd's convolutions where the layer has that form,
-    and for ``mk`` elsewhere. The empty variant is ``im``.
+    and for ``mk`` elsewhere; ``gr`` for one convolution of all members. An empty variant is ``im``.
     """
     ways: dict[str, Ways] = {}
     default, rows, block = _DEFAULT, False, 0

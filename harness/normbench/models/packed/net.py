@@ -51,7 +51,8 @@ ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have.
 _EVALUATION_BYTES = 1 << 23
 #: What computes a norm whose statistics are those of the batch, or those of rows.
-_BATCH_NORMS = {"batch": batch_norm, "batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
+_BATCH_VARIANTS = {"batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
+_BATCH_NORMS = {"batch", *_BATCH_VARIANTS}
 _ROW_NORMS = {"layer": layer_norm, "layer-channels": LayerNorms, "rms": RmsNorms}
 
 
@@ -180,8 +181,8 @@ class PackedNet(Members):
             case Site() if norm.name == "batch":
                 grouped = self.formulation.ways_of(layer.name)[0] == GROUPED
                 return batch_norm(node, block, params, norm.batch_size, grouped=grouped)
-            case Site() if norm.name in _BATCH_NORMS:
-                return _BATCH_NORMS[norm.name](node, block, params, norm.batch_size)
+            case Site() if norm.name in _BATCH_VARIANTS:
+                return _BATCH_VARIANTS[norm.name](node, block, params, norm.batch_size)
             case Site() if norm.name == "dyt":
                 return DynamicTanhs(node, block)
             case Site() if norm.name == "group" and len(node.before) == 1:

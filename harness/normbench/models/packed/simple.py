@@ -170,8 +170,8 @@ class Dropouts(Operation):
     def forward(self, x: Tensor) -> Tensor:
         """Draw new masks and apply them."""
         draws = torch.empty(self.drawn)
-        for row, generator in zip(draws, self.generators, strict=True):
-            torch.rand(row.shape, generator=generator, out=row)
+        for row, generator in zip(draws.unbind(), self.generators, strict=True):
+            row.uniform_(generator=generator)  # what torch.rand draws
         keep = draws >= self.layer.p
         if len(self.drawn) == 5:
             keep = keep.movedim(2, -1)

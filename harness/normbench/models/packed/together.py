@@ -27,4 +27,4 @@ def together(x: Tensor, memory: Tensor | None = None) -> Tensor:
 def apart(x: Tensor, members: int) -> Tensor:
     """The way back: the same memory as (members, N, H, W, C)."""
     last = x.permute(0, 2, 3, 1)
-    return last.unflatten(3, (members, -1)).permute(_BACK)
+    return last.view(*last.shape[:3], members, -1).permute(_BACK)

@@ -41,8 +41,10 @@ def variants(net: Network, device: str) -> list[str]:
     batch = net.batch_size
     tiled = [f"{first}=im,wg4,rows"] if batch >= _LARGE_BATCH and any(map(suits, later)) else []
     if _row_bytes(convolutions[0]) <= _ROW_BYTES:
+        if batch < _TINY_BATCH:
+            return ["rows,im/fold/im", "rows"]
         if batch * prod(convolutions[0].before[:2]) < _PIXELS:
-            return ["rows", *tiled, "rows,im/mk/im"]
+            return ["rows", *tiled, "rows,im/fold/im", "rows,im/mk/im"]
         return [*tiled, "rows,im/mk/im", "rows", "rows,mk/mk/im"]
     large = [layer.name for layer in later if layer.kernel > 3]
 
@@ -55,7 +57,7 @@ def variants(net: Network, device: str) -> list[str]:
     partly = ways("wg4", "im/mk/im")
     if batch < _TINY_BATCH:
         grouped = ",".join(f"{name}=gr" for name in (first, *large))
-        names = [f"{grouped},im", ways("wg4", "im"), ways("mk/mk/im", "im"), mixed]
+        names = [f"{grouped},im/fold/im", ways("wg4", "im"), ways("mk/mk/im", "im"), mixed]
     elif batch < _LARGE_BATCH:
         names = [f"{first}=mk,wg4", partly, mixed, native]
     else:
