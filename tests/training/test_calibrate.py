@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import subprocess
 import sys
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from normbench.plan.execution import Engine
 from normbench.training import calibrate as module
 from normbench.training.calibrate import calibrate, widths
 from normbench.training.data import prepare
+from normbench.training.race import Entrant
 from normbench.training.work import Calibration, Measured
 from tests.builders import run_of
 
@@ -99,44 +103,68 @@ def test_estimating_memory_imports_no_computer_algebra() -> None:
     assert said.stdout == "done\n", said.stderr
 
 
-def test_measuring_costs_a_small_share_of_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[float] = []
-    real = module._seconds_per_step
+class Machine:
+    """A made-up machine: its clock, and how slow it is, by turns, for a second or so."""
 
-    def watch(step: Any, device: str, budget: float) -> float:
-        seen.append(budget)
-        return real(step, device, budget)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> None:
+        self.now, self.seconds, self.slow = 0.0, seconds, random.Random(0)
+        self.factor, self.until, self.slowest = 1.0, 0.0, 1.0
+        self.taken: Counter[tuple[str, int]] = Counter()
+        #: What a run's step takes in groups of a width, by one's in groups of others.
+        self.by_width: dict[int, float] = {}
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(module, "Entrant", self.entrant)
+        monkeypatch.setattr("normbench.training.ensemble.variants", lambda *_: list(seconds))
 
-    monkeypatch.setattr(module, "_seconds_per_step", watch)
-    found = calibrate(task(epochs=1))
-    work = found.measured[0].seconds * found.steps * 8
-    assert sum(seen[1:]) <= 0.03 * work
+    def entrant(self, one: Calibration, _: Any, variant: str, width: int) -> Any:
+        found: Any = Entrant.__new__(Entrant)
+        found.width, found.engine = width, Engine("packed", variant, one.threads)
+
+        def step() -> float:
+            self.taken[variant, width] += 1
+            while self.now >= self.until:
+                self.until += self.slow.uniform(0.1, 2.0)
+                self.factor = self.slow.uniform(1.0, self.slowest)
+            seconds = self.seconds[variant] * self.by_width.get(width, 1.0) * self.factor
+            self.now += seconds * width
+            return seconds
+
+        found.step = step
+        step()
+        return found
+
+    def packed(self, one: Calibration, plain: float) -> list[Measured]:
+        data = prepare(one.run.cell)
+        steps = 1
+        return module._all_packed(one, data, plain, steps)
 
 
-@pytest.mark.parametrize("slow_looks", [0, 1, 2, 3, 9])
-def test_a_slow_moment_does_not_decide(slow_looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The faster formulation is found though the machine was slow when it was looked at first."""
-    seconds = {"good": 1.0, "fair": 1.1, "bad": 2.0}
-    looks: dict[tuple[str, int], int] = {}
-
-    def measure(one: Calibration, _: Any, variant: str, width: int, budget: float) -> Measured:
-        del budget
-        looks[variant, width] = seen = looks.get((variant, width), 0) + 1
-        slow = variant == "good" and seen <= slow_looks
-        return Measured(
-            Engine("packed", variant, 1), width, seconds[variant] * (1.2 if slow else 1)
-        )
-
-    monkeypatch.setattr(module, "_packed", measure)
-    monkeypatch.setattr("normbench.training.ensemble.variants", lambda *_: list(seconds))
-    monkeypatch.setattr(module, "_SHARE", 1.0)
-    found = [one for one in calibrate(task(total=1000)).measured if one.engine.name == "packed"]
+@pytest.mark.parametrize("seed", range(20))
+def test_a_slow_moment_does_not_decide(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest formulation is found though the machine is up to thrice as slow for seconds."""
+    machine = Machine(monkeypatch, {"fair": 0.0055, "good": 0.005, "bad": 0.01})
+    machine.slow, machine.slowest = random.Random(seed), 3.0
+    found = machine.packed(task(total=10**6), 0.01)
     best = min((one for one in found if one.width == 8), key=lambda one: one.seconds)
-    assert best.engine.variant == ("good" if slow_looks <= 3 else "fair")
-    assert looks["bad", 8] == 1  # nothing is left open there
-    assert looks["good", 8] == looks["fair", 8] == 4
+    assert best.engine.variant == "good"
+    by_name = {one.engine.variant: one.seconds for one in found if one.width == 8}
+    assert by_name["bad"] / by_name["good"] == pytest.approx(2, rel=0.5)
+    assert machine.taken["bad", 8] < machine.taken["good", 8]  # it dropped out
     # the widths are tried with the one that was found
-    assert {one.engine.variant for one in found if one.width < 8} == {best.engine.variant}
+    assert {one.engine.variant for one in found if one.width < 8} == {"good"}
+
+
+@pytest.mark.parametrize("total", [1, 100, 10_000, 10**6])
+def test_measuring_costs_a_small_share_of_what_waits(
+    total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond that the first way alone is measured, by the few steps that cannot be spared."""
+    machine = Machine(monkeypatch, {"one": 0.004, "two": 0.005, "three": 0.006})
+    found = machine.packed(task(total=total), 0.01)
+    fewest = 4 * 8 * 0.004  # warmed up, looked at, and two turns
+    a_round = 8 * (0.004 + 0.005 + 0.006)
+    assert machine.now <= max(fewest, 0.03 * 0.01 * total + 2 * a_round)
+    assert len({one.engine.variant for one in found}) == (1 if total <= 100 else 3)
 
 
 def test_the_threads_of_the_worker_are_set() -> None:
@@ -193,20 +221,12 @@ def test_formulations_are_compared_where_that_is_cheap(
     runs: int, plain: float, at: int, wider: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And wider groups are tried from there on, as long as a run of theirs takes less."""
-    seconds = {"one": 1.0, "two": 1.5, "three": 3.0}
-    tried: list[tuple[str, int]] = []
-
-    def measure(one: Calibration, _: Any, variant: str, width: int, budget: float) -> Measured:
-        del budget
-        tried.append((variant, width))
-        wide = {48: 0.9, 96: 0.89, 192: 0.5}.get(width, 1.0)
-        return Measured(Engine("packed", variant, 1), width, plain * seconds[variant] * wide)
-
-    monkeypatch.setattr(module, "_packed", measure)
-    monkeypatch.setattr("normbench.training.ensemble.variants", lambda *_: list(seconds))
-    monkeypatch.setattr(module, "_MOST", 24.0)
-    one = task(runs=runs, total=10**6)
-    module._all_packed(one, prepare(one.run.cell), plain, 1)
+    seconds = {"one": plain, "two": 1.5 * plain, "three": 3 * plain}
+    machine = Machine(monkeypatch, seconds)
+    machine.by_width = {48: 0.9, 96: 0.89, 192: 0.5}
+    monkeypatch.setattr(module, "_MOST", 1e6)
+    machine.packed(task(runs=runs, total=10**9), plain)
+    tried = list(machine.taken)
     assert {width for variant, width in tried if variant != "one"} == {at}
     assert tried[:3] == [("one", at), ("two", at), ("three", at)]
     assert [width for _, width in tried if width > at] == wider

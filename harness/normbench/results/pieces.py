@@ -67,7 +67,8 @@ class Pieces:
                     elif places[key][-1] != first + index:
                         places[key] += (first + index,)
                     count[key] = count.get(key, 0) + 1
-                    noted[key] = tuple(column[i] for column in values)
+                    if values:
+                        noted[key] = tuple(column[i] for column in values)
                 if self._held + group.num_rows <= self._most:
                     self._hold(first + index, group)
                 self._groups.append((path, index))

@@ -18,22 +18,19 @@ from normbench.plan.execution import Engine
 from normbench.training.data import Prepared, prepare
 from normbench.training.devices import synchronize
 from normbench.training.loop import CHANNELS_LAST, COMPILED, Trainer, schedule_of
+from normbench.training.race import Entrant, race
 from normbench.training.work import Calibrated, Calibration, Measured
 
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
 _SHARE, _MOST = 0.03, 10.0
-#: What took no longer than this factor times the fastest may be as fast.
-_NEAR = 1.6
-#: So often it is measured again, if there is time.
-_LOOKS = 3
 #: The runs of a cell in a sweep of usual size.
 _USUAL = 24
 #: A wider group than the best so far must take less than this share of its seconds a run.
 _PAYS = 0.97
 #: Seconds that a step takes at most at the width where formulations are compared, if it can.
 _LONG_STEP = 0.1
-#: Steps of a measurement at most, after those that warm up.
-_MOST_STEPS = 7
+#: Steps of each group at most in a comparison, and of the plain loop in its measurement.
+_TURNS, _MOST_STEPS = 15, 7
 #: Where the plain loop takes so many times the seconds of the best packed form, its own other
 #: formulations are not tried.
 _HOPELESS = 3.0
@@ -116,14 +113,8 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
     work = steps * task.total  # steps that wait
     budget = min(_MOST, _SHARE * plain * work)
 
-    def spent() -> float:
-        return time.perf_counter() - started
-
-    def measure(variant: str, width: int) -> Measured:
-        return _packed(task, data, variant, width, budget / 10)
-
-    def fastest() -> Measured:
-        return min(measured, key=lambda one: one.seconds)
+    def spent(share: float) -> bool:
+        return time.perf_counter() - started > share * budget
 
     try:
         names = variants(task.run.cell, data, task.device)
@@ -133,34 +124,39 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
         if not sizes:
             return measured
         at = _compared_at(sizes, plain)
+        while at + 1 < len(sizes) and memory_of(task.run.cell, data, sizes[at]) * len(names) > room:
+            at += 1  # they are held at once
+        entrants: list[Entrant] = []
         for name in names:
-            if measured and spent() > budget:
+            if entrants and spent(0.25):
                 break
-            measured.append(measure(name, sizes[at]))
+            entrants.append(Entrant(task, data, name, sizes[at]))
             # the work that waits is what the best way so far makes of it
-            budget = min(budget, _SHARE * measured[-1].seconds * work)
-        # further looks at those that are near the best: the machine may have been slow for a while
-        for look in range(_LOOKS):
-            near = [i for i, one in enumerate(measured) if _near(one, fastest())]
-            # a look at all of them takes as long as those before took on average, at most
-            if len(near) < 2 or spent() * (1 + 1 / (look + 1)) > budget / 2:
-                break
-            for i in near:
-                again = measure(measured[i].engine.variant, sizes[at])
-                measured[i] = min(measured[i], again, key=lambda found: found.seconds)
-        best = fastest()
+            budget = min(budget, _SHARE * entrants[-1].step() * work)
+        seconds = race(entrants, _TURNS, lambda: spent(0.5))
+        measured = [one.measured(found) for one, found in zip(entrants, seconds, strict=True)]
+        least = min(seconds)
+        best = entrants[seconds.index(least)]
+        del entrants
+
+        def against(width: int) -> tuple[Entrant, float]:
+            """Another width, and its seconds a run."""
+            other = Entrant(task, data, best.engine.variant, width)
+            own, others = race([best, other], _TURNS, lambda: spent(1.0))
+            measured.append(other.measured(least * others / own))
+            return other, measured[-1].seconds
+
         for width in reversed(sizes[:at]):  # wider, as long as that pays
-            if spent() > budget:
+            if spent(1.0):
                 break
-            before = fastest().seconds
-            measured.append(measure(best.engine.variant, width))
-            if measured[-1].seconds > _PAYS * before:
+            other, found = against(width)
+            if found > _PAYS * least:
                 break
+            best, least = other, found
         for width in sizes[at + 1 :]:  # narrower, where workers would have no group
-            enough = task.runs >= 2 * task.workers * fastest().width
-            if enough or spent() > budget:
+            if task.runs >= 2 * task.workers * best.width or spent(1.0):
                 break
-            measured.append(measure(best.engine.variant, width))
+            against(width)
     except UnsupportedError:
         pass  # such as a norm of another package: it has the plain loop alone
     except (NormbenchError, RuntimeError, MemoryError):
@@ -176,11 +172,6 @@ def _compared_at(sizes: Sequence[int], plain: float) -> int:
     """
     most = min(_USUAL, _LONG_STEP / plain)
     return next((i for i, width in enumerate(sizes) if width <= most), len(sizes) - 1)
-
-
-def _near(one: Measured, best: Measured) -> bool:
-    """Whether a measurement leaves open that this is the faster one."""
-    return one.seconds <= _NEAR * best.seconds
 
 
 def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:
@@ -212,17 +203,6 @@ def _other_plain(task: Calibration, data: Prepared, work: float, steps: int) -> 
         share = spent * max(1, task.workers) / (steps * max(1, task.total))
         found.append(replace(one, seconds=one.seconds + share))
     return found
-
-
-def _packed(task: Calibration, data: Prepared, variant: str, width: int, budget: float) -> Measured:
-    from normbench.training.ensemble import Ensemble
-
-    # what the weights are makes no difference to the seconds: one initialisation serves all
-    ensemble = Ensemble([task.run] * width, data, task.device, variant)
-    batch = task.run.cell.batch_size
-    index = torch.arange(batch, device=task.device).expand(width, batch)
-    seconds = _seconds_per_step(lambda i: ensemble.step(index, i), task.device, budget)
-    return Measured(Engine("packed", variant, task.threads), width, seconds / width)
 
 
 def _room(task: Calibration) -> float:

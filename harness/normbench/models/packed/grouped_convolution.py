@@ -22,12 +22,13 @@ class GroupedConvolutions(Weighted):
     """A 2-d convolution of each member: (members, N, H, W, C) to (members, N, H', W', outputs).
 
     Images lie together (see :mod:`.together`): where they come otherwise they are copied, and their
-    gradient goes back as they came. With ``parts_output`` they go as most operations want them.
+    gradient goes back as they came. With ``apart_output`` the output goes as most operations want
+    it.
     """
 
     def __init__(self, node: Node, layer: Conv, block: Block, *, passes_back: bool) -> None:
         super().__init__(node, block)
-        self.layer, self.passes_back, self.parts_output = layer, passes_back, True
+        self.layer, self.passes_back, self.apart_output = layer, passes_back, True
         k, channels = layer.kernel, node.before[-1]
         square = (block.size * self.outputs, k, k, channels)
         self.filters = channels_first(self.weight.view(square))
@@ -54,7 +55,7 @@ class GroupedConvolutions(Weighted):
             [layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], len(x),
         )  # fmt: skip
         y = apart(y, len(x))
-        return y.contiguous() if self.parts_output else y
+        return y.contiguous() if self.apart_output else y
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""

@@ -161,7 +161,7 @@ class PackedNet(Members):
                 _join_tiles(operation, made[i + 1 :])
         for before, after in pairwise(made):
             if isinstance(before, GroupedConvolutions):
-                before.parts_output = not isinstance(after, _ANY_ORDER)
+                before.apart_output = not isinstance(after, _ANY_ORDER)
         return block, made
 
     def _operation(self, node: Node, block: Block, *, passes_back: bool) -> Operation:
