@@ -167,6 +167,22 @@ def test_measuring_costs_a_small_share_of_what_waits(
     assert len({one.engine.variant for one in found}) == (1 if total <= 100 else 3)
 
 
+def test_a_formulation_that_fails_does_not_take_the_others_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, {"one": 0.004, "two": 0.005})
+
+    def entrant(one: Calibration, data: Any, variant: str, width: int) -> Any:
+        if variant == "two":
+            raise RuntimeError("not enough memory")
+        return machine.entrant(one, data, variant, width)
+
+    monkeypatch.setattr(module, "Entrant", entrant)
+    found = machine.packed(task(total=10**6), 0.01)
+    assert {one.engine.variant for one in found} == {"one"}
+    assert {one.width for one in found} == {8, 4, 2}
+
+
 def test_the_threads_of_the_worker_are_set() -> None:
     before = torch.get_num_threads()
     try:

@@ -126,13 +126,15 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
         at = _compared_at(sizes, plain)
         while at + 1 < len(sizes) and memory_of(task.run.cell, data, sizes[at]) * len(names) > room:
             at += 1  # they are held at once
-        entrants: list[Entrant] = []
-        for name in names:
-            if entrants and spent(0.25):
-                break
-            entrants.append(Entrant(task, data, name, sizes[at]))
-            # the work that waits is what the best way so far makes of it
-            budget = min(budget, _SHARE * entrants[-1].step() * work)
+        entrants = [Entrant(task, data, names[0], sizes[at])]
+        # the work that waits is what the best way so far makes of it
+        budget = min(budget, _SHARE * entrants[0].step() * work)
+        with contextlib.suppress(NormbenchError, RuntimeError, MemoryError):
+            for name in names[1:]:
+                if spent(0.25):
+                    break
+                entrants.append(Entrant(task, data, name, sizes[at]))
+                budget = min(budget, _SHARE * entrants[-1].step() * work)
         seconds = race(entrants, _TURNS, lambda: spent(0.5))
         measured = [one.measured(found) for one, found in zip(entrants, seconds, strict=True)]
         least = min(seconds)

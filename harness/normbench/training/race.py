@@ -33,14 +33,14 @@ class Entrant:
         self.ensemble = Ensemble([task.run] * width, data, task.device, variant)
         batch = task.run.cell.batch_size
         self.index = torch.arange(batch, device=task.device).expand(width, batch)
-        self.taken = 0
+        self.taken, self.steps = 0, self.ensemble.schedule.steps
         self.step()  # warms up
 
     def step(self) -> float:
         """Take a step; its seconds a run."""
         synchronize(self.device)
         started = time.perf_counter()
-        self.ensemble.step(self.index, self.taken)
+        self.ensemble.step(self.index, self.taken % self.steps)
         synchronize(self.device)
         self.taken += 1
         return (time.perf_counter() - started) / self.width

@@ -1,7 +1,7 @@
 """Convolutions of all members as one with as many groups, for small batches.
 
-A call of torch's convolution costs as much as a few images of it. Seen as the channels of one image
-the members' images take one call, and the arithmetic of each group is that of a member's own.
+A call of torch's convolution may cost as much as two images of it. Seen as the channels of one
+image the members' images take one call, and the arithmetic of a group is that of a member's own.
 """
 
 from __future__ import annotations

@@ -64,21 +64,21 @@ class Pools(Operation):
 
     def forward(self, x: Tensor) -> Tensor:
         """The maxima; keeps where they were."""
-        self.together = are_together(x)
-        self.x = together(x) if self.together else _channels_first(x)
+        self.came_together = are_together(x)
+        self.x = together(x) if self.came_together else _channels_first(x)
         found = torch.ops.aten.max_pool2d_with_indices(self.x, self.kernel, self.stride)
         y, self.places = found
-        return self._add_bias(apart(y, len(x)) if self.together else _channels_last(y, x))
+        return self._add_bias(apart(y, len(x)) if self.came_together else _channels_last(y, x))
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Each maximum's gradient goes to its place."""
         if self.behind is not None:
             torch.sum(gradient.flatten(1, -2), 1, out=self.behind.bias_gradient)
-        given = together(gradient) if self.together else _channels_first(gradient)
+        given = together(gradient) if self.came_together else _channels_first(gradient)
         back = torch.ops.aten.max_pool2d_with_indices_backward(
             given, self.x, self.kernel, self.stride, [0, 0], [1, 1], False, self.places
         )
-        return apart(back, len(gradient)) if self.together else _channels_last(back, gradient)
+        return apart(back, len(gradient)) if self.came_together else _channels_last(back, gradient)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training, without looking where the maxima are."""
