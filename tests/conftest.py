@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import TINY
+
+# No property here is about time: an example's first imports, or a busy machine, must not fail it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Many threads on a few busy cores make tiny models a hundred times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
