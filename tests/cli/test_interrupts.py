@@ -290,6 +290,24 @@ def test_an_interrupt_while_the_server_of_workers_loads_is_no_traceback(tiny):
     assert "Traceback" not in out + err
 
 
+IN_A_STRING = """
+import normbench.cli, normbench.cli.app
+normbench.cli.app.app = lambda: exec("raise KeyboardInterrupt")
+normbench.cli.main()
+"""
+
+
+def test_an_interrupt_that_ends_code_run_from_a_string_is_not_taken_for_unhandled(tmp_path):
+    """As in the making of a data class: Python would end by the signal, with status -2."""
+    (tmp_path / "in_a_string.py").write_text(IN_A_STRING, encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-m", "in_a_string"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 130
+    assert process.stderr == "interrupted; what was finished before is kept\n"
+
+
 # -- kill -9 -----------------------------------------------------------------------------------
 
 KILLED = """

@@ -34,6 +34,11 @@ def main() -> None:
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
             _say_interrupted()
         raise
+    finally:
+        # Python notes an interrupt that ends code which it runs from a string, such as that of a
+        # data class, and would end by the signal though we dealt with it. The next such code
+        # clears the note.
+        exec("")
 
 
 def _say_interrupted() -> None:
@@ -41,11 +46,13 @@ def _say_interrupted() -> None:
 
 
 def _call() -> None:
-    from normbench.errors import NormbenchError
+    from normbench.cli import interrupts
+
+    with interrupts.held():
+        from normbench.cli.app import app
+        from normbench.errors import NormbenchError
 
     try:
-        from normbench.cli.app import app
-
         app()
     except NormbenchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from normbench.cli import interrupts
 from normbench.cli.options import (
     DeviceOption,
     DevicesOption,
@@ -41,19 +41,6 @@ def _accelerator(executor: Executor | None) -> str | None:
     if not found or found[0].error is not None:
         return accelerator()
     return found[0].value
-
-
-def _load_pandas() -> None:
-    """Load what merging tables needs, while workers load what training needs.
-
-    An interrupt waits until that is done: in the middle of it Python would remember one that was
-    dealt with, and end by the signal instead of with our exit status.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        import pandas  # noqa: F401
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(
@@ -91,19 +78,20 @@ def run(
 
     Run again to resume: what is finished is kept. Exit status 1 if a run failed.
     """
-    from normbench.executors.local import LocalExecutor, prepare_workers
+    with interrupts.held():
+        from normbench.executors.local import LocalExecutor, prepare_workers
 
     # workers on the CPU load the same modules as this process, at the same time; without a file
     # there may be no protocol
     on_cpu = workers != 0 and device in ("auto", "cpu")
     loading = on_cpu and Path(protocol).is_file() and prepare_workers(_WORKERS_LOAD, threads)
 
-    import pyarrow
-    from rich.console import Console
+    with interrupts.held():
+        from rich.console import Console
 
-    from normbench.cli.progress import LiveProgress
-    from normbench.executors.inline import InlineExecutor
-    from normbench.protocol.load import load_text, read_protocol
+        from normbench.cli.progress import LiveProgress
+        from normbench.executors.inline import InlineExecutor
+        from normbench.protocol.load import load_text, read_protocol
 
     path, text = read_protocol(protocol)
     study = load_text(text, path, overrides or (), seeds)
@@ -111,19 +99,21 @@ def run(
     console = Console(quiet=quiet)
     console.print(study.title, style="bold", markup=False, highlight=False)
     loading = loading or (on_cpu and prepare_workers(_WORKERS_LOAD, threads))
-    from normbench.results.execution import read_plan_file
-    from normbench.training.devices import (
-        choose_device,
-        choose_devices,
-        default_workers,
-        worker_variables,
-    )
-    from normbench.training.work import leave_worker, set_up_worker
-    from normbench.workflow import prepare_plan, run_study
-    from normbench.workflow.grouping import engine_mode
+    with interrupts.held():
+        import pandas  # noqa: F401  (for Arrow, while workers load torch)
+        import pyarrow
 
-    if loading:
-        _load_pandas()
+        from normbench.results.execution import read_plan_file
+        from normbench.training.devices import (
+            choose_device,
+            choose_devices,
+            default_workers,
+            worker_variables,
+        )
+        from normbench.training.work import leave_worker, set_up_worker
+        from normbench.workflow import prepare_plan, run_study
+        from normbench.workflow.grouping import engine_mode
+
     # Arrow's own pools keep what was freed: merging the tables would leave the command larger
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     mode = engine_mode(engine)

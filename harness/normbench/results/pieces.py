@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from normbench.results.schema import arrow_schema
-from normbench.results.tables import DamagedError, row_group, row_groups
+from normbench.results.tables import DamagedError, row_groups
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Pieces:
     def _group(self, place: int) -> pa.Table:
         if place not in self._read:
             path, index = self._groups[place]
-            found = row_group(path, self.table, index)
+            (found,) = row_groups(path, self.table, only=index)
             while self._read and self._held + found.num_rows > self._most:
                 # in the plan's order the first is done with
                 self._held -= self._read.pop(next(iter(self._read))).num_rows

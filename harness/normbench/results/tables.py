@@ -34,26 +34,16 @@ def read_file(path: Path, table: str, columns: Sequence[str] | None = None) -> p
     where the system withholds the file (it may be whole), and ``FileNotFoundError``.
     """
     wanted = arrow_schema(table).names if columns is None else list(columns)
-    with _opened(path) as file:
-        found = file.read(columns=_present(file, path, table, wanted))
-        return _whole_schema(found, table, wanted)
+    with _opened(path, table, wanted) as (file, present):
+        return _whole_schema(file.read(columns=present), table, wanted)
 
 
-def row_groups(path: Path, table: str) -> Iterator[pa.Table]:
-    """A file's row groups, one after the other; raises as :func:`read_file`."""
+def row_groups(path: Path, table: str, only: int | None = None) -> Iterator[pa.Table]:
+    """A file's row groups, one after the other, or one of them; raises as :func:`read_file`."""
     wanted = arrow_schema(table).names
-    with _opened(path) as file:
-        present = _present(file, path, table, wanted)
-        for index in range(file.num_row_groups):
+    with _opened(path, table, wanted) as (file, present):
+        for index in range(file.num_row_groups) if only is None else [only]:
             yield _whole_schema(file.read_row_group(index, columns=present), table, wanted)
-
-
-def row_group(path: Path, table: str, index: int) -> pa.Table:
-    """One of a file's row groups; raises as :func:`read_file`."""
-    wanted = arrow_schema(table).names
-    with _opened(path) as file:
-        present = _present(file, path, table, wanted)
-        return _whole_schema(file.read_row_group(index, columns=present), table, wanted)
 
 
 def first_line(error: Exception) -> str:
@@ -70,11 +60,21 @@ def unreadable(path: Path, error: OSError) -> UnreadableResultsError:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """A parquet file to read; what is wrong with it is told as this module's errors."""
+def _opened(
+    path: Path, table: str, wanted: Sequence[str]
+) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
+    """A table's file, and those of the columns that it has: an older version wrote fewer.
+
+    What is wrong with it is told as this module's errors.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield file
+            schema = file.schema_arrow
+            check_version(int((schema.metadata or {}).get(b"normbench_schema", b"0")), path)
+            foreign = sorted(set(schema.names) - set(arrow_schema(table).names))
+            if foreign:
+                raise ValueError(f"{table} has no column {foreign[0]!r}")
+            yield file, [name for name in wanted if name in schema.names]
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -84,19 +84,6 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
             f"{path} is damaged ({first_line(error)}); `normbench run` with "
             "the protocol sets it aside and computes again what it held"
         ) from None
-
-
-def _present(file: pq.ParquetFile, path: Path, table: str, wanted: Sequence[str]) -> list[str]:
-    """Those of the columns that the file has, once it is known to be this table's.
-
-    Columns that an older version did not write are no damage.
-    """
-    schema = file.schema_arrow
-    check_version(int((schema.metadata or {}).get(b"normbench_schema", b"0")), path)
-    foreign = sorted(set(schema.names) - set(arrow_schema(table).names))
-    if foreign:
-        raise ValueError(f"{table} has no column {foreign[0]!r}")
-    return [name for name in wanted if name in schema.names]
 
 
 def _whole_schema(found: pa.Table, table: str, wanted: Sequence[str]) -> pa.Table:

@@ -91,11 +91,8 @@ def calibrate(task: Calibration) -> Calibrated:
     if task.mode == "plain":
         return result
     if task.runs > 1:
-        packed = _all_packed(task, data, plain.seconds, schedule.steps)
-        measured += packed
-        best = min((one.seconds for one in packed), default=math.inf)
-    else:
-        best = math.inf
+        measured += _all_packed(task, data, plain.seconds, schedule.steps)
+    best = min((one.seconds for one in measured[1:]), default=math.inf)
     if task.mode == "auto" and plain.seconds < _HOPELESS * best:
         measured += _other_plain(task, data, work, schedule.steps)
     return replace(result, measured=tuple(measured))

@@ -50,6 +50,8 @@ BLOCK_BYTES = 1 << 22
 ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have.
 _EVALUATION_BYTES = 1 << 23
+#: Operations that take images whether or not they lie together, and leave them so.
+_ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)
 #: What computes a norm whose statistics are those of the batch, or those of rows.
 _BATCH_VARIANTS = {"batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
 _BATCH_NORMS = {"batch", *_BATCH_VARIANTS}
@@ -62,10 +64,6 @@ def set_up() -> None:
     The plain loop chooses for itself at the start of each run.
     """
     torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
-
-
-#: Operations that take images whether or not they lie together, and leave them so.
-_ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)
 
 
 class PackedNet(Members):
