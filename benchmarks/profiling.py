@@ -22,6 +22,9 @@ from benchmarks.packed import Normbench
 from benchmarks.shapes import passes_alone, products_alone
 from benchmarks.summary import flops
 from benchmarks.work import Work
+from normbench.models.packed.linear import LinearLayers
+from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
+from normbench.models.packed.weighted import Weighted
 
 KINDS = ("convolution", "linear", "norm", "pool", "activation", "dropout", "update")
 #: Parts of the names of the profiler's outermost entries, by kind; the first that fits counts.
@@ -71,11 +74,11 @@ def _timed(seconds: Counter[str], kind: str, function: Callable[..., Any]) -> Ca
     return call
 
 
-_CLASSES = {
-    "Convolutions": "convolution", "WinogradConvolutions": "convolution",
-    "LinearLayers": "linear", "Pools": "pool", "Activations": "activation",
-    "Dropouts": "dropout", "Flattenings": "activation",
-}  # fmt: skip
+#: What kind of operation a class is, the first that holds; all others are norms.
+_CLASSES: tuple[tuple[Any, str], ...] = (
+    (LinearLayers, "linear"), (Weighted, "convolution"), (Pools, "pool"), (Dropouts, "dropout"),
+    ((Activations, Flattenings), "activation"), (object, "norm"),
+)  # fmt: skip
 #: What an operation calls to lay its input out for products, or to transform it, by attribute.
 _LAYING_OUT = {
     "columns": ("rows",), "back_columns": ("rows",),
@@ -93,7 +96,7 @@ def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
     trained: Any = contender.trained
     for _, operations in trained.packed.blocks:
         for operation in operations:
-            kind = _CLASSES.get(type(operation).__name__, "norm")
+            kind = next(kind for classes, kind in _CLASSES if isinstance(operation, classes))
             for method in ("forward", "backward"):
                 timed = _timed(seconds, kind, getattr(operation, method))
                 setattr(operation, method, timed)

@@ -118,7 +118,8 @@ class Machine:
 
     def entrant(self, one: Calibration, _: Any, variant: str, width: int) -> Any:
         found: Any = Entrant.__new__(Entrant)
-        found.width, found.engine = width, Engine("packed", variant, one.threads)
+        found.width = max(1, width)
+        found.engine = Engine("packed" if width else "plain", variant, one.threads)
 
         def step() -> float:
             self.taken[variant, width] += 1
@@ -126,7 +127,7 @@ class Machine:
                 self.until += self.slow.uniform(0.1, 2.0)
                 self.factor = self.slow.uniform(1.0, self.slowest)
             seconds = self.seconds[variant] * self.by_width.get(width, 1.0) * self.factor
-            self.now += seconds * width
+            self.now += seconds * found.width
             return seconds
 
         found.step = step
@@ -136,7 +137,7 @@ class Machine:
     def packed(self, one: Calibration, plain: float) -> list[Measured]:
         data = prepare(one.run.cell)
         steps = 1
-        return module._all_packed(one, data, plain, steps)
+        return module._all_packed(one, data, plain, steps)[0]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -181,6 +182,23 @@ def test_a_formulation_that_fails_does_not_take_the_others_with_it(
     found = machine.packed(task(total=10**6), 0.01)
     assert {one.engine.variant for one in found} == {"one"}
     assert {one.width for one in found} == {8, 4, 2}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_plain_loop_that_seemed_fast_is_measured_beside_the_best_group(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(monkeypatch, {"": 0.007, "channels-last": 0.006, "one": 0.004})
+    machine.slow, machine.slowest = random.Random(seed), 3.0
+    one = task()
+    best = machine.entrant(one, None, "one", 8)
+    seemed = [("plain", "", 1, 0.003), ("packed", "one", 8, 0.005), ("packed", "one", 4, 0.004)]
+    seemed += [("plain", "channels-last", 1, 0.004), ("plain", "compiled", 1, 0.001)]
+    measured = [Measured(Engine(e, v, 1), w, seconds) for e, v, w, seconds in seemed]  # type: ignore[arg-type]
+    found = module._with_rivals(one, prepare(one.run.cell), list(measured), best, 60.0)
+    assert [found[i] for i in (1, 2, 4)] == [measured[i] for i in (1, 2, 4)]
+    assert found[0].seconds == pytest.approx(0.005 * 7 / 4, rel=0.2)
+    assert found[3].seconds == pytest.approx(0.005 * 6 / 4, rel=0.2)
 
 
 def test_the_threads_of_the_worker_are_set() -> None:

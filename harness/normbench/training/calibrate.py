@@ -34,6 +34,9 @@ _TURNS, _MOST_STEPS = 15, 7
 #: Where the plain loop takes so many times the seconds of the best packed form, its own other
 #: formulations are not tried.
 _HOPELESS = 3.0
+#: A plain loop that seemed to take less than this many times the best packed form's seconds is
+#: measured beside it.
+_RIVAL = 2.0
 #: Of the memory that is free, the share that one worker's group may take.
 _MEMORY_SHARE = 0.5
 #: Seconds that trying another formulation of the plain loop takes, roughly.
@@ -90,16 +93,49 @@ def calibrate(task: Calibration) -> Calibrated:
     work = plain.seconds * schedule.steps * task.total
     if task.mode == "plain":
         return result
+    best: Entrant | None = None
     if task.runs > 1:
-        measured += _all_packed(task, data, plain.seconds, schedule.steps)
-    best = min((one.seconds for one in measured[1:]), default=math.inf)
-    if task.mode == "auto" and plain.seconds < _HOPELESS * best:
+        packed, best = _all_packed(task, data, plain.seconds, schedule.steps)
+        measured += packed
+    least = min((one.seconds for one in measured[1:]), default=math.inf)
+    if task.mode == "auto" and plain.seconds < _HOPELESS * least:
         measured += _other_plain(task, data, work, schedule.steps)
+    if best is not None:
+        seconds = min(_MOST, _SHARE * least * schedule.steps * task.total) / 4
+        measured = _with_rivals(task, data, measured, best, seconds)
     return replace(result, measured=tuple(measured))
 
 
-def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> list[Measured]:
-    """The packed formulations of a cell, and the best of them at several widths.
+def _with_rivals(
+    task: Calibration, data: Prepared, measured: list[Measured], best: Entrant, seconds: float
+) -> list[Measured]:
+    """The same, with plain loops that come near the best packed group measured beside it.
+
+    They were measured at another moment. The comparison takes about ``seconds``.
+    """
+    least = next(
+        one.seconds for one in measured if (one.engine, one.width) == (best.engine, best.width)
+    )
+    near = [
+        i
+        for i, one in enumerate(measured)
+        if one.engine.name == "plain" and one.engine.variant != COMPILED
+        and one.seconds < _RIVAL * least
+    ]  # fmt: skip
+    if not near:
+        return measured
+    plain = [Entrant(task, data, measured[i].engine.variant, 0) for i in near]
+    end = time.perf_counter() + seconds
+    own, *others = race([best, *plain], _TURNS, lambda: time.perf_counter() > end)
+    for i, other in zip(near, others, strict=True):
+        measured[i] = replace(measured[i], seconds=least * other / own)
+    return measured
+
+
+def _all_packed(
+    task: Calibration, data: Prepared, plain: float, steps: int
+) -> tuple[list[Measured], Entrant | None]:
+    """The packed formulations of a cell, the best of them at several widths, and the best of all.
 
     ``plain`` are the seconds of a step by the plain loop, ``steps`` those of a run.
     """
@@ -107,6 +143,7 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
     from normbench.training.ensemble import memory_of, variants
 
     started, measured = time.perf_counter(), list[Measured]()
+    best: Entrant | None = None
     work = steps * task.total  # steps that wait
     budget = min(_MOST, _SHARE * plain * work)
 
@@ -119,7 +156,7 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
         while sizes and memory_of(task.run.cell, data, sizes[0]) >= room:
             del sizes[0]
         if not sizes:
-            return measured
+            return measured, None
         at = _compared_at(sizes, plain)
         while at + 1 < len(sizes) and memory_of(task.run.cell, data, sizes[at]) * len(names) > room:
             at += 1  # they are held at once
@@ -138,7 +175,7 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
         best = entrants[seconds.index(least)]
         del entrants
 
-        def against(width: int) -> tuple[Entrant, float]:
+        def against(width: int, best: Entrant) -> tuple[Entrant, float]:
             """Another width, and its seconds a run."""
             other = Entrant(task, data, best.engine.variant, width)
             own, others = race([best, other], _TURNS, lambda: spent(1.0))
@@ -148,19 +185,19 @@ def _all_packed(task: Calibration, data: Prepared, plain: float, steps: int) -> 
         for width in reversed(sizes[:at]):  # wider, as long as that pays
             if spent(1.0):
                 break
-            other, found = against(width)
+            other, found = against(width, best)
             if found > _PAYS * least:
                 break
             best, least = other, found
         for width in sizes[at + 1 :]:  # narrower, where workers would have no group
             if task.runs >= 2 * task.workers * best.width or spent(1.0):
                 break
-            against(width)
+            against(width, best)
     except UnsupportedError:
         pass  # such as a norm of another package: it has the plain loop alone
     except (NormbenchError, RuntimeError, MemoryError):
         pass  # what could be measured decides
-    return measured
+    return measured, best
 
 
 def _compared_at(sizes: Sequence[int], plain: float) -> int:

@@ -1,6 +1,6 @@
-"""Which of several packed groups takes the least time, on a machine that is not always as fast.
+"""Which way to train takes the least time, on a machine that is not always as fast.
 
-Another tenant may slow it down for seconds. Measured one after the other, the group whose turn it
+Another tenant may slow it down for seconds. Measured one after the other, the way whose turn it
 was then would look slow; so they take single steps in turns, and what counts is their ratio.
 """
 
@@ -15,6 +15,7 @@ import torch
 from normbench.plan.execution import Engine
 from normbench.training.data import Prepared
 from normbench.training.devices import synchronize
+from normbench.training.loop import Trainer
 from normbench.training.work import Calibration, Measured
 
 #: Turns at least. After ``_TELLING`` of them, who takes over ``_NEAR`` times the least drops out.
@@ -22,25 +23,36 @@ _LEAST, _TELLING, _NEAR = 2, 3, 1.25
 
 
 class Entrant:
-    """Runs of a cell as one computation, of which single steps are timed."""
+    """Runs of a cell as one computation, or one by the plain loop, of which single steps are timed.
+
+    ``width`` 0 stands for the plain loop.
+    """
 
     def __init__(self, task: Calibration, data: Prepared, variant: str, width: int) -> None:
         from normbench.training.ensemble import Ensemble
 
-        self.device, self.width = task.device, width
-        self.engine = Engine("packed", variant, task.threads)
-        # what the weights are makes no difference to the seconds: one initialisation serves all
-        self.ensemble = Ensemble([task.run] * width, data, task.device, variant)
+        self.device, self.width = task.device, max(1, width)
+        self.engine = Engine("packed" if width else "plain", variant, task.threads)
         batch = task.run.cell.batch_size
-        self.index = torch.arange(batch, device=task.device).expand(width, batch)
-        self.taken, self.steps = 0, self.ensemble.schedule.steps
+        self.index = torch.arange(batch, device=task.device)
+        self.trained: Ensemble | Trainer
+        if width:
+            # what the weights are makes no difference to the seconds: one initialisation serves all
+            self.trained = Ensemble([task.run] * width, data, task.device, variant)
+            self.index = self.index.expand(width, batch)
+        else:
+            self.trained = Trainer(task.run, data, task.device, variant)
+        #: Whether its convolutions may use oneDNN, which the other engine may choose otherwise.
+        self.onednn = torch.backends.mkldnn.enabled
+        self.taken, self.steps = 0, self.trained.schedule.steps
         self.step()  # warms up
 
     def step(self) -> float:
         """Take a step; its seconds a run."""
+        torch.backends.mkldnn.enabled = self.onednn
         synchronize(self.device)
         started = time.perf_counter()
-        self.ensemble.step(self.index, self.taken % self.steps)
+        self.trained.step(self.index, self.taken % self.steps)
         synchronize(self.device)
         self.taken += 1
         return (time.perf_counter() - started) / self.width
