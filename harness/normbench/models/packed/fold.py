@@ -1,13 +1,14 @@
 """The gradient of a convolution's input as the sum of what its windows' gradients give.
 
-Each window is a row of a product of the output's gradient with the filters as they are stored;
-then each place of all windows is added where it lies in the image. That spares the copies of
-flipped filters, which take as long for a batch of two as for any other.
+For each place in a window, the products of the output's gradient with the filters' values there are
+added where that place lies in the image. That spares the copies of flipped filters, which take as
+long for a batch of two as for any other, and rows of whole windows.
 """
 
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
@@ -44,13 +45,13 @@ class Fold:
         name: str,
     ) -> None:
         k = layer.kernel
-        row = k * k * before[2]
-        per_image = after[0] * after[1] * row
+        per_image = prod(after[:2]) * before[2]
         self.pieces = pieces(members, images, per_image * work.dtype.itemsize)
         some, batch = self.pieces[0]
         size = (some.stop - some.start) * (batch.stop - batch.start) * per_image
-        self.memory = work.take(f"{name} windows' gradients", size)
-        self.shape = (*after[:2], k * k, before[2])
+        self.memory = work.take(f"{name} gradients of a place", size)
+        self.shape = (*after[:2], before[2])
+        self.taps = k * k
         #: Of each place in a window: which windows have it inside the image, and there.
         self.places: list[tuple[int, tuple[slice, slice], tuple[slice, slice]]] = []
         #: Whether the first place gives a value to every pixel.
@@ -72,21 +73,24 @@ class Fold:
 
         ``gradient`` is the output's, ``weight`` has the shape (members, outputs, k²·C).
         """
+        filters = weight.view(*weight.shape[:2], self.taps, -1)
         for piece in self.pieces:
-            part = gradient[piece]
-            count, images = part.shape[:2]
-            rows = self.memory[: count * images * self.shape[0] * self.shape[1] * weight.shape[2]]
-            rows = rows.view(count, -1, weight.shape[2])
-            torch.bmm(part.flatten(1, 3), weight[piece[0]], out=rows)
-            windows = rows.view(count, images, *self.shape)
-            image = out[piece]
+            given, image = gradient[piece], out[piece]
+            rows = given.flatten(1, 3)
+            found = self.memory[: prod(given.shape[:2]) * prod(self.shape)]
+            found = found.view(*given.shape[:2], *self.shape)
             if not self.covers:
                 image.zero_()
             for n, (at, (from_rows, to_rows), (from_columns, to_columns)) in enumerate(self.places):
-                found = windows[:, :, from_rows, from_columns, at]
+                of_place = filters[piece[0], :, at]
+                if n == 0 and self.covers and image.shape == found.shape:
+                    torch.bmm(rows, of_place, out=image.flatten(1, 3))  # spares a pass
+                    continue
+                torch.bmm(rows, of_place, out=found.flatten(1, 3))
                 part = image[:, :, to_rows, to_columns]
+                shifted = found[:, :, from_rows, from_columns]
                 if n == 0 and self.covers:
-                    part.copy_(found)  # spares a pass over the images
+                    part.copy_(shifted)
                 else:
-                    part.add_(found)
+                    part.add_(shifted)
         return out
