@@ -2,8 +2,9 @@
 
 A convolution is the product of (positions × k²·inputs) and (k²·inputs × outputs); its two
 gradients have the same three sizes in another order. The products are timed in the order of a step,
-each seed with weights, outputs and gradients of its own, and the update with them: no windows are
-laid out, and everything else that a step does is left out.
+each seed with weights, outputs and velocities of its own, and the update with them: the weights'
+gradients are added to the velocities right away. No windows are laid out, and everything else that
+a step does is left out.
 
 Between the products every value is read and written by each layer, forward and backward. A norm
 goes over its values at least twice each way: for the statistics, and for what follows from them.
@@ -80,21 +81,25 @@ def passes_alone(work: Work, width: int) -> float:
 def products_alone(work: Work, width: int) -> float:
     """Seconds per seed's step of all products and the update, in the order of a step.
 
-    Every seed has its own weights, outputs, gradients and velocities, as in a group, so that most
-    of them come from memory; only the rows of windows stay in a cache, as if nobody laid them out.
+    Every seed has its own weights, outputs and velocities, as in a group, so that most of them come
+    from memory; only the rows of windows stay in a cache, as if nobody laid them out.
     """
-    layers = [_Products(width, *size) for size in _sizes(work)]
-    weights = torch.cat([layer.weight.flatten() for layer in layers])
-    parameter = nn.Parameter(weights, requires_grad=False)
-    parameter.grad = torch.randn_like(weights)
-    optimizer = torch.optim.SGD([parameter], lr=1e-9, momentum=0.9, fused=True)
+    sizes = _sizes(work)
+    total = width * sum(inner * columns for _, inner, columns in sizes)
+    weights, velocities = torch.randn(total) / 100, torch.zeros(total)
+    layers, start = list[_Products](), 0
+    for rows, inner, columns in sizes:
+        own = slice(start, start + width * inner * columns)
+        shape = (width, columns, inner)
+        layers.append(_Products(weights[own].view(shape), velocities[own].view(shape), rows))
+        start = own.stop
 
     def step() -> None:
         for layer in layers:
             layer.forward()
         for place, layer in reversed(list(enumerate(layers))):
             layer.backward(passes_back=place > 0)
-        optimizer.step()
+        weights.sub_(velocities, alpha=1e-9)
 
     step()
     return _median_seconds(step) / width
@@ -103,9 +108,9 @@ def products_alone(work: Work, width: int) -> float:
 class _Products:
     """The products of one layer of several seeds, rows piece by piece."""
 
-    def __init__(self, seeds: int, rows: int, inner: int, columns: int) -> None:
-        self.weight = torch.randn(seeds, columns, inner)
-        self.weight_gradient = torch.empty_like(self.weight)
+    def __init__(self, weight: Tensor, velocity: Tensor, rows: int) -> None:
+        self.weight, self.velocity = weight, velocity
+        seeds, columns, inner = weight.shape
         self.output = torch.randn(seeds, rows, columns)
         self.gradient = torch.randn(seeds, rows, columns)
         self.pieces = pieces(seeds, rows, 4 * inner)
@@ -125,7 +130,7 @@ class _Products:
     def backward(self, *, passes_back: bool) -> None:
         for piece in self.pieces:
             given, weight = self.gradient[piece], self.weight[piece[0]]
-            rows, out = self._rows(self.laid_out, given), self.weight_gradient[piece[0]]
-            out.baddbmm_(given.transpose(1, 2), rows, beta=float(piece[1].start > 0))
+            rows, out = self._rows(self.laid_out, given), self.velocity[piece[0]]
+            out.baddbmm_(given.transpose(1, 2), rows, beta=1.0 if piece[1].start else 0.9)
             if passes_back:
                 torch.bmm(given, weight, out=self._rows(self.back, given))

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
 from normbench.models.packed.graph import PACKED_NORMS
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
-from normbench.training.ensemble import train_together
+from normbench.training.ensemble import Ensemble, train_together
 from normbench.training.loop import CHANNELS_LAST, COMPILED, train
 from tests.builders import run_of
 from tests.training.engines import (
@@ -81,6 +82,59 @@ def test_any_number_of_runs_gives_the_plain_loops_rows(norm: str, width: int) ->
 def test_every_optimizer_gives_the_plain_loops_rows(optimizer: dict[str, Any]) -> None:
     assert_as_alone(runs_of(3, norm="batch", optimizer=optimizer, learning_rate=0.003))
     assert {"sgd", "adam", "adamw"} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("axes", "carry"),
+    [
+        ({"optimizer": {"name": "sgd", "momentum": 0.8}}, 0.8),
+        ({"optimizer": {"name": "sgd", "momentum": 0.8, "decay_norms": True}}, 0.8),
+        ({"optimizer": {"name": "sgd", "momentum": 0.8, "weight_decay": 0.01}}, 0.0),
+        ({"optimizer": {"name": "sgd", "momentum": 0.8, "nesterov": True}}, 0.0),
+        ({"optimizer": {"name": "sgd", "momentum": 0.0}}, 0.0),
+        ({"optimizer": {"name": "sgd", "momentum": 0.8}, "clip_norm": 1.0}, 0.0),
+        ({"optimizer": {"name": "adam"}}, 0.0),
+    ],
+)
+def test_gradients_are_added_to_velocities_only_where_these_are_nothing_else(
+    axes: dict[str, Any], carry: float
+) -> None:
+    runs = runs_of(2, norm="batch", **axes)
+    assert Ensemble(runs, prepare(runs[0].cell)).carry == carry
+    two_rates = [
+        runs[0],
+        run_of(seed=1, **(BASE | {"norm": "batch", "learning_rate": 0.01} | axes)),
+    ]
+    assert Ensemble(two_rates, prepare(runs[0].cell)).carry == 0.0
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "weight", "weight-standardized"])
+@pytest.mark.parametrize("variant", ["mk", "wg4", "gr", "rows,im/fold/im"])
+def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
+    norm: str, variant: str
+) -> None:
+    """Evaluations, at which gradients are looked at by themselves, come every three steps."""
+    runs = runs_of(
+        3, norm=norm, optimizer={"name": "sgd", "momentum": 0.9}, budget_steps=12, evaluations=4
+    )
+    assert_as_alone(runs, variant)
+
+
+def test_gradients_may_be_computed_again_before_the_update() -> None:
+    """Whoever looks at them twice changes nothing."""
+    runs = runs_of(2, norm="batch")
+    data = in_double(prepare(runs[0].cell))
+    once, twice = Ensemble(runs, data), Ensemble(runs, data)
+    index = torch.arange(8).view(2, 4)
+    with torch.no_grad():
+        for step in range(3):
+            once.step(index + step, step)
+            for i in (7, step):
+                twice.begin(step)
+                twice.gradients(index + i)
+            twice.update(step)
+    weights = slice(0, once.packed.decayed)
+    assert torch.allclose(once.packed.flat[weights], twice.packed.flat[weights], atol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", list(SCHEDULES))

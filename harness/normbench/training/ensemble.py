@@ -18,14 +18,14 @@ from normbench.catalog import OPTIMIZERS
 from normbench.models.describe import network
 from normbench.models.packed.choose import memory, pack
 from normbench.models.packed.choose import variants as packed_variants
-from normbench.models.packed.net import set_up
+from normbench.models.packed.net import PackedNet, set_up
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.data import EVALUATION_CHUNK, Prepared, epoch_order
 from normbench.training.evaluate_packed import PackedEvaluation
 from normbench.training.loop import LearningRates, Outcome, clip_factor, schedule_of
-from normbench.training.optimizers import Optimizer
+from normbench.training.optimizers import Optimizer, Sgd
 from normbench.training.probing import ProbeError, Probing
 from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
 
@@ -66,21 +66,44 @@ class Ensemble:
         front = self.packed.decayed
         self._parts = [self.packed.flat[:front], self.packed.flat[front:]]
         self._gradients = [self.packed.flat_gradient[:front], self.packed.flat_gradient[front:]]
-        self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
-            self._parts, self.rates[0].at(0), decayed=[True, False], **cell.optimizer.params
-        )
+        self.optimizer = self._optimizer(self._parts, [True, False])
+        #: The momentum, where the weights' gradients are added into their velocities right away.
+        self.carry = self._carry()
+        if self.carry:
+            self.optimizer = self._optimizer(self._parts[1:], [False])
+        #: The weights' velocities, while their gradients lie alone.
+        self._velocities: Tensor | None = None
         scaled = data.train.rows is None
         self._resident = self.packed.resident(data.train.x) if scaled else None
+
+    def _optimizer(self, parts: list[Tensor], decayed: list[bool]) -> Optimizer:
+        choice, rate = self.cell.optimizer, self.rates[0].at(0)
+        made: Optimizer = OPTIMIZERS[choice.name].load()(
+            parts, rate, decayed=decayed, **choice.params
+        )
+        return made
+
+    def _carry(self) -> float:
+        alone = self.cell.clip_norm is not None or not self.one_rate
+        if alone or not isinstance(self.packed, PackedNet) or not isinstance(self.optimizer, Sgd):
+            return 0.0
+        return self.optimizer.carry
 
     def begin(self, step: int) -> None:
         """Tell norms that change in the course of a run that ``step`` steps have been taken."""
         self.packed.set_step(step, self.schedule.steps)
 
-    def gradients(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Losses (members,), logits (members, batch, classes) and labels of the items at ``index``.
 
-        ``index`` has shape (members, batch); the gradients then lie in the packed net.
+        ``index`` has shape (members, batch); the gradients then lie in the packed net, and
+        :meth:`update` is to follow. If they need not lie there ``alone``, those of the weights may
+        have been added to what the optimizer keeps.
         """
+        if self.carry and isinstance(self.packed, PackedNet):
+            if alone and self._velocities is None:
+                self._velocities = self._gradients[0].clone()
+            self.packed.set_carry(0.0 if alone else self.carry)
         flat = index.reshape(-1)
         labels = self.data.train.y[flat].view(self.members, -1)
         if self._resident is not None:
@@ -96,6 +119,15 @@ class Ensemble:
         if self.cell.clip_norm is not None:
             factors = clip_factor(self.packed.member_norms(gradient), self.cell.clip_norm)
             gradient.mul_(self.packed.per_member(factors))
+        if self.carry:
+            rate = self.rates[0].at(step)
+            if self._velocities is not None:
+                self._gradients[0].add_(self._velocities, alpha=self.carry)
+                self._velocities = None
+            self._parts[0].sub_(self._gradients[0], alpha=rate)
+            self.optimizer.learning_rate = rate
+            self.optimizer.step(self._gradients[1:])
+            return
         if self.one_rate:
             self.optimizer.learning_rate = self.rates[0].at(step)
             self.optimizer.step(self._gradients)
@@ -112,7 +144,7 @@ class Ensemble:
     def step(self, index: Tensor, step: int) -> None:
         """A whole training step."""
         self.begin(step)
-        self.gradients(index)
+        self.gradients(index, alone=False)
         self.update(step)
 
     def plain_module(self) -> Net:
@@ -274,9 +306,10 @@ def _train(
             drawn = [epoch_order(run.seed, epoch, len(data.train)) for run in runs]
             orders = torch.stack(drawn).to(device)
         ensemble.begin(step)
-        losses, logits, labels = ensemble.gradients(orders[:, i * batch : (i + 1) * batch])
-        interval.add(losses, logits, labels)
         is_stop = step + 1 in stops
+        index = orders[:, i * batch : (i + 1) * batch]
+        losses, logits, labels = ensemble.gradients(index, alone=is_stop)
+        interval.add(losses, logits, labels)
         if not is_stop:
             ensemble.update(step)
             continue

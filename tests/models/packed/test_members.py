@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from normbench.catalog import NORMS
 from normbench.models.layers import Dropout, Flatten, Linear
@@ -118,6 +119,31 @@ def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
         ):
             assert torch.equal(healthy, beside)
     assert results[1][0][1].isnan().all()
+
+
+@pytest.mark.parametrize("norm", ["batch", "weight", "weight-standardized"])
+@pytest.mark.parametrize(
+    "variant", ["", "mk", "wg4", "gr", "im/fold/mk", "rows", "mk/im/im,block=2"]
+)
+def test_weights_gradients_may_be_added_to_what_lies_there(norm: str, variant: str) -> None:
+    """Those of everything else are written as ever."""
+    twins = Twins(described(model=CNN, norm=norm), 3, variant)
+    packed, front = twins.packed, twins.packed.decayed
+    assert 0 < front < len(packed.flat)
+    one, other = twins.batch(), twins.batch()
+
+    def gradients(batch: tuple[Tensor, Tensor], carry: float) -> Tensor:
+        x, y = batch
+        packed.set_carry(carry)
+        packed.train_items(packed.resident(x), torch.arange(len(x)), y)
+        return packed.flat_gradient.clone()
+
+    alone = gradients(other, 0.0)
+    before = gradients(one, 0.0)
+    found = gradients(other, 0.5)
+    assert before[:front].abs().max() > 1e-3
+    assert torch.allclose(found[:front], 0.5 * before[:front] + alone[:front], atol=1e-12)
+    assert torch.allclose(found[front:], alone[front:], atol=1e-12)
 
 
 @pytest.mark.parametrize("axes", [{"model": CNN, "norm": "batch"}, {"model": CNN, "norm": "group"}])

@@ -41,7 +41,10 @@ class Workspace:
 
 @dataclass
 class Block:
-    """Members ``start`` to ``start + size`` and their parameters, each of shape (size, …)."""
+    """Members ``start`` to ``start + size`` and their parameters, each of shape (size, …).
+
+    ``carry`` is what is kept of a weight's former gradient: see :meth:`PackedNet.set_carry`.
+    """
 
     start: int
     size: int
@@ -50,6 +53,7 @@ class Block:
     gradients: Mapping[str, Tensor]
     running: Mapping[str, tuple[Tensor, Tensor]]
     work: Workspace
+    carry: float = 0.0
 
     @property
     def members(self) -> slice:
@@ -81,6 +85,22 @@ class Operation(ABC):
 
         Inputs that all members share may come with stride 0.
         """
+
+
+def put(out: Tensor, value: Tensor, carry: float) -> None:
+    """``carry``·out + value, in place."""
+    if carry:
+        torch.add(value, out, alpha=carry, out=out)
+    else:
+        out.copy_(value)
+
+
+def put_product(out: Tensor, left: Tensor, right: Tensor, carry: float) -> None:
+    """``carry``·out + left·right for each of a batch of matrices, in place."""
+    if carry:
+        out.baddbmm_(left, right, beta=carry)
+    else:
+        torch.bmm(left, right, out=out)
 
 
 def stacked(found: list[Tensor], out: Tensor | None) -> Tensor:

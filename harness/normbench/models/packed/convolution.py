@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from normbench.models.layers import Conv
-from normbench.models.packed.block import Block, Workspace, stacked
+from normbench.models.packed.block import Block, Workspace, put, put_product, stacked
 from normbench.models.packed.columns import Columns
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.fold import Fold
@@ -138,7 +138,7 @@ class Convolutions(Weighted):
         found = self._native_gradients(gradient)
         if self.x.dim() == 3:
             rows = self.x.view(self.x.shape[0], -1, self.fan_in)
-            torch.bmm(flat.transpose(1, 2), rows, out=self.weight_gradient)
+            put_product(self.weight_gradient, flat.transpose(1, 2), rows, self.carry)
         elif self.columns is not None and self.ways[2] == "im":
             self._weight_gradient(gradient, self.columns)
         self.finish_weight()
@@ -165,7 +165,7 @@ class Convolutions(Weighted):
                 [wants_input, wants_weight, False],
             )  # fmt: skip
             if wants_weight:
-                self.filters_gradient[i].copy_(weight)
+                put(self.filters_gradient[i], weight, self.carry)
             if wants_input:
                 found.append(back.permute(0, 2, 3, 1))
         return found
@@ -179,7 +179,7 @@ class Convolutions(Weighted):
             members, images = piece
             part = gradient[piece].flatten(1, 3).transpose(1, 2)
             if images.start == 0:
-                torch.bmm(part, rows, out=out[members])
+                put_product(out[members], part, rows, self.carry)
             else:
                 out[members.start].addmm_(part[0], rows[0])
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from normbench.models.layers import Conv
-from normbench.models.packed.block import Block
+from normbench.models.packed.block import Block, put
 from normbench.models.packed.convolution import channels_first, convolved
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
@@ -67,7 +67,7 @@ class GroupedConvolutions(Weighted):
             [layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], members,
             [self.passes_back, True, False],
         )  # fmt: skip
-        self.filters_gradient.copy_(weight)
+        put(self.filters_gradient, weight, self.carry)
         self.finish_weight()
         if not self.passes_back:
             return gradient

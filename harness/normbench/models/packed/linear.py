@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block
+from normbench.models.packed.block import Block, put_product
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
@@ -30,7 +30,7 @@ class LinearLayers(Weighted):
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
         self.bias_backward(gradient)
-        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
+        put_product(self.weight_gradient, gradient.transpose(1, 2), self.x, self.carry)
         self.finish_weight()
         return torch.bmm(gradient, self.weight) if self.passes_back else gradient
 

@@ -225,6 +225,16 @@ class PackedNet(Members):
         """Tell norms that change in the course of a run that ``step`` of ``steps`` are taken."""
         set_step(self.scheduled, step, steps)
 
+    def set_carry(self, carry: float) -> None:
+        """Let the next gradients of the weights be ``carry``·(what lies there) + the gradient.
+
+        The weights are the first :attr:`decayed` values of :attr:`flat_gradient`. With the
+        momentum as ``carry`` the velocity of stochastic gradient descent lies there after every
+        step, and no gradient is written, read and added to it.
+        """
+        for block, _ in self.blocks:
+            block.carry = carry
+
     # -- data ----------------------------------------------------------------------------------
 
     def resident(self, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.block import Block, Operation, put
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.norms.weight_standardized import WEIGHT_EPS
@@ -65,6 +65,11 @@ class Weighted(Operation):
             self.length = self.scale
         self.rstd = self.stored
 
+    @property
+    def carry(self) -> float:
+        """What the weight's gradient keeps of its former values: nothing where it is on its way."""
+        return self.block.carry if self.node.weight == "plain" else 0.0
+
     def prepare_weight(self) -> None:
         """Compute the weight from what is stored, where it is not the weight itself."""
         if self.node.weight == "normed":
@@ -81,18 +86,22 @@ class Weighted(Operation):
         With weight norm and u = v/‖v‖: ∂g = ⟨∂w, u⟩ and ∂v = g/‖v‖·(∂w − ⟨∂w, u⟩·u). With weight
         standardization ∂v = (∂w − mean(∂w) − w·mean(∂w·w))/σ, as for layer norm.
         """
+        if self.node.weight == "plain":
+            return
+        given, carry = self.weight_gradient, self.block.carry
+        found = torch.empty_like(self.stored) if carry else self.stored_gradient
         if self.node.weight == "normed":
-            along = (self.weight_gradient * self.stored).sum(2)
+            along = (given * self.stored).sum(2)
             torch.div(along, self.length, out=self.scale_gradient)
             factor = self.scale / self.length
             back = (-factor * along / self.length.square()).unsqueeze(2)
-            torch.mul(self.stored, back, out=self.stored_gradient)
-            self.stored_gradient.addcmul_(self.weight_gradient, factor.unsqueeze(2))
-        elif self.node.weight == "standardized":
-            given = self.weight_gradient
+            torch.mul(self.stored, back, out=found).addcmul_(given, factor.unsqueeze(2))
+        else:
             along = (given * self.weight).mean(2, keepdim=True)
-            torch.mul(self.weight, along.neg_(), out=self.stored_gradient)
-            self.stored_gradient.add_(given).sub_(given.mean(2, keepdim=True)).mul_(self.rstd)
+            torch.mul(self.weight, along.neg_(), out=found)
+            found.add_(given).sub_(given.mean(2, keepdim=True)).mul_(self.rstd)
+        if carry:
+            put(self.stored_gradient, found, carry)
 
     def leave(self, bias: Tensor | None) -> Tensor | None:
         """The bias that a product has to add: none where the operation behind will do so.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from normbench.models.layers import Conv
-from normbench.models.packed.block import Block
+from normbench.models.packed.block import Block, put
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.tiled_memory import TiledMemory, Transformed
@@ -134,7 +134,7 @@ class WinogradConvolutions(Weighted):
         of_weight = self._taps(self.weight_gradient).transpose(1, 2)
         for member, taps in enumerate(turned.unbind(0)):
             self._member_backward(member, taps, given, found)
-            of_weight[member].copy_(self.taps.view(taps.shape))
+            put(of_weight[member], self.taps.view(taps.shape), self.carry)
         self.finish_weight()
         return back
 
