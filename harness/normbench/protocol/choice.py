@@ -28,7 +28,7 @@ from normbench.catalog import Catalog, Param
 class Choice(BaseModel):
     """A component by name, with all its parameters explicit."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     name: str
 

@@ -36,8 +36,11 @@ NamedSites = Literal["all", "first-two", "fc"]
 
 
 def strict() -> ConfigDict:
-    """Settings of all models here: exact types, no unknown keys, no later changes."""
-    return ConfigDict(strict=True, extra="forbid", frozen=True)
+    """Settings of all models here: exact types, no unknown keys, no later changes.
+
+    A worker only takes over what was checked, and builds no validators for it.
+    """
+    return ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 def as_tuple(value: Any) -> Any:

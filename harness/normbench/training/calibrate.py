@@ -29,8 +29,11 @@ _USUAL = 24
 _PAYS = 0.97
 #: Seconds that a step takes at most at the width where formulations are compared, if it can.
 _LONG_STEP = 0.1
-#: Steps of each group at most in a comparison, and of the plain loop in its measurement.
-_TURNS, _MOST_STEPS = 15, 7
+#: Steps of each group at most in a comparison of formulations, and of widths; and of the plain loop
+#: in its measurement.
+_TURNS, _WIDTH_TURNS, _MOST_STEPS = 15, 5, 7
+#: And of all steps that wait, the share that the plain loop may take for its measurement.
+_STEPS_SHARE = 0.01
 #: Where the plain loop takes so many times the seconds of the best packed form, its own other
 #: formulations are not tried.
 _HOPELESS = 3.0
@@ -45,8 +48,10 @@ _TRIAL_SECONDS = 0.3
 _COMPILE_FROM = 1800.0
 
 
-def _seconds_per_step(step: Callable[[int], Any], device: str, budget: float) -> float:
-    """The median over repetitions of a step, after warm-up, within about ``budget`` seconds.
+def _seconds_per_step(
+    step: Callable[[int], Any], device: str, budget: float, most: int = _MOST_STEPS
+) -> float:
+    """The median over ``most`` repetitions of a step, after warm-up, in about ``budget`` seconds.
 
     A single step must do where it takes as long: there is little work then, and little to lose.
     """
@@ -59,7 +64,7 @@ def _seconds_per_step(step: Callable[[int], Any], device: str, budget: float) ->
     if once > budget:
         return once
     times = []
-    for i in range(2, 2 + max(2, min(_MOST_STEPS, int(budget / max(once, 1e-6))))):
+    for i in range(2, 2 + max(2, min(most, int(budget / max(once, 1e-6))))):
         started = time.perf_counter()
         step(i)
         synchronize(device)
@@ -81,8 +86,8 @@ def calibrate(task: Calibration) -> Calibrated:
     """Measure the plain loop and the packed formulations of a cell, at several widths.
 
     Measuring stops where it would cost more than a small share of the work that waits: the
-    formulations are compared at one width, and the best of them is tried at others, first at
-    wider ones as long as they are faster.
+    formulations are compared at one width, and the best of them is tried at others: with twice as
+    many runs, and where that pays with as many as would by the same reckoning.
     """
     torch.set_num_threads(task.threads)
     data = prepare(task.run.cell, task.device)
@@ -111,7 +116,8 @@ def _with_rivals(
 ) -> list[Measured]:
     """The same, with plain loops that come near the best packed group measured beside it.
 
-    They were measured at another moment. The comparison takes about ``seconds``.
+    They were measured at another moment. The comparison takes about ``seconds``, and where two
+    turns would take longer there is none.
     """
     least = next(
         one.seconds for one in measured if (one.engine, one.width) == (best.engine, best.width)
@@ -122,7 +128,8 @@ def _with_rivals(
         if one.engine.name == "plain" and one.engine.variant != COMPILED
         and one.seconds < _RIVAL * least
     ]  # fmt: skip
-    if not near:
+    once = best.width * least + sum(measured[i].seconds for i in near)
+    if not near or 2 * once > seconds:
         return measured
     plain = [Entrant(task, data, measured[i].engine.variant, 0) for i in near]
     end = time.perf_counter() + seconds
@@ -160,16 +167,20 @@ def _all_packed(
         at = _compared_at(sizes, plain)
         while at + 1 < len(sizes) and memory_of(task.run.cell, data, sizes[at]) * len(names) > room:
             at += 1  # they are held at once
+        began = time.perf_counter()
         entrants = [Entrant(task, data, names[0], sizes[at])]
+        made = (time.perf_counter() - began) / sizes[at]
         # the work that waits is what the best way so far makes of it
-        budget = min(budget, _SHARE * entrants[0].step() * work)
+        seconds = [entrants[0].step()]
+        budget = min(budget, _SHARE * seconds[0] * work)
         with contextlib.suppress(NormbenchError, RuntimeError, MemoryError):
             for name in names[1:]:
                 if spent(0.25):
                     break
                 entrants.append(Entrant(task, data, name, sizes[at]))
                 budget = min(budget, _SHARE * entrants[-1].step() * work)
-        seconds = race(entrants, _TURNS, lambda: spent(0.5))
+        if len(entrants) > 1 or not spent(0.5):
+            seconds = race(entrants, _TURNS, lambda: spent(0.5))
         measured = [one.measured(found) for one, found in zip(entrants, seconds, strict=True)]
         least = min(seconds)
         best = entrants[seconds.index(least)]
@@ -178,19 +189,37 @@ def _all_packed(
         def against(width: int, best: Entrant) -> tuple[Entrant, float]:
             """Another width, and its seconds a run."""
             other = Entrant(task, data, best.engine.variant, width)
-            own, others = race([best, other], _TURNS, lambda: spent(1.0))
+            own, others = race([best, other], _WIDTH_TURNS, lambda: spent(1.0))
             measured.append(other.measured(least * others / own))
             return other, measured[-1].seconds
 
-        for width in reversed(sizes[:at]):  # wider, as long as that pays
-            if spent(1.0):
+        def affords(width: int, best: Entrant, gain: float = 0.0) -> bool:
+            """Whether there is time to make a group of another width, and for two turns.
+
+            Or that is less than ``gain``, the seconds that it may save.
+            """
+            needed = width * made + 2 * (width + best.width) * least
+            return needed < max(gain, budget - (time.perf_counter() - started))
+
+        calls = 0.0  # seconds that a step takes however many runs it has, if twice as many pay
+        for width in _wider(sizes, at):
+            gain = calls * (1 / best.width - 1 / width) * work
+            if not affords(width, best, gain):
+                if calls:
+                    continue  # perhaps the next one, which has fewer runs
                 break
             other, found = against(width, best)
             if found > _PAYS * least:
                 break
+            if calls:
+                best, least = other, found
+                break
+            calls = (least - found) / (1 / best.width - 1 / width)
             best, least = other, found
+            budget = min(budget, _SHARE * least * work)
         for width in sizes[at + 1 :]:  # narrower, where workers would have no group
-            if task.runs >= 2 * task.workers * best.width or spent(1.0):
+            enough = task.runs * task.cells >= 2 * task.workers * best.width
+            if enough or not affords(width, best):
                 break
             against(width, best)
     except UnsupportedError:
@@ -210,11 +239,18 @@ def _compared_at(sizes: Sequence[int], plain: float) -> int:
     return next((i for i, width in enumerate(sizes) if width <= most), len(sizes) - 1)
 
 
+def _wider(sizes: Sequence[int], at: int) -> list[int]:
+    """Widths above the one at that place: twice as many runs, then from the most down."""
+    return [*reversed(sizes[max(0, at - 1) : at]), *sizes[: max(0, at - 1)]]
+
+
 def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:
     trainer = Trainer(task.run, data, task.device, variant)
     batch = task.run.cell.batch_size
     index = torch.arange(batch, device=task.device)
-    seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, 0.3)
+    work = trainer.schedule.steps * task.total
+    most = min(_MOST_STEPS, int(_STEPS_SHARE * work))
+    seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, 0.3, most)
     return Measured(Engine("plain", variant, task.threads), 1, seconds)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from normbench.errors import UsageError
 from normbench.protocol.schema import Cell
-from normbench.stats.quadratic import Quadratic, squared_error
 from normbench.training.data import Prepared
+
+if TYPE_CHECKING:
+    from normbench.stats.quadratic import Quadratic
 
 
 def check_curvature(cell: Cell, task: str) -> None:
@@ -22,6 +26,8 @@ def check_curvature(cell: Cell, task: str) -> None:
 
 def training_loss(data: Prepared) -> Quadratic:
     """The mean squared error of a linear model on all training items, as a quadratic."""
+    from normbench.stats.quadratic import squared_error
+
     inputs = data.train.inputs(slice(0, len(data.train)))
     return squared_error(inputs.flatten(1).double().cpu().numpy(), data.train.y.double().cpu())
 

@@ -22,15 +22,12 @@ from normbench.models.packed.net import PackedNet, set_up
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
-from normbench.training.data import EVALUATION_CHUNK, Prepared, epoch_order
+from normbench.training.data import Prepared, epoch_order
 from normbench.training.evaluate_packed import PackedEvaluation
 from normbench.training.loop import LearningRates, Outcome, clip_factor, schedule_of
 from normbench.training.optimizers import Optimizer, Sgd
 from normbench.training.probing import ProbeError, Probing
 from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
-
-#: Steps whose batches are looked up at once.
-_LOOKUP = 64
 
 
 class Ensemble:
@@ -175,14 +172,6 @@ def memory_of(cell: Cell, data: Prepared, members: int) -> int:
     return memory(network(cell, data.shape, data.classes), members)
 
 
-def evaluation_chunk(members: int) -> int:
-    """The items that all members evaluate at once: what they compute should stay in the cache.
-
-    Measured on the digits CNN with 12 members: 64 items took from 0.5 to 0.9 of the time of 256.
-    """
-    return max(16, min(EVALUATION_CHUNK, 768 // members))
-
-
 class _Rows:
     """The outcomes of the runs of a group, filled evaluation by evaluation."""
 
@@ -192,7 +181,7 @@ class _Rows:
         self.probing = [Probing(run, data) for run in runs]
         # what probes look at: one plain module that each member is copied into in turn
         self.copy = ensemble.plain_module() if ensemble.cell.probes else None
-        self.evaluation = PackedEvaluation(ensemble.packed, data, evaluation_chunk(len(runs)))
+        self.evaluation = PackedEvaluation(ensemble.packed, data)
         self.outcomes = [
             Outcome(
                 classes=data.classes,

@@ -63,13 +63,13 @@ def _seconds_of_evaluation(run: RunSpec, data: Prepared, device: str, how: Measu
         started = time.perf_counter()
         evaluate(model, data, cell.statistics_batch, cell.statistics_samples)
         return time.perf_counter() - started
-    from normbench.training.ensemble import Ensemble, evaluation_chunk
+    from normbench.training.ensemble import Ensemble
     from normbench.training.evaluate_packed import PackedEvaluation
 
     runs = [replace(run, seed=seed) for seed in range(how.width)]
     with torch.no_grad():
         packed = Ensemble(runs, data, device, how.engine.variant).packed
-        evaluation = PackedEvaluation(packed, data, evaluation_chunk(how.width))
+        evaluation = PackedEvaluation(packed, data)
         started = time.perf_counter()
         evaluation.evaluate(cell.statistics_batch, cell.statistics_samples)
         return (time.perf_counter() - started) / how.width

@@ -10,17 +10,18 @@ from torch import Tensor
 
 from normbench.models.packed.choose import AnyPackedNet
 from normbench.norms.batch import Mode
-from normbench.training.data import TRAIN_EVAL_ITEMS, Part, Prepared
+from normbench.training.data import EVALUATION_CHUNK, TRAIN_EVAL_ITEMS, Part, Prepared
 from normbench.training.evaluate import Evaluation, EvaluationKind, Score
 
 
 class PackedEvaluation:
     """Evaluates all members of a packed net on the parts of a data set.
 
-    Every member sees the same items, ``chunk`` at a time. Nothing of the net is changed.
+    Every member sees the same items, ``chunk`` at a time, which the net may divide further. Nothing
+    of the net is changed.
     """
 
-    def __init__(self, packed: AnyPackedNet, data: Prepared, chunk: int) -> None:
+    def __init__(self, packed: AnyPackedNet, data: Prepared, chunk: int = EVALUATION_CHUNK) -> None:
         self.packed, self.data, self.chunk = packed, data, chunk
         self.evaluator = packed.evaluator(chunk)
         self.batch_statistics = self.evaluator.batch_statistics

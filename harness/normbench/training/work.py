@@ -62,7 +62,10 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A cell to measure, by a run of it: at most ``runs`` of it wait, ``total`` of all like it."""
+    """A cell to measure, by a run of it: at most ``runs`` of it wait, ``total`` of all like it.
+
+    ``cells`` wait in all, of whatever kind.
+    """
 
     key: str
     run: RunSpec
@@ -72,6 +75,7 @@ class Calibration:
     threads: int
     mode: str
     workers: int = 1
+    cells: int = 1
     #: Whether compiling may be tried: it takes up to a minute, too much for a mere estimate.
     compiling: bool = True
 

@@ -193,6 +193,7 @@ class Grouping:
             key = keys[run.cell_hash]
             first.setdefault(key, run)
             waiting.setdefault(key, Counter())[f"{cell_key(run.cell)} {run.phase}"] += 1
+        cells = sum(map(len, waiting.values()))
         tasks = [
             Calibration(
                 key=key,
@@ -203,6 +204,7 @@ class Grouping:
                 threads=self.threads,
                 mode=self.mode,
                 workers=self.workers,
+                cells=cells,
             )
             for key, run in first.items()
             if key not in self._known

@@ -72,9 +72,9 @@ class LayerNorms(Operation):
         rstd = squared.sum(-1, keepdim=True).div_(self.count).add_(self.eps).rsqrt_()
         return x.mul_(rstd) if self.in_place or self.centred else x * rstd, rstd
 
-    def _affine(self, x: Tensor, out: Tensor | None) -> Tensor:
+    def _affine(self, x: Tensor, out: Tensor) -> Tensor:
         if self.weight is None:
-            return x if out is None else out.copy_(x)
+            return x if out is x else out.copy_(x)
         if self.bias is None:
             return torch.mul(x, self.weight, out=out)
         return torch.addcmul(self.bias, x, self.weight, out=out)
@@ -135,7 +135,7 @@ class LayerNorms(Operation):
             y = self._fused(rows)[0]
         else:
             y = rows * (rows.square().mean(-1, keepdim=True).add_(self.eps).rsqrt_())
-        return self._affine(y, None).view(x.shape)
+        return self._affine(y, y).view(x.shape)
 
 
 class RmsNorms(LayerNorms):

@@ -48,8 +48,9 @@ __all__ = ["PackedNet", "UnsupportedError", "set_up"]
 BLOCK_BYTES = 1 << 22
 #: A data set whose rows of windows would take more than this is kept as images.
 ROWS_BYTES = 1 << 28
-#: The bytes of its largest activation that a piece of an evaluation may have.
-_EVALUATION_BYTES = 1 << 23
+#: The bytes of its largest activation that a piece of an evaluation may have, and the samples that
+#: it has at least: with fewer of them calls for each member take longer than what they compute.
+_EVALUATION_BYTES, _EVALUATION_SAMPLES = 1 << 23, 32
 #: Operations that take images whether or not they lie together, and leave them so.
 _ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)
 #: What computes a norm whose statistics are those of the batch, or those of rows.
@@ -105,6 +106,8 @@ class PackedNet(Members):
         ]
         made = [operation for _, operations in self.blocks for operation in operations]
         self.scheduled = [operation for operation in made if isinstance(operation, Scheduled)]
+        #: What the label's share of a batch takes off its logit's gradient.
+        self._less = self.flat.new_full((), -1.0 / net.batch_size)
         #: The inputs of a block, for :meth:`train_items`.
         self._inputs: Tensor | None = None
 
@@ -308,16 +311,15 @@ class PackedNet(Members):
         shares = logits.log_softmax(2)
         losses = shares.gather(2, wanted).mean(1).neg_().view(block.size)
         # the gradient of the mean cross-entropy: (softmax − one-hot)/N
-        gradient = shares.exp_()
-        minus = gradient.new_full((), -1.0).expand(wanted.shape)
-        gradient.scatter_add_(2, wanted, minus).div_(batch)
+        gradient = shares.exp_().div_(batch)
+        gradient.scatter_add_(2, wanted, self._less.expand(wanted.shape))
         for operation in reversed(operations[self._first_trained :]):
             gradient = operation.backward(gradient)
         return losses, logits
 
     def evaluator(self, chunk: int) -> Evaluator:
         """Evaluates all members on shared samples, ``chunk`` of them at a time or fewer."""
-        room = max(1, _EVALUATION_BYTES // (self._largest() * self.block))
+        room = max(_EVALUATION_SAMPLES, _EVALUATION_BYTES // (self._largest() * self.block))
         return Evaluator(self.blocks, self.running, min(chunk, room), self.image_input)
 
     @property

@@ -20,6 +20,9 @@ from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
 
+#: Up to so many channels a group's mean is a product with a matrix.
+FEW_CHANNELS = 64
+
 
 def affine_of(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
     """A norm's scale and shift among parameters or gradients; None where it has none."""
@@ -72,6 +75,8 @@ class ChannelNorms(Operation):
         self.weight = None if weight is None else weight.view(per_channel)
         self.bias = None if bias is None else bias.view(per_channel)
         self.weight_gradient, self.bias_gradient = affine_of(node, block.gradients)
+        #: Adds up the channels of a group and spreads the mean, (channels, channels).
+        self.averaging = self._averaging()
         self.gain = self.y
         self.kept: Centred | None = None
         self.corrected: Correction = None
@@ -80,10 +85,21 @@ class ChannelNorms(Operation):
         """The view of ``samples`` samples: each one is a set."""
         return (members, samples, self.positions, self.channels)
 
+    def _averaging(self) -> Tensor | None:
+        few = self.groups < self.channels <= FEW_CHANNELS
+        if not few or self.y.is_meta:  # where memory is estimated, the least call imports sympy
+            return None
+        size = self.channels // self.groups
+        group = torch.arange(self.channels, device=self.y.device) // size
+        return (group == group.unsqueeze(1)).to(self.y.dtype).div_(size)
+
     def average(self, sums: Tensor, rows: int) -> Tensor:
         """Sums over the rows of a set as means of what a statistic covers; ``sums`` is kept."""
         if self.groups == self.channels:
             return sums / rows
+        if self.averaging is not None:  # one product, where three calls would take longer
+            flat = sums.view(-1, self.channels)
+            return torch.mm(flat, self.averaging).div_(rows).view(sums.shape)
         members, sets, _, channels = sums.shape
         grouped = sums.view(members, sets, 1, self.groups, -1)
         means = grouped.sum(-1, keepdim=True).div_(rows * (channels // self.groups))
@@ -187,7 +203,8 @@ class ChannelNorms(Operation):
         gain = self.gain
         # what the layer before returns is nobody else's
         found = self.centre(x.reshape(shape), None, in_place=self.behind is not None)
-        y = self.affine(found, None, self.correction(found, training=False)).view(x.shape)
+        # and what is centred is nobody's from here on
+        y = self.affine(found, found.x, self.correction(found, training=False)).view(x.shape)
         self.gain = gain
         return y, found
 

@@ -28,6 +28,8 @@ from normbench.norms.sequence import SequenceNorm
 from normbench.norms.time_batch import TimeBatchNorm
 
 _SITES = ("input_norm", "hidden_norm", "cell_norm")
+#: The samples of all members that are evaluated at once, and of each member at least.
+_EVALUATED, _LEAST_EVALUATED = 768, 16
 
 
 def _slots(plain: Net) -> list[Slot]:
@@ -207,9 +209,9 @@ class RecurrentNet(Members):
         return each.view(labels.shape).mean(1)
 
     def evaluator(self, chunk: int) -> RecurrentEvaluator:
-        """Evaluates all members on shared samples; ``chunk`` of them are asked for at a time."""
-        del chunk
-        return RecurrentEvaluator(self)
+        """Evaluates all members on shared samples, ``chunk`` of them at a time or fewer."""
+        samples = _EVALUATED // self.members
+        return RecurrentEvaluator(self, max(_LEAST_EVALUATED, min(chunk, samples)))
 
     @property
     def bytes(self) -> int:
@@ -220,10 +222,13 @@ class RecurrentNet(Members):
 
 
 class RecurrentEvaluator:
-    """Outputs of all members for samples that they share; nothing of the training is changed."""
+    """Outputs of all members for samples that they share; nothing of the training is changed.
 
-    def __init__(self, net: RecurrentNet) -> None:
-        self.net = net
+    Samples are computed in pieces of at most ``limit``, or of a batch where its statistics count.
+    """
+
+    def __init__(self, net: RecurrentNet, limit: int) -> None:
+        self.net, self.limit = net, limit
 
     @property
     def batch_statistics(self) -> bool:
@@ -242,8 +247,13 @@ class RecurrentEvaluator:
             norm.eval()
             norm.mode, norm.evaluation_batch = mode, batch
         try:
-            shared = x.permute(2, 0, 1).expand(self.net.members, -1, -1, -1)
-            return self.net._outputs(shared)
+            whole = batch if mode != "running" and norms else 1
+            size = max(1, self.limit // whole) * whole
+            found = []
+            for part in torch.split(x, size):
+                shared = part.permute(2, 0, 1).expand(self.net.members, -1, -1, -1)
+                found.append(self.net._outputs(shared))
+            return torch.cat(found, dim=1)
         finally:
             for norm in norms:
                 norm.train()

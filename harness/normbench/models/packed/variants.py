@@ -44,7 +44,7 @@ def variants(net: Network, device: str) -> list[str]:
         if batch < _TINY_BATCH:
             return ["rows,im/fold/im", "rows"]
         if batch * prod(convolutions[0].before[:2]) < _PIXELS:
-            return ["rows", *tiled, "rows,im/fold/im", "rows,im/mk/im"]
+            return [*tiled, "rows,im/fold/im", "rows", "rows,im/mk/im"]
         return [*tiled, "rows,im/mk/im", "rows", "rows,mk/mk/im"]
     large = [layer.name for layer in later if layer.kernel > 3]
 
