@@ -22,7 +22,7 @@ from normbench.training.race import Entrant, race
 from normbench.training.work import Calibrated, Calibration, Measured
 
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
-_SHARE, _MOST = 0.03, 10.0
+_SHARE, _MOST = 0.02, 10.0
 #: The runs of a cell in a sweep of usual size.
 _USUAL = 24
 #: A wider group than the best so far must take less than this share of its seconds a run.

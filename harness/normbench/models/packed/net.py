@@ -50,7 +50,7 @@ BLOCK_BYTES = 1 << 22
 ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have, and the samples that
 #: it has at least: with fewer of them calls for each member take longer than what they compute.
-_EVALUATION_BYTES, _EVALUATION_SAMPLES = 1 << 23, 32
+_EVALUATION_BYTES, _EVALUATION_SAMPLES = 1 << 22, 32
 #: Operations that take images whether or not they lie together, and leave them so.
 _ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)
 #: What computes a norm whose statistics are those of the batch, or those of rows.
