@@ -61,6 +61,10 @@ def settings(x: int) -> tuple[str | None, str | None, int]:
     return os.environ.get("OMP_NUM_THREADS"), os.environ.get("MARK"), os.getpid()
 
 
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def leave_mark() -> None:
     os.environ["MARK"] = "set up"
 
@@ -300,3 +304,31 @@ def test_a_worker_counts_denormal_numbers_as_zero(prepared: bool) -> None:
         found = {done.task: done.value for done in executor.map(_smallest, [1e-40, 2e-38])}
     assert found[1e-40] == 0
     assert found[2e-38] == pytest.approx(2e-38)
+
+
+_ALLOCATION = """
+import os
+from normbench.executors.local import LocalExecutor, prepare_workers
+from tests.executors.test_local import variable
+
+if __name__ == "__main__":
+    before = dict(os.environ)
+    prepare_workers([])
+    assert dict(os.environ) == before
+    with LocalExecutor(1, 1, None, prepared=True) as executor:
+        names = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"]
+        print(*(done.value for done in executor.map(variable, names)))
+"""
+
+
+@pytest.mark.parametrize("given", [None, "131072"])
+def test_workers_keep_freed_memory_unless_the_user_says_otherwise(given: str | None) -> None:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system has no fork server")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    if given is not None:
+        environment["MALLOC_TRIM_THRESHOLD_"] = given
+    code = [sys.executable, "-c", _ALLOCATION]
+    said = subprocess.run(code, capture_output=True, text=True, check=False, env=environment)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.split() == [given or str(1 << 28), str(1 << 24)]

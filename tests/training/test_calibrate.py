@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,7 +163,7 @@ def test_measuring_costs_a_small_share_of_what_waits(
     """Beyond that the first way alone is measured, by the few steps that cannot be spared."""
     machine = Machine(monkeypatch, {"one": 0.004, "two": 0.005, "three": 0.006})
     found = machine.packed(task(total=total), 0.01)
-    fewest = 4 * 8 * 0.004  # warmed up, looked at, and two turns
+    fewest = 2 * 8 * 0.004  # warmed up and looked at
     a_round = 8 * (0.004 + 0.005 + 0.006)
     assert machine.now <= max(fewest, 0.03 * 0.01 * total + 2 * a_round)
     assert len({one.engine.variant for one in found}) == (1 if total <= 100 else 3)
@@ -199,6 +200,33 @@ def test_a_plain_loop_that_seemed_fast_is_measured_beside_the_best_group(
     assert [found[i] for i in (1, 2, 4)] == [measured[i] for i in (1, 2, 4)]
     assert found[0].seconds == pytest.approx(0.005 * 7 / 4, rel=0.2)
     assert found[3].seconds == pytest.approx(0.005 * 6 / 4, rel=0.2)
+
+
+def test_plain_loops_are_not_measured_again_where_that_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, {"": 0.007, "one": 0.004})
+    one = task()
+    best = machine.entrant(one, None, "one", 8)
+    measured = [Measured(Engine("plain", "", 1), 1, 0.003), one_wide := best.measured(0.004)]
+    # three turns seem to take 3·(8·.004 + .003) s
+    before = dict(machine.taken)
+    assert module._with_rivals(one, prepare(one.run.cell), list(measured), best, 0.1) == measured
+    assert machine.taken == before
+    found = module._with_rivals(one, prepare(one.run.cell), list(measured), best, 0.11)
+    assert found[1] == one_wide
+    assert found[0].seconds == pytest.approx(0.007)
+
+
+@pytest.mark.parametrize(("cells", "narrower"), [(1, [4, 2]), (3, [4, 2]), (4, [])])
+def test_narrower_groups_are_tried_where_workers_would_have_none(
+    cells: int, narrower: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers have two groups each where four cells wait."""
+    machine = Machine(monkeypatch, {"one": 0.004})
+    one = replace(task(total=10**6), workers=2, cells=cells)
+    found = machine.packed(one, 0.01)
+    assert [m.width for m in found if m.width < 8] == narrower
 
 
 def test_the_threads_of_the_worker_are_set() -> None:

@@ -76,6 +76,34 @@ def test_the_other_axes_give_the_plain_loops_rows(axes: dict[str, Any]) -> None:
     assert_as_alone(runs_of(2, **({"norm": "batch", "budget_steps": 6, "evaluations": 2} | axes)))
 
 
+@pytest.mark.parametrize("norm", ["layer", PER_STEP, POOLED], ids=str)
+def test_the_size_of_an_evaluations_pieces_changes_only_rounding(norm: Any) -> None:
+    runs = runs_of(3, norm=norm)
+    data = in_double(prepare(runs[0].cell))
+    with torch.no_grad():
+        packed = Ensemble(runs, data).packed
+        many, few = packed.evaluator(10**6), packed.evaluator(10**6)
+        assert many.limit > 24
+        few.limit = 4
+        x, _ = next(iter(data.train.first(24).chunks(24)))
+        for mode, batch in (("running", 0), ("batch", 6)):
+            a, b = (one.logits(x, mode, batch) for one in (many, few))  # type: ignore[arg-type]
+            assert (a - b).abs().max() < 1e-12
+        found = []
+        for one in (many, few):
+            with one.recomputed([x], 6):
+                found.append(one.logits(x))
+        assert (found[0] - found[1]).abs().max() < 1e-12
+
+
+def test_wide_groups_of_recurrent_nets_evaluate_few_sequences_at_once() -> None:
+    runs = runs_of(3, norm="layer")
+    packed = Ensemble(runs, prepare(runs[0].cell)).packed
+    assert packed.evaluator(256).limit == 256
+    packed.members = 96
+    assert packed.evaluator(256).limit == 16
+
+
 @pytest.mark.parametrize("norm", ["none", "layer", PER_STEP, POOLED], ids=str)
 def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: Any) -> None:
     assert_steps_as_alone(runs_of(3, norm=norm), batch=6)

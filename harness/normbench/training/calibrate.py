@@ -22,7 +22,7 @@ from normbench.training.race import Entrant, race
 from normbench.training.work import Calibrated, Calibration, Measured
 
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
-_SHARE, _MOST = 0.02, 10.0
+_SHARE, _MOST = 0.03, 10.0
 #: The runs of a cell in a sweep of usual size.
 _USUAL = 24
 #: A wider group than the best so far must take less than this share of its seconds a run.
@@ -116,7 +116,7 @@ def _with_rivals(
 ) -> list[Measured]:
     """The same, with plain loops that come near the best packed group measured beside it.
 
-    They were measured at another moment. The comparison takes about ``seconds``, and where two
+    They were measured at another moment. The comparison takes about ``seconds``, and where three
     turns would take longer there is none.
     """
     least = next(
@@ -129,7 +129,7 @@ def _with_rivals(
         and one.seconds < _RIVAL * least
     ]  # fmt: skip
     once = best.width * least + sum(measured[i].seconds for i in near)
-    if not near or 2 * once > seconds:
+    if not near or 3 * once > seconds:
         return measured
     plain = [Entrant(task, data, measured[i].engine.variant, 0) for i in near]
     end = time.perf_counter() + seconds
@@ -194,11 +194,11 @@ def _all_packed(
             return other, measured[-1].seconds
 
         def affords(width: int, best: Entrant, gain: float = 0.0) -> bool:
-            """Whether there is time to make a group of another width, and for two turns.
+            """Whether there is time to make a group of another width, and for a few turns.
 
             Or that is less than ``gain``, the seconds that it may save.
             """
-            needed = width * made + 2 * (width + best.width) * least
+            needed = width * made + 3 * (width + best.width) * least
             return needed < max(gain, budget - (time.perf_counter() - started))
 
         calls = 0.0  # seconds that a step takes however many runs it has, if twice as many pay

@@ -19,7 +19,7 @@ from normbench.training.loop import Trainer
 from normbench.training.work import Calibration, Measured
 
 #: Turns at least. After ``_TELLING`` of them, who takes over ``_NEAR`` times the least drops out.
-_LEAST, _TELLING, _NEAR = 2, 3, 1.25
+_LEAST, _TELLING, _NEAR = 3, 3, 1.25
 
 
 class Entrant:

@@ -21,6 +21,7 @@ from normbench.models.layers import (
 )
 from normbench.models.packed import layer_norm, native_norms, winograd_convolution
 from normbench.models.packed.graph import PACKED_NORMS
+from normbench.models.packed.normalize import ChannelNorms
 from normbench.models.packed.winograd_convolution import WinogradConvolutions
 from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
@@ -264,6 +265,20 @@ def test_inputs_that_are_vectors(norm: str) -> None:
     layers = (*activated(Linear("a", 6)), Dropout("d", 0.4), Linear("top", 3))
     net = described(norm=norm, batch_size=4)
     assert_trained_alike(replace(net, layers=layers, shape=(5,), sites=frozenset({"a"})), 3, 10)
+
+
+@pytest.mark.parametrize("most", [0, 8, 64])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_a_groups_mean_is_the_same_in_both_forms(
+    most: int, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a product with a matrix where there are few channels, and as sums."""
+    monkeypatch.setattr("normbench.models.packed.normalize.FEW_CHANNELS", most)
+    norm = {"name": "group", "groups": groups}
+    twins = assert_trained_alike(described(model=CNN, norm=norm, batch_size=4), 3, 3)
+    made = [op for _, ops in twins.packed.blocks for op in ops if isinstance(op, ChannelNorms)]
+    # eight channels, then sixteen
+    assert [op.averaging is not None for op in made] == [most >= 8, most >= 16]
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
