@@ -73,9 +73,10 @@ BOUNDS = """\
 What bounds a step: "all at peak" is the time of its floating-point operations at the rate of a
 large matrix product; "products and update alone" is the measured time of only the step's matrix
 products in their true shapes and order and of the update (every seed with its own weights, outputs
-and gradients; no windows laid out, no norm, pool or activation); "passes alone" that of reading and
-writing once what every layer gives, forward and backward, for a norm twice. Their sum is the bound:
-a formulation by these products and one operation per layer cannot be faster. Winograd's
+and velocities, to which products add the weights' gradients; no windows laid out, no norm, pool or
+activation); "passes alone" that of reading and writing once what every layer gives, forward and
+backward, for a norm twice. Their sum is the bound: a formulation by these products and one
+operation per layer cannot be faster. Winograd's
 convolutions (`wg4`) multiply from a sixth to a third as often and may be: bound / (c) is above 1
 where they are. "(a) / bound" is the ratio that a step at the bound would have, "the bound's" its
 share of peak.

@@ -12,8 +12,9 @@ import torch
 from normbench.catalog import NORMS, OPTIMIZERS, SCHEDULES
 from normbench.models.packed.graph import PACKED_NORMS
 from normbench.plan.spec import RunSpec
-from normbench.training.data import prepare
+from normbench.training.data import EVALUATION_CHUNK, prepare
 from normbench.training.ensemble import Ensemble, train_together
+from normbench.training.evaluate_packed import PackedEvaluation
 from normbench.training.loop import CHANNELS_LAST, COMPILED, train
 from tests.builders import run_of
 from tests.training.engines import (
@@ -118,6 +119,19 @@ def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
         3, norm=norm, optimizer={"name": "sgd", "momentum": 0.9}, budget_steps=12, evaluations=4
     )
     assert_as_alone(runs, variant)
+
+
+def test_large_inputs_are_looked_up_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And evaluations give the same."""
+    runs = runs_of(2, norm="batch")
+    data = in_double(prepare(runs[0].cell))
+    packed = Ensemble(runs, data).packed
+    assert PackedEvaluation(packed, data).chunk == EVALUATION_CHUNK
+    expected = train_together(runs, data)
+    monkeypatch.setattr("normbench.training.evaluate_packed._INPUT_BYTES", 5 * 64 * 8)
+    assert PackedEvaluation(packed, data).chunk == 5
+    for found, other in zip(train_together(runs, data), expected, strict=True):
+        assert_equal(found, other)
 
 
 def test_gradients_may_be_computed_again_before_the_update() -> None:

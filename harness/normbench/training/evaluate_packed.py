@@ -13,6 +13,9 @@ from normbench.norms.batch import Mode
 from normbench.training.data import EVALUATION_CHUNK, TRAIN_EVAL_ITEMS, Part, Prepared
 from normbench.training.evaluate import Evaluation, EvaluationKind, Score
 
+#: The bytes of inputs that are looked up at once: large photos are stored as smaller numbers.
+_INPUT_BYTES = 1 << 26
+
 
 class PackedEvaluation:
     """Evaluates all members of a packed net on the parts of a data set.
@@ -22,7 +25,9 @@ class PackedEvaluation:
     """
 
     def __init__(self, packed: AnyPackedNet, data: Prepared, chunk: int = EVALUATION_CHUNK) -> None:
-        self.packed, self.data, self.chunk = packed, data, chunk
+        self.packed, self.data = packed, data
+        of_an_item = math.prod(data.shape) * data.train.dtype.itemsize
+        self.chunk = max(1, min(chunk, _INPUT_BYTES // of_an_item))
         self.evaluator = packed.evaluator(chunk)
         self.batch_statistics = self.evaluator.batch_statistics
 
