@@ -309,5 +309,5 @@ def _train(
         rows.add(step + 1, interval, time.perf_counter() - started, before)
         if not any(rows.alive):
             return
-        interval = Interval(len(runs), batch, data.objective)
+        interval.restart()
         started = time.perf_counter()

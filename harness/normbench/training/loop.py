@@ -260,7 +260,7 @@ def train(run: RunSpec, data: Prepared, device: str = "cpu", variant: str = "") 
         ):
             return outcome
         _probe(outcome, probing, model, dict(zip(names, before, strict=True)))
-        interval = Interval(1, cell.batch_size, trainer.objective)
+        interval.restart()
         started = time.perf_counter()
     return outcome
 

@@ -23,8 +23,10 @@ _KEPT_LOGITS = 1 << 22
 class Interval:
     """What the training batches since the last evaluation gave, for each of ``members`` runs.
 
-    Losses and logits are kept as they come and summed up now and then: a step pays for no
-    metric, and is summed up in float64.
+    Losses and logits are copied as they come and summed up now and then: a step pays for no
+    metric, and is summed up in float64. They go to memory of their own: a step's tensors that were
+    kept would lie between those of the next ones and push these to ever other places. In a process
+    that gives freed memory back to the system, a step of the digits CNN took 1.1 times as long.
     """
 
     def __init__(
@@ -35,27 +37,40 @@ class Interval:
         self.correct = torch.zeros(members, dtype=torch.int64)
         self.grad_norms = [math.nan] * members
         self.update_norms = [math.nan] * members
-        self._losses: list[Tensor] = []
-        self._logits: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        #: The memory for several steps' losses, logits and labels, and that of each step.
+        self._kept: tuple[Tensor, ...] = ()
+        self._places: list[tuple[Tensor, ...]] = []
+        self._filled = 0
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Keep a step's losses (members,), logits (members, batch, classes) and labels."""
-        self._losses.append(losses)
-        self._logits.append(logits)
-        self._labels.append(labels)
+        given = losses, logits, labels
+        if not self._kept:
+            room = max(1, min(_KEPT_STEPS, _KEPT_LOGITS // max(1, logits.numel())))
+            self._kept = tuple(one.new_empty(room, *one.shape) for one in given)
+            self._places = list(zip(*(kept.unbind() for kept in self._kept), strict=True))
+        for place, one in zip(self._places[self._filled], given, strict=True):
+            place.copy_(one)
         self.steps += 1
-        kept = len(self._losses)
-        if kept == _KEPT_STEPS or kept * logits.numel() > _KEPT_LOGITS:
+        self._filled += 1
+        if self._filled == len(self._places):
             self.sum_up()
+
+    def restart(self) -> None:
+        """Begin anew, after an evaluation."""
+        self.steps, self._filled = 0, 0
+        self.loss.zero_()
+        self.correct.zero_()
+        self.grad_norms = [math.nan] * len(self.loss)
+        self.update_norms = [math.nan] * len(self.loss)
 
     def sum_up(self) -> None:
         """Add what is kept to the sums."""
-        if self._losses:
-            self.loss += torch.stack(self._losses).double().sum(0).cpu()
-            outputs, labels = torch.cat(self._logits, dim=1), torch.cat(self._labels, dim=1)
-            self.correct += self.objective.hits(outputs, labels).sum(1).cpu()
-        self._losses, self._logits, self._labels = [], [], []
+        if self._filled:
+            losses, outputs, labels = (kept[: self._filled] for kept in self._kept)
+            self.loss += losses.double().sum(0).cpu()
+            self.correct += self.objective.hits(outputs, labels).sum((0, 2)).cpu()
+        self._filled = 0
 
     def columns(self, member: int) -> dict[str, float]:
         """The columns of one run."""
