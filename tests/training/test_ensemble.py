@@ -16,6 +16,7 @@ from normbench.training.data import EVALUATION_CHUNK, prepare
 from normbench.training.ensemble import Ensemble, train_together
 from normbench.training.evaluate_packed import PackedEvaluation
 from normbench.training.loop import CHANNELS_LAST, COMPILED, train
+from normbench.training.optimizers import Sgd
 from tests.builders import run_of
 from tests.training.engines import (
     MEASURED,
@@ -107,6 +108,19 @@ def test_gradients_are_added_to_velocities_only_where_these_are_nothing_else(
         run_of(seed=1, **(BASE | {"norm": "batch", "learning_rate": 0.01} | axes)),
     ]
     assert Ensemble(two_rates, prepare(runs[0].cell)).carry == 0.0
+
+
+def test_an_optimizer_made_of_sgd_takes_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known of what it does with gradients."""
+
+    class Other(Sgd):
+        pass
+
+    monkeypatch.setattr("normbench.training.optimizers.Sgd", Other)
+    runs = runs_of(2, norm="batch", optimizer={"name": "sgd", "momentum": 0.8})
+    ensemble = Ensemble(runs, prepare(runs[0].cell))
+    assert isinstance(ensemble.optimizer, Other)
+    assert ensemble.carry == 0.0
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "weight", "weight-standardized"])

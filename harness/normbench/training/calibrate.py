@@ -85,9 +85,9 @@ def widths(runs: int) -> list[int]:
 def calibrate(task: Calibration) -> Calibrated:
     """Measure the plain loop and the packed formulations of a cell, at several widths.
 
-    Measuring stops where it would cost more than a small share of the work that waits: the
-    formulations are compared at one width, and the best of them is tried at others: with twice as
-    many runs, and where that pays with as many as would by the same reckoning.
+    The formulations are compared at one width, and the best of them is tried with twice as many
+    runs, and where that pays with the most. Measuring stops where it would cost more than a small
+    share of the work that waits, or for the widest group more than that may save.
     """
     torch.set_num_threads(task.threads)
     data = prepare(task.run.cell, task.device)
@@ -201,22 +201,19 @@ def _all_packed(
             needed = width * made + 3 * (width + best.width) * least
             return needed < max(gain, budget - (time.perf_counter() - started))
 
-        calls = 0.0  # seconds that a step takes however many runs it has, if twice as many pay
-        for width in _wider(sizes, at):
-            gain = calls * (1 / best.width - 1 / width) * work
-            if not affords(width, best, gain):
-                if calls:
-                    continue  # perhaps the next one, which has fewer runs
-                break
-            other, found = against(width, best)
-            if found > _PAYS * least:
-                break
-            if calls:
+        if at and affords(sizes[at - 1], best):
+            other, found = against(sizes[at - 1], best)
+            if found <= _PAYS * least:
+                # the seconds of a step that its runs share: with more of them, each has less
+                shared = (least - found) / (1 / best.width - 1 / other.width)
                 best, least = other, found
-                break
-            calls = (least - found) / (1 / best.width - 1 / width)
-            best, least = other, found
-            budget = min(budget, _SHARE * least * work)
+                budget = min(budget, _SHARE * least * work)
+                for width in sizes[: at - 1]:  # the widest that it may pay to try
+                    if affords(width, best, shared * (1 / best.width - 1 / width) * work):
+                        other, found = against(width, best)
+                        if found <= _PAYS * least:
+                            best, least = other, found
+                        break
         for width in sizes[at + 1 :]:  # narrower, where workers would have no group
             enough = task.runs * task.cells >= 2 * task.workers * best.width
             if enough or not affords(width, best):
@@ -237,11 +234,6 @@ def _compared_at(sizes: Sequence[int], plain: float) -> int:
     """
     most = min(_USUAL, _LONG_STEP / plain)
     return next((i for i, width in enumerate(sizes) if width <= most), len(sizes) - 1)
-
-
-def _wider(sizes: Sequence[int], at: int) -> list[int]:
-    """Widths above the one at that place: twice as many runs, then from the most down."""
-    return [*reversed(sizes[max(0, at - 1) : at]), *sizes[: max(0, at - 1)]]
 
 
 def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:

@@ -82,7 +82,8 @@ class Ensemble:
 
     def _carry(self) -> float:
         alone = self.cell.clip_norm is not None or not self.one_rate
-        if alone or not isinstance(self.packed, PackedNet) or not isinstance(self.optimizer, Sgd):
+        # a class that is made of this one may take other steps
+        if alone or not isinstance(self.packed, PackedNet) or type(self.optimizer) is not Sgd:
             return 0.0
         return self.optimizer.carry
 

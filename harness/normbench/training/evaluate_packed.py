@@ -28,7 +28,7 @@ class PackedEvaluation:
         self.packed, self.data = packed, data
         of_an_item = math.prod(data.shape) * data.train.dtype.itemsize
         self.chunk = max(1, min(chunk, _INPUT_BYTES // of_an_item))
-        self.evaluator = packed.evaluator(chunk)
+        self.evaluator = packed.evaluator(self.chunk)
         self.batch_statistics = self.evaluator.batch_statistics
 
     def evaluate(self, batch_size: int, samples: int) -> list[Evaluation]:

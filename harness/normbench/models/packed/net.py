@@ -49,7 +49,7 @@ BLOCK_BYTES = 1 << 22
 #: A data set whose rows of windows would take more than this is kept as images.
 ROWS_BYTES = 1 << 28
 #: The bytes of its largest activation that a piece of an evaluation may have, and the samples that
-#: it has at least: with fewer of them calls for each member take longer than what they compute.
+#: it has at least: with 8 of them an AlexNet at 64 pixels took 1.2 times as long as with 32.
 _EVALUATION_BYTES, _EVALUATION_SAMPLES = 1 << 22, 32
 #: Operations that take images whether or not they lie together, and leave them so.
 _ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)

@@ -87,7 +87,7 @@ class ChannelNorms(Operation):
 
     def _averaging(self) -> Tensor | None:
         few = self.groups < self.channels <= FEW_CHANNELS
-        if not few or self.y.is_meta:  # where memory is estimated, the least call imports sympy
+        if not few or self.y.is_meta:  # there calls import sympy, and nothing is averaged
             return None
         size = self.channels // self.groups
         group = torch.arange(self.channels, device=self.y.device) // size
