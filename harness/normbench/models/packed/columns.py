@@ -1,7 +1,8 @@
 """Windows of padded images as rows of a matrix, so that a convolution is a matrix product.
 
 The rows of all images together take k² times the images' memory, so they are made piece by piece,
-each small enough to stay in a cache until the product has read it.
+each small enough to stay in a cache until the product has read it. Those that are few enough are
+made at once, and stay for the backward pass.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch.nn import functional
 
 from normbench.models.packed.block import Workspace
 
-#: The bytes of rows that are made at once.
-PIECE_BYTES = 1 << 20
+#: The bytes of rows that are made at once, and of all rows where they are made at once.
+PIECE_BYTES, WHOLE_BYTES = 1 << 20, 1 << 21
 
 Piece = tuple[slice, slice]
 
@@ -39,6 +40,8 @@ def windows(padded: Tensor, kernel: int, stride: int) -> Tensor:
 
 def pieces(members: int, images: int, image_bytes: int) -> list[Piece]:
     """All images in pieces: whole batches of several members, or a part of one member's batch."""
+    if members * images * image_bytes <= WHOLE_BYTES:
+        return [(slice(0, members), slice(0, images))]
     fit = max(1, PIECE_BYTES // image_bytes)
     if fit >= images:
         step = fit // images

@@ -79,7 +79,7 @@ class Convolutions(Weighted):
         if self.passes_back:
             self.back = work.take(f"{node.name} back", members, batch, *node.before)
             if self.ways[1] == "fold":
-                self.fold = Fold(node.before, node.after, layer, members, batch, work, node.name)
+                self.fold = Fold(layer, node.after, self.back, self.weight, work, node.name)
             if self.ways[1] == "im":
                 self.back_columns = Columns(
                     node.after, k, 1, k - 1 - layer.padding,
@@ -145,7 +145,7 @@ class Convolutions(Weighted):
         if not self.passes_back:
             return gradient
         if self.ways[1] == "fold":
-            return self.fold.into(self.back, gradient, self.weight)
+            return self.fold.into(gradient)
         return stacked(found, self.back) if found else self._input_gradient(gradient)
 
     def _native_gradients(self, gradient: Tensor) -> list[Tensor]:

@@ -1,12 +1,14 @@
 """The gradient of a convolution's input as the sum of what its windows' gradients give.
 
-For each place in a window, the products of the output's gradient with the filters' values there are
-added where that place lies in the image. That spares the copies of flipped filters, which take as
-long for a batch of two as for any other, and rows of whole windows.
+The products of the output's gradient with the filters' values at each place in a window are added
+where that place lies in the image. That spares the copies of flipped filters, which take as long
+for a batch of two as for any other. If the rows of whole windows are few, one product makes them;
+otherwise there is one for each place, whose rows stay in a cache.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 
@@ -15,7 +17,10 @@ from torch import Tensor
 
 from normbench.models.layers import Conv
 from normbench.models.packed.block import Workspace
-from normbench.models.packed.columns import pieces
+from normbench.models.packed.columns import WHOLE_BYTES, Piece, pieces
+
+#: Where the values of a place come from and go to, along both dimensions.
+_Shift = tuple[tuple[slice, slice], tuple[slice, slice]]
 
 
 def _overlap(
@@ -31,66 +36,98 @@ def _overlap(
     return slice(first, last + 1), slice(start, last * stride + shift + 1, stride)
 
 
+def _places(layer: Conv, before: tuple[int, ...], after: tuple[int, ...]) -> dict[int, _Shift]:
+    """The places in a window that lie in some image, the one that covers the image in front."""
+    found = dict[int, _Shift]()
+    for i, j in product(range(layer.kernel), repeat=2):
+        rows = _overlap(i, layer.stride, layer.padding, before[0], after[0])
+        columns = _overlap(j, layer.stride, layer.padding, before[1], after[1])
+        if rows is not None and columns is not None:
+            found[i * layer.kernel + j] = (rows[0], columns[0]), (rows[1], columns[1])
+    whole = (slice(0, before[0], 1), slice(0, before[1], 1))
+    return dict(sorted(found.items(), key=lambda place: place[1][1] != whole))
+
+
+@dataclass
+class _Product:
+    """One product: the filters' values, its rows, and what of them is added to what of images."""
+
+    filters: Tensor
+    rows: Tensor
+    shares: list[tuple[Tensor, Tensor]]
+
+
 class Fold:
-    """The way back of a convolution from images of ``before`` (H, W, C) to those of ``after``."""
+    """The way back of a convolution, from the output's gradient to ``out`` (members, N, H, W, C).
+
+    ``after`` is the output's shape (H', W', outputs), and ``weight`` (members, outputs, k²·C). Both
+    tensors are read and written where they lie.
+    """
 
     def __init__(
         self,
-        before: tuple[int, ...],
-        after: tuple[int, ...],
         layer: Conv,
-        members: int,
-        images: int,
+        after: tuple[int, ...],
+        out: Tensor,
+        weight: Tensor,
         work: Workspace,
         name: str,
     ) -> None:
-        k = layer.kernel
-        per_image = prod(after[:2]) * before[2]
-        self.pieces = pieces(members, images, per_image * work.dtype.itemsize)
-        some, batch = self.pieces[0]
-        size = (some.stop - some.start) * (batch.stop - batch.start) * per_image
-        self.memory = work.take(f"{name} gradients of a place", size)
-        self.shape = (*after[:2], before[2])
-        self.taps = k * k
-        #: Of each place in a window: which windows have it inside the image, and there.
-        self.places: list[tuple[int, tuple[slice, slice], tuple[slice, slice]]] = []
+        members, images, *before = out.shape
+        self.out, self.after = out, after[:2]
+        self.places = _places(layer, tuple(before), after)
+        self.filters = weight.view(*weight.shape[:2], layer.kernel**2, before[2])
+        row = prod(self.after) * before[2] * work.dtype.itemsize
+        #: Whether one product makes the rows of whole windows.
+        self.whole = members * images * row * layer.kernel**2 <= WHOLE_BYTES
+        if self.whole:
+            row *= layer.kernel**2
+        found = pieces(members, images, row)
+        some, batch = found[0]
+        size = (some.stop - some.start) * (batch.stop - batch.start) * row // work.dtype.itemsize
+        self.memory = work.take(f"{name} gradients of places", size)
+        # views take about as long as small products: they are made once
+        self.pieces = [(piece, self._products(piece)) for piece in found]
         #: Whether the first place gives a value to every pixel.
-        self.covers = False
-        for i, j in product(range(k), repeat=2):
-            rows = _overlap(i, layer.stride, layer.padding, before[0], after[0])
-            columns = _overlap(j, layer.stride, layer.padding, before[1], after[1])
-            if rows is None or columns is None:
-                continue
-            place = (i * k + j, rows, columns)
-            if rows[1] == slice(0, before[0], 1) and columns[1] == slice(0, before[1], 1):
-                self.covers = True
-                self.places.insert(0, place)
-            else:
-                self.places.append(place)
+        self.covers = self.pieces[0][1][0].shares[0][0].shape == out[found[0]].shape
 
-    def into(self, out: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
-        """Write the input's gradient to ``out`` (members, N, H, W, C).
+    def _products(self, piece: Piece) -> list[_Product]:
+        image = self.out[piece]
+        count, channels = image.shape[:2], image.shape[-1]
+        of_members = self.filters[piece[0]]
+        if self.whole:
+            taps = self.filters.shape[2]
+            found = self.memory[: prod(count) * prod(self.after) * taps * channels]
+            found = found.view(*count, *self.after, taps, channels)
+            shares = [
+                (image[:, :, *to], found[:, :, *at, place])
+                for place, (at, to) in self.places.items()
+            ]
+            return [_Product(of_members.flatten(2), found.flatten(4).flatten(1, 3), shares)]
+        found = self.memory[: prod(count) * prod(self.after) * channels]
+        found = found.view(*count, *self.after, channels)
+        rows = found.flatten(1, 3)
+        made = [
+            _Product(of_members[:, :, place], rows, [(image[:, :, *to], found[:, :, *at])])
+            for place, (at, to) in self.places.items()
+        ]
+        if made[0].shares[0][1].shape == image.shape:  # as many outputs: the first need no moving
+            made[0] = _Product(made[0].filters, image.flatten(1, 3), [(image, image)])
+        return made
 
-        ``gradient`` is the output's, ``weight`` has the shape (members, outputs, k²·C).
-        """
-        filters = weight.view(*weight.shape[:2], self.taps, -1)
-        for piece in self.pieces:
-            given, image = gradient[piece], out[piece]
-            rows = given.flatten(1, 3)
-            found = self.memory[: prod(given.shape[:2]) * prod(self.shape)]
-            found = found.view(*given.shape[:2], *self.shape)
-            if not self.covers:
-                image.zero_()
-            for n, (at, (from_rows, to_rows), (from_columns, to_columns)) in enumerate(self.places):
-                of_place = filters[piece[0], :, at]
-                if n == 0 and self.covers and image.shape == found.shape:
-                    torch.bmm(rows, of_place, out=image.flatten(1, 3))  # spares a pass
-                    continue
-                torch.bmm(rows, of_place, out=found.flatten(1, 3))
-                part = image[:, :, to_rows, to_columns]
-                shifted = found[:, :, from_rows, from_columns]
-                if n == 0 and self.covers:
-                    part.copy_(shifted)
-                else:
-                    part.add_(shifted)
-        return out
+    def into(self, gradient: Tensor) -> Tensor:
+        """Write the input's gradient, from that of the output."""
+        if not self.covers:
+            self.out.zero_()
+        for piece, products in self.pieces:
+            given = gradient[piece].flatten(1, 3)
+            fresh = self.covers
+            for one in products:
+                torch.bmm(given, one.filters, out=one.rows)
+                for to, share in one.shares:
+                    if not fresh:
+                        to.add_(share)
+                    elif to is not share:
+                        to.copy_(share)
+                    fresh = False
+        return self.out
