@@ -75,9 +75,13 @@ class Pools(Operation):
         if self.behind is not None:
             torch.sum(gradient.flatten(1, -2), 1, out=self.behind.bias_gradient)
         given = together(gradient) if self.came_together else _channels_first(gradient)
-        back = torch.ops.aten.max_pool2d_with_indices_backward(
-            given, self.x, self.kernel, self.stride, [0, 0], [1, 1], False, self.places
-        )
+        # nobody else reads what a layer with weights gives: memory that is near takes the gradient
+        near = self.behind is not None and self.x.is_cpu
+        back = self.x if near else torch.empty_like(self.x)
+        torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
+            given, self.x, self.kernel, self.stride, [0, 0], [1, 1], False, self.places,
+            grad_input=back,
+        )  # fmt: skip
         return apart(back, len(gradient)) if self.came_together else _channels_last(back, gradient)
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
