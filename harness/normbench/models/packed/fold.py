@@ -2,8 +2,7 @@
 
 The products of the output's gradient with the filters' values at each place in a window are added
 where that place lies in the image. That spares the copies of flipped filters, which take as long
-for a batch of two as for any other. If the rows of whole windows are few, one product makes them;
-otherwise there is one for each place, whose rows stay in a cache.
+for a batch of two as for any other, and rows of whole windows.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from normbench.models.layers import Conv
 from normbench.models.packed.block import Workspace
-from normbench.models.packed.columns import WHOLE_BYTES, Piece, pieces
+from normbench.models.packed.columns import Piece, pieces
 
 #: Where the values of a place come from and go to, along both dimensions.
 _Shift = tuple[tuple[slice, slice], tuple[slice, slice]]
@@ -50,11 +49,12 @@ def _places(layer: Conv, before: tuple[int, ...], after: tuple[int, ...]) -> dic
 
 @dataclass
 class _Product:
-    """One product: the filters' values, its rows, and what of them is added to what of images."""
+    """The product for one place: the filters' values, its rows, and what of them goes where."""
 
     filters: Tensor
     rows: Tensor
-    shares: list[tuple[Tensor, Tensor]]
+    share: Tensor
+    to: Tensor
 
 
 class Fold:
@@ -77,42 +77,27 @@ class Fold:
         self.out, self.after = out, after[:2]
         self.places = _places(layer, tuple(before), after)
         self.filters = weight.view(*weight.shape[:2], layer.kernel**2, before[2])
-        row = prod(self.after) * before[2] * work.dtype.itemsize
-        #: Whether one product makes the rows of whole windows.
-        self.whole = members * images * row * layer.kernel**2 <= WHOLE_BYTES
-        if self.whole:
-            row *= layer.kernel**2
-        found = pieces(members, images, row)
+        row = prod(self.after) * before[2]
+        found = pieces(members, images, row * work.dtype.itemsize)
         some, batch = found[0]
-        size = (some.stop - some.start) * (batch.stop - batch.start) * row // work.dtype.itemsize
-        self.memory = work.take(f"{name} gradients of places", size)
+        size = (some.stop - some.start) * (batch.stop - batch.start) * row
+        self.memory = work.take(f"{name} gradients of a place", size)
         # views take about as long as small products: they are made once
         self.pieces = [(piece, self._products(piece)) for piece in found]
         #: Whether the first place gives a value to every pixel.
-        self.covers = self.pieces[0][1][0].shares[0][0].shape == out[found[0]].shape
+        self.covers = self.pieces[0][1][0].to.shape == out[found[0]].shape
 
     def _products(self, piece: Piece) -> list[_Product]:
-        image = self.out[piece]
-        count, channels = image.shape[:2], image.shape[-1]
-        of_members = self.filters[piece[0]]
-        if self.whole:
-            taps = self.filters.shape[2]
-            found = self.memory[: prod(count) * prod(self.after) * taps * channels]
-            found = found.view(*count, *self.after, taps, channels)
-            shares = [
-                (image[:, :, *to], found[:, :, *at, place])
-                for place, (at, to) in self.places.items()
-            ]
-            return [_Product(of_members.flatten(2), found.flatten(4).flatten(1, 3), shares)]
-        found = self.memory[: prod(count) * prod(self.after) * channels]
-        found = found.view(*count, *self.after, channels)
+        image, filters = self.out[piece], self.filters[piece[0]]
+        shape = (*image.shape[:2], *self.after, image.shape[-1])
+        found = self.memory[: prod(shape)].view(shape)
         rows = found.flatten(1, 3)
         made = [
-            _Product(of_members[:, :, place], rows, [(image[:, :, *to], found[:, :, *at])])
+            _Product(filters[:, :, place], rows, found[:, :, *at], image[:, :, *to])
             for place, (at, to) in self.places.items()
         ]
-        if made[0].shares[0][1].shape == image.shape:  # as many outputs: the first need no moving
-            made[0] = _Product(made[0].filters, image.flatten(1, 3), [(image, image)])
+        if found.shape == made[0].to.shape == image.shape:  # the first need no moving
+            made[0] = _Product(made[0].filters, image.flatten(1, 3), image, image)
         return made
 
     def into(self, gradient: Tensor) -> Tensor:
@@ -124,10 +109,9 @@ class Fold:
             fresh = self.covers
             for one in products:
                 torch.bmm(given, one.filters, out=one.rows)
-                for to, share in one.shares:
-                    if not fresh:
-                        to.add_(share)
-                    elif to is not share:
-                        to.copy_(share)
-                    fresh = False
+                if not fresh:
+                    one.to.add_(one.share)
+                elif one.to is not one.share:
+                    one.to.copy_(one.share)
+                fresh = False
         return self.out
