@@ -124,15 +124,50 @@ def test_an_optimizer_made_of_sgd_takes_its_own_steps(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "weight", "weight-standardized"])
-@pytest.mark.parametrize("variant", ["mk", "wg4", "gr", "rows,im/fold/im"])
+@pytest.mark.parametrize("variant", ["mk", "wg4", "gr", "rows,im/fold/im", "im/fold/im"])
+@pytest.mark.parametrize("far", [0, 1 << 40])
 def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
-    norm: str, variant: str
+    norm: str, variant: str, far: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Evaluations, at which gradients are looked at by themselves, come every three steps."""
+    """Evaluations, at which gradients are looked at by themselves, come every three steps.
+
+    Weights that are far take their steps in the backward pass, two members at a time.
+    """
+    monkeypatch.setattr("normbench.training.ensemble._FAR_BYTES", far)
+    monkeypatch.setattr("normbench.models.packed.weighted.NEAR_BYTES", 4 * 10 * 32 * 8)
+    monkeypatch.setattr("normbench.models.packed.columns.WHOLE_BYTES", 0)
     runs = runs_of(
         3, norm=norm, optimizer={"name": "sgd", "momentum": 0.9}, budget_steps=12, evaluations=4
     )
     assert_as_alone(runs, variant)
+
+
+@pytest.mark.parametrize(
+    ("axes", "moves"), [({}, True), ({"clip_norm": 1.0}, False), ({"batch_size": 4}, True)]
+)
+def test_weights_that_are_far_have_moved_before_the_update(
+    axes: dict[str, Any], moves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless their gradients are looked at by themselves; the step is the same bit for bit."""
+    monkeypatch.setattr("normbench.training.ensemble._FAR_BYTES", 0)
+    runs = runs_of(3, norm="batch", optimizer={"name": "sgd", "momentum": 0.9}, **axes)
+    data = in_double(prepare(runs[0].cell))
+    ensemble, other = Ensemble(runs, data), Ensemble(runs, data)
+    assert ensemble.moves == moves
+    other.moves = False
+    index = torch.arange(3 * runs[0].cell.batch_size).view(3, -1)
+    front = ensemble.packed.decayed
+    for step, alone in enumerate([False, True, False]):
+        before = ensemble.packed.flat.clone()
+        for one in (ensemble, other):
+            one.begin(step)
+            one.gradients(index, alone=alone)
+        moved = (ensemble.packed.flat != before)[:front].any()
+        assert moved == (moves and not alone)
+        assert torch.equal(ensemble.packed.flat[front:], before[front:])
+        for one in (ensemble, other):
+            one.update(step)
+        assert torch.equal(ensemble.packed.flat, other.packed.flat)
 
 
 def test_large_inputs_are_looked_up_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,9 @@ from normbench.training.optimizers import Optimizer, Sgd
 from normbench.training.probing import ProbeError, Probing
 from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
 
+#: Weights that take more bytes than this are far by the time of an update.
+_FAR_BYTES = 1 << 23
+
 
 class Ensemble:
     """The stacked parameters, optimizer state and learning rates of a group, and its step."""
@@ -68,6 +71,9 @@ class Ensemble:
         self.carry = self._carry()
         if self.carry:
             self.optimizer = self._optimizer(self._parts[1:], [False])
+        #: Whether weights may move in the course of the backward pass: a cache holds few of them.
+        self.moves = self.carry > 0 and self._parts[0].nbytes > _FAR_BYTES
+        self._rate, self._moved = self.rates[0].at(0), False
         #: The weights' velocities, while their gradients lie alone.
         self._velocities: Tensor | None = None
         scaled = data.train.rows is None
@@ -90,18 +96,20 @@ class Ensemble:
     def begin(self, step: int) -> None:
         """Tell norms that change in the course of a run that ``step`` steps have been taken."""
         self.packed.set_step(step, self.schedule.steps)
+        self._rate = self.rates[0].at(step)
 
     def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Losses (members,), logits (members, batch, classes) and labels of the items at ``index``.
 
         ``index`` has shape (members, batch); the gradients then lie in the packed net, and
         :meth:`update` is to follow. If they need not lie there ``alone``, those of the weights may
-        have been added to what the optimizer keeps.
+        have been added to what the optimizer keeps, and the weights may have taken their step.
         """
         if self.carry and isinstance(self.packed, PackedNet):
             if alone and self._velocities is None:
                 self._velocities = self._gradients[0].clone()
-            self.packed.set_carry(0.0 if alone else self.carry)
+            self._moved = self.moves and not alone
+            self.packed.set_carry(0.0 if alone else self.carry, self._rate if self._moved else None)
         flat = index.reshape(-1)
         labels = self.data.train.y[flat].view(self.members, -1)
         if self._resident is not None:
@@ -118,11 +126,13 @@ class Ensemble:
             factors = clip_factor(self.packed.member_norms(gradient), self.cell.clip_norm)
             gradient.mul_(self.packed.per_member(factors))
         if self.carry:
-            rate = self.rates[0].at(step)
             if self._velocities is not None:
                 self._gradients[0].add_(self._velocities, alpha=self.carry)
                 self._velocities = None
-            self._parts[0].sub_(self._gradients[0], alpha=rate)
+            rate = self.rates[0].at(step)
+            if not self._moved:
+                self._parts[0].sub_(self._gradients[0], alpha=rate)
+            self._moved = False
             self.optimizer.learning_rate = rate
             self.optimizer.step(self._gradients[1:])
             return

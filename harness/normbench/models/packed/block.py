@@ -48,7 +48,8 @@ class Workspace:
 class Block:
     """Members ``start`` to ``start + size`` and their parameters, each of shape (size, …).
 
-    ``carry`` is what is kept of a weight's former gradient: see :meth:`PackedNet.set_carry`.
+    ``carry`` is what is kept of a weight's former gradient, and ``rate`` the learning rate of
+    weights that move as soon as they may: see :meth:`PackedNet.set_carry`.
     """
 
     start: int
@@ -59,6 +60,7 @@ class Block:
     running: Mapping[str, tuple[Tensor, Tensor]]
     work: Workspace
     carry: float = 0.0
+    rate: float | None = None
 
     @property
     def members(self) -> slice:

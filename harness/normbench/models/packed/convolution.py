@@ -136,17 +136,20 @@ class Convolutions(Weighted):
         flat = gradient.flatten(1, 3)
         self.bias_backward(flat)
         found = self._native_gradients(gradient)
+        back = gradient
+        if self.passes_back and self.ways[1] == "fold":
+            back = self.fold.into(gradient)
+        elif self.passes_back:
+            back = stacked(found, self.back) if found else self._input_gradient(gradient)
+        by_pieces = False
         if self.x.dim() == 3:
             rows = self.x.view(self.x.shape[0], -1, self.fan_in)
             put_product(self.weight_gradient, flat.transpose(1, 2), rows, self.carry)
         elif self.columns is not None and self.ways[2] == "im":
             self._weight_gradient(gradient, self.columns)
-        self.finish_weight()
-        if not self.passes_back:
-            return gradient
-        if self.ways[1] == "fold":
-            return self.fold.into(gradient)
-        return stacked(found, self.back) if found else self._input_gradient(gradient)
+            by_pieces = True
+        self.finish_weight(moved=by_pieces)
+        return back
 
     def _native_gradients(self, gradient: Tensor) -> list[Tensor]:
         """The weight's gradient and the returned input's, as far as torch's convolution does it."""
@@ -171,7 +174,10 @@ class Convolutions(Weighted):
         return found
 
     def _weight_gradient(self, gradient: Tensor, columns: Columns) -> None:
-        """gᵀ times the rows: (outputs, positions)·(positions, fan-in), summed over the pieces."""
+        """gᵀ times the rows: (outputs, positions)·(positions, fan-in), summed over the pieces.
+
+        A piece's weights move with its last images.
+        """
         out = self.weight_gradient
         kept = self.ways[0] == "im" and len(columns.pieces) == 1
         for piece in columns.pieces:
@@ -182,6 +188,8 @@ class Convolutions(Weighted):
                 put_product(out[members], part, rows, self.carry)
             else:
                 out[members.start].addmm_(part[0], rows[0])
+            if images.stop == gradient.shape[1]:
+                self.move(members)
 
     def _input_gradient(self, gradient: Tensor) -> Tensor:
         """The output's gradient convolved with the flipped filters."""

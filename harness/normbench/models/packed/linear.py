@@ -30,9 +30,17 @@ class LinearLayers(Weighted):
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
         self.bias_backward(gradient)
-        put_product(self.weight_gradient, gradient.transpose(1, 2), self.x, self.carry)
-        self.finish_weight()
-        return torch.bmm(gradient, self.weight) if self.passes_back else gradient
+        back = torch.empty_like(self.x) if self.passes_back else gradient
+        members = [slice(None)] if self.block.rate is None else self.few
+        for some in members:
+            given, weight = gradient[some], self.weight[some]
+            if self.passes_back:
+                torch.bmm(given, weight, out=back[some])
+            out = self.weight_gradient[some]
+            put_product(out, given.transpose(1, 2), self.x[some], self.carry)
+            self.move(some)
+        self.finish_weight(moved=True)
+        return back
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """As in training, with the bias."""

@@ -228,15 +228,16 @@ class PackedNet(Members):
         """Tell norms that change in the course of a run that ``step`` of ``steps`` are taken."""
         set_step(self.scheduled, step, steps)
 
-    def set_carry(self, carry: float) -> None:
+    def set_carry(self, carry: float, rate: float | None = None) -> None:
         """Let the next gradients of the weights be ``carry``·(what lies there) + the gradient.
 
         The weights are the first :attr:`decayed` values of :attr:`flat_gradient`. With the
         momentum as ``carry`` the velocity of stochastic gradient descent lies there after every
-        step, and no gradient is written, read and added to it.
+        step, and no gradient is written, read and added to it. With a ``rate`` the weights move by
+        −rate·velocity as soon as their layer needs them no more, while both are in a cache.
         """
         for block, _ in self.blocks:
-            block.carry = carry
+            block.carry, block.rate = carry, rate
 
     # -- data ----------------------------------------------------------------------------------
 
