@@ -2,7 +2,8 @@
 
 Prints JSON. (a) is looked at with torch's profiler. normbench's packed step is a list of
 operations, each of which is timed; the rows of the convolutions' windows apart. All in CPU time,
-which other work on the machine disturbs less; only (a)'s shares are the profiler's.
+which other work on the machine disturbs less; only (a)'s shares are the profiler's. Whole steps,
+bounds and formulations take turns, since a machine may be by half slower a minute later.
 """
 
 from __future__ import annotations
@@ -10,22 +11,26 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.contenders import Peak, Script
+from benchmarks.contenders import Contender, Peak, Script
+from benchmarks.fastest import Fastest
 from benchmarks.packed import Normbench
-from benchmarks.shapes import passes_alone, products_alone
+from benchmarks.shapes import passes_alone, products_alone, seconds_of
 from benchmarks.summary import flops
 from benchmarks.work import Work
 from normbench.models.packed.linear import LinearLayers
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
 from normbench.models.packed.weighted import Weighted
 
+#: How often everything is measured, and up to which batch size all formulations are.
+TURNS, LARGEST_COMPARED = 9, 8
 KINDS = ("convolution", "linear", "norm", "pool", "activation", "dropout", "update")
 #: Parts of the names of the profiler's outermost entries, by kind; the first that fits counts.
 _NAMES = {
@@ -48,7 +53,6 @@ def _kind(name: str) -> str | None:
 
 def of_script(contender: Script, steps: int) -> dict[str, float]:
     """Seconds per step by kind, (a)."""
-    contender.start(0)
     contender.run(3)
     with profile(activities=[ProfilerActivity.CPU]) as found:
         contender.run(steps)
@@ -111,10 +115,10 @@ def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
     return {k: seconds[k] / steps / contender.members for k in (*KINDS, "rows")}
 
 
-def _per_step(contender: Script | Normbench) -> float:
-    """Undisturbed seconds per seed's step, the median of some blocks."""
-    blocks = sorted(b["cpu"] / b["units"] for b in (contender.block(i) for i in range(5)))
-    return blocks[2]
+def _per_unit(contender: Contender, turn: int) -> float:
+    """CPU seconds per seed's step of a block, or per operation of :class:`Peak`."""
+    block = contender.block(turn)
+    return block["cpu"] / block["units"]
 
 
 def of_cell(work: Work) -> dict[str, Any]:
@@ -122,16 +126,33 @@ def of_cell(work: Work) -> dict[str, Any]:
     peak, script, ours = Peak(), Script(fused=False), Normbench()
     torch.backends.mkldnn.enabled = True
     script.begin(work)
-    a = {"step": _per_step(script), **of_script(script, script.steps)}
     peak.begin(work)
-    rates = sorted(b["units"] / b["cpu"] for b in (peak.block(i + 1) for i in range(5)))
     plan = ours.begin(work)
-    c = {"step": _per_step(ours), **of_normbench(ours, max(2, ours.steps))}
+    width = plan["width"]
+    alone = {"products": products_alone(work, width), "passes": passes_alone(work, width)}
+    fastest = Fastest(work, width) if ours.packed and work.batch <= LARGEST_COMPARED else None
+    own = torch.backends.mkldnn.enabled  # where (c) is a plain loop it has chosen for itself
+    times: dict[str, list[float]] = defaultdict(list)
+    for turn in range(TURNS):
+        torch.backends.mkldnn.enabled = True
+        times["a"].append(_per_unit(script, turn))
+        times["peak"].append(_per_unit(peak, turn + 1))
+        if fastest is not None:
+            fastest.turn()
+        torch.backends.mkldnn.enabled = own
+        times["c"].append(_per_unit(ours, turn))
+        for name, function in alone.items():
+            times[name].append(seconds_of(function) / width)
+    found = {name: median(values) for name, values in times.items()}
+    torch.backends.mkldnn.enabled = True
+    a = {"step": found["a"], **of_script(script, script.steps)}
+    torch.backends.mkldnn.enabled = own
+    c = {"step": found["c"], **of_normbench(ours, max(2, ours.steps))}
     return {
         "model": work.model, "norm": work.norm, "batch": work.batch, "flops": flops(work),
-        "peak": rates[2], "products": products_alone(work, plan["width"]),
-        "passes": passes_alone(work, plan["width"]), "a": a, "c": c, "variant": plan["variant"],
-        "width": plan["width"],
+        "peak": 1 / found["peak"], "products": found["products"], "passes": found["passes"],
+        "fastest": None if fastest is None else fastest.step(), "a": a, "c": c,
+        "variant": plan["variant"], "width": width,
     }  # fmt: skip
 
 

@@ -77,6 +77,13 @@ def _share(value: float, whole: float) -> str:
     return f"{value / whole:.0%}"
 
 
+def _of_fastest(cell: dict[str, Any]) -> list[str]:
+    """A step with every operation at its fastest, and the ratio that it would have."""
+    if cell.get("fastest") is None:
+        return ["–", "–"]
+    return [f"{cell['fastest'] * 1e3:.3f}", f"{cell['a']['step'] / cell['fastest']:.2f}"]
+
+
 def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
     """Where a step's time goes, and how near it is to what bounds it."""
     rows, bounds = [], []
@@ -101,7 +108,7 @@ def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
                 cell["model"], cell["norm"], str(cell["batch"]), f"{cell['peak'] / 1e9:.0f}",
                 f"{at_peak * 1e3:.3f}", f"{cell['products'] * 1e3:.3f}",
                 f"{cell['passes'] * 1e3:.3f}", f"{ours * 1e3:.3f}", f"{bound / ours:.2f}",
-                f"{a / ours:.2f}", f"{a / bound:.2f}", f"{at_peak / ours:.2f}",
+                f"{a / ours:.2f}", f"{a / bound:.2f}", *_of_fastest(cell), f"{at_peak / ours:.2f}",
                 f"{at_peak / a:.2f}", f"{at_peak / bound:.2f}", bar,
             ]
         )  # fmt: skip
@@ -118,7 +125,8 @@ def profile(cells: list[dict[str, Any]], table: Table) -> list[str]:
     bound_head = [
         "model", "norm", "batch", "peak, GFLOP/s", "all at peak, ms",
         "products and update alone, ms", "passes alone, ms", "(c), ms",
-        "bound / (c)", "(a) / (c)", "(a) / bound", "(c)'s share of peak", "(a)'s",
+        "bound / (c)", "(a) / (c)", "(a) / bound", "each operation at its fastest, ms",
+        "(a) / that", "(c)'s share of peak", "(a)'s",
         "the bound's", "bar",
     ]  # fmt: skip
     return [

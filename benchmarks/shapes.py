@@ -1,4 +1,4 @@
-"""How long a step's matrix products, and passes over its values, would take alone: its bounds.
+"""A step's matrix products, and passes over its values, alone: its bounds.
 
 A convolution is the product of (positions × k²·inputs) and (k²·inputs × outputs); its two
 gradients have the same three sizes in another order. The products are timed in the order of a step,
@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
@@ -43,29 +42,23 @@ def _sizes(work: Work) -> list[tuple[int, int, int]]:
     return found
 
 
-def _median_seconds(function: Callable[[], Any]) -> float:
-    """The median CPU time of a call, over repetitions of several calls where one is short."""
+def seconds_of(function: Callable[[], Any], least: float = 0.05) -> float:
+    """The CPU time of a call, the mean over calls for ``least`` seconds after a first one."""
     function()
-    once = time.process_time()
-    function()
-    once = max(time.process_time() - once, 1e-7)
-    together = max(1, int(1e-3 / once))
-    times = []
-    for _ in range(max(3, min(100, int(0.1 / once / together)))):
-        started = time.process_time()
-        for _ in range(together):
-            function()
-        times.append((time.process_time() - started) / together)
-    return median(times)
+    started, count, spent = time.process_time(), 0, 0.0
+    while spent < least:
+        function()
+        spent, count = time.process_time() - started, count + 1
+    return spent / count
 
 
 @torch.no_grad()
-def passes_alone(work: Work, width: int) -> float:
-    """Seconds per seed's step of reading and writing what every layer gives, forward and backward.
+def passes_alone(work: Work, width: int) -> Callable[[], None]:
+    """Reads and writes what every layer gives, forward and backward, when called.
 
     All ``width`` seeds' values are copied at once, as one operation on them would go over them.
     """
-    total = 0.0
+    copies: list[Callable[[], Any]] = []
     net, x = network(work.model, work.norm).eval(), _input(work)
     for layer in net:
         x = layer(x)
@@ -73,13 +66,18 @@ def passes_alone(work: Work, width: int) -> float:
             continue
         passes = 4 if "Norm" in type(layer).__name__ else 2
         values = torch.randn(width, x.numel())
-        total += passes * _median_seconds(partial(torch.empty_like(values).copy_, values)) / width
-    return total
+        copies += [partial(torch.empty_like(values).copy_, values)] * passes
+
+    def step() -> None:
+        for copy in copies:
+            copy()
+
+    return step
 
 
 @torch.no_grad()
-def products_alone(work: Work, width: int) -> float:
-    """Seconds per seed's step of all products and the update, in the order of a step.
+def products_alone(work: Work, width: int) -> Callable[[], None]:
+    """Computes all products and the update, in the order of a step, when called.
 
     Every seed has its own weights, outputs and velocities, as in a group, so that most of them come
     from memory; only the rows of windows stay in a cache, as if nobody laid them out.
@@ -101,8 +99,7 @@ def products_alone(work: Work, width: int) -> float:
             layer.backward(passes_back=place > 0)
         weights.sub_(velocities, alpha=1e-9)
 
-    step()
-    return _median_seconds(step) / width
+    return step
 
 
 class _Products:

@@ -66,7 +66,8 @@ Shares of a step's CPU time by kind of operation, forward and backward together,
 process for all cells; (a) by torch's profiler, (c) by timing each of its operations.
 "Laid out" is the part of the convolutions' time in which rows of windows are copied for the matrix
 products (`im`), or images and products transformed (`wg4`). "Rest" is what lies between
-operations: the interpreter, choosing batches, the loss.
+operations: the interpreter, choosing batches, the loss. Weights that move in the backward pass
+count for their layers, not for the update.
 """
 
 BOUNDS = """\
@@ -80,6 +81,12 @@ operation per layer cannot be faster. Winograd's
 convolutions (`wg4`) multiply from a sixth to a third as often and may be: bound / (c) is above 1
 where they are. "(a) / bound" is the ratio that a step at the bound would have, "the bound's" its
 share of peak.
+
+"Each operation at its fastest" is measured for small batches: every formulation that the packed
+net knows takes steps in turns ([fastest.py](fastest.py)), and of each operation's forward and
+backward pass the least median counts. No choice among the formulations, layer by layer and pass by
+pass, is faster, so "(a) / that" is what torch's products and convolutions allow as they are used
+here; what is between it and "(a) / bound" are windows, transforms, pools, dropout and the calls.
 """
 
 
