@@ -124,7 +124,9 @@ def test_an_optimizer_made_of_sgd_takes_its_own_steps(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "weight", "weight-standardized"])
-@pytest.mark.parametrize("variant", ["mk", "wg4", "gr", "rows,im/fold/im", "im/fold/im"])
+@pytest.mark.parametrize(
+    "variant", ["mk", "wg4", "gr", "gr/gr/mk", "rows,im/fold/im", "im/fold/im"]
+)
 @pytest.mark.parametrize("far", [0, 1 << 40])
 def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
     norm: str, variant: str, far: int, monkeypatch: pytest.MonkeyPatch

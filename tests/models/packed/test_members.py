@@ -94,7 +94,7 @@ def test_masks_are_those_of_the_plain_module(block: str) -> None:
 
 @pytest.mark.parametrize("norm", NAMES)
 @pytest.mark.parametrize(
-    "variant", ["", "mk", "wg4", "gr", "im/fold/im", "rows,block=2", "im/mk/im,block=1"]
+    "variant", ["", "mk", "wg4", "gr", "gr/gr/mk", "im/fold/im", "rows,block=2", "im/mk/im,block=1"]
 )
 def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
     """The others are the same bits with a healthy member in its place."""
@@ -123,7 +123,7 @@ def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
 
 @pytest.mark.parametrize("norm", ["batch", "weight", "weight-standardized"])
 @pytest.mark.parametrize(
-    "variant", ["", "mk", "wg4", "gr", "im/fold/mk", "rows", "mk/im/im,block=2"]
+    "variant", ["", "mk", "wg4", "gr", "gr/gr/mk", "im/fold/mk", "rows", "mk/im/im,block=2"]
 )
 def test_weights_gradients_may_be_added_to_what_lies_there(norm: str, variant: str) -> None:
     """Those of everything else are written as ever."""

@@ -286,7 +286,8 @@ def test_a_groups_mean_is_the_same_in_both_forms(
     "variant",
     ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3",
      "wg4", "wg4,block=3", "conv1=mk,wg4", "gr", "gr,block=3", "conv1=gr,im", "conv2=gr,im",
-     "conv1=gr,wg4", "conv2=gr,wg4", "rows,im/fold/im", "mk/fold/mk,block=3"],
+     "conv1=gr,wg4", "conv2=gr,wg4", "gr/gr/mk", "conv1=gr/gr/mk,im,block=3", "rows,im/fold/im",
+     "mk/fold/mk,block=3"],
 )  # fmt: skip
 def test_all_formulations_agree(variant: str, norm: str) -> None:
     assert_trained_alike(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

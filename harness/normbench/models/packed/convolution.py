@@ -33,6 +33,8 @@ Ways = tuple[Way, Way, Way]
 #: Winograd's convolutions, and those of all members as one, are one formulation of all passes.
 TILED: Way = "wg4"
 GROUPED: Way = "gr"
+#: Those of all members as one, but the weight's gradient member by member.
+PARTLY_GROUPED: Ways = (GROUPED, GROUPED, "mk")
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -162,10 +164,9 @@ class Convolutions(Weighted):
         # the input's gradient needs the input's shape alone, which any memory of that shape has
         inputs = self.x if wants_weight else self.back
         for i in range(gradient.shape[0]):
-            back, weight, _ = torch.ops.aten.convolution_backward(
-                channels_first(gradient[i]), channels_first(inputs[i]), self.filters[i],
-                [self.outputs], [layer.stride] * 2, [layer.padding] * 2, [1, 1], False, [0, 0], 1,
-                [wants_input, wants_weight, False],
+            back, weight = gradients_of(
+                layer, channels_first(gradient[i]), channels_first(inputs[i]), self.filters[i],
+                wanted=(wants_input, wants_weight),
             )  # fmt: skip
             if wants_weight:
                 put(self.filters_gradient[i], weight, self.carry)
@@ -236,6 +237,23 @@ def convolved(
         for i in range(x.shape[0])
     ]
     return stacked(found, out)
+
+
+def gradients_of(
+    layer: Conv,
+    gradient: Tensor,
+    images: Tensor,
+    filters: Tensor,
+    *,
+    wanted: tuple[bool, bool],
+    groups: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """The gradients of the images and of the filters by torch's convolution, those ``wanted``."""
+    back, weight, _ = torch.ops.aten.convolution_backward(
+        gradient, images, filters, [len(filters)], [layer.stride] * 2, [layer.padding] * 2,
+        [1, 1], False, [0, 0], groups, [*wanted, False],
+    )  # fmt: skip
+    return back, weight
 
 
 def _convolved(layer: Conv, images: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from normbench.errors import UsageError
-from normbench.models.packed.convolution import GROUPED, TILED, Way, Ways
+from normbench.models.packed.convolution import GROUPED, PARTLY_GROUPED, TILED, Way, Ways
 
 _DEFAULT: Ways = ("im", "im", "im")
 
@@ -36,11 +36,12 @@ def _ways(text: str, variant: str) -> Ways:
     known = len(parts) == 3 and all(
         part in ("im", "mk") or (part == "fold" and place == 1) for place, part in enumerate(parts)
     )
+    known |= tuple(parts) == PARTLY_GROUPED
     if not known and text not in (TILED, GROUPED):
         raise UsageError(
             f"a convolution's formulation is im or mk, for all passes or as forward/input/weight "
-            f"(input also fold), or {TILED} or {GROUPED} for all; received {text!r} in the variant "
-            f"{variant!r}"
+            f"(input also fold), {TILED} or {GROUPED} for all, or {'/'.join(PARTLY_GROUPED)}; "
+            f"received {text!r} in the variant {variant!r}"
         )
     return cast(Ways, tuple(cast(Way, part) for part in parts))
 
@@ -51,7 +52,8 @@ def parse(variant: str) -> Formulation:
     ``im`` and ``mk`` stand for all convolutions, ``im/mk/im`` for their forward pass, input's and
     weight's gradient; ``conv1=mk`` for one of them; ``rows`` and ``block=4`` as in
     :class:`Formulation`. ``wg4`` stands for Winograd's convolutions where the layer has that form,
-    and for ``mk`` elsewhere; ``gr`` for one convolution of all members. An empty variant is ``im``.
+    and for ``mk`` elsewhere; ``gr`` for one convolution of all members, ``gr/gr/mk`` with the
+    weight's gradient member by member. An empty variant is ``im``.
     """
     ways: dict[str, Ways] = {}
     default, rows, block = _DEFAULT, False, 0

@@ -173,7 +173,7 @@ class PackedNet(Members):
                 if ways[0] == TILED and suits(layer):
                     return WinogradConvolutions(node, layer, block, passes_back=passes_back)
                 if ways[0] == GROUPED:
-                    return GroupedConvolutions(node, layer, block, passes_back=passes_back)
+                    return GroupedConvolutions(node, layer, ways, block, passes_back=passes_back)
                 return Convolutions(node, layer, ways, block, passes_back=passes_back)
             case Linear():
                 return LinearLayers(node, block, passes_back=passes_back)

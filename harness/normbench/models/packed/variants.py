@@ -56,8 +56,11 @@ def variants(net: Network, device: str) -> list[str]:
         return [mixed, native, "im", "mk"]
     partly = ways("wg4", "im/mk/im")
     if batch < _TINY_BATCH:
-        grouped = ",".join(f"{name}=gr" for name in (first, *large))
-        names = [f"{grouped},im/fold/im", ways("wg4", "im"), ways("mk/mk/im", "im"), mixed]
+        grouped = [
+            ",".join([f"{first}={way}", *(f"{name}=gr" for name in large), "im/fold/im"])
+            for way in ("gr/gr/mk", "gr")
+        ]
+        names = [*grouped, ways("wg4", "im"), ways("mk/mk/im", "im"), mixed]
     elif batch < _LARGE_BATCH:
         names = [f"{first}=mk,wg4", partly, mixed, native]
     else:
