@@ -84,9 +84,10 @@ share of peak.
 
 "Each operation at its fastest" is measured for small batches: every formulation that the packed
 net knows takes steps in turns ([fastest.py](fastest.py)), and of each operation's forward and
-backward pass the least median counts. No choice among the formulations, layer by layer and pass by
-pass, is faster, so "(a) / that" is what torch's products and convolutions allow as they are used
-here; what is between it and "(a) / bound" are windows, transforms, pools, dropout and the calls.
+backward pass the least median counts. But for the clocks, which make small steps a little longer,
+no choice among the formulations, layer by layer and pass by pass, is faster: "(a) / that" is what
+torch's products and convolutions allow as they are used here. What is between it and "(a) / bound"
+are windows, transforms, pools, dropout and the calls.
 """
 
 

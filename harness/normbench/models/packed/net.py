@@ -34,7 +34,7 @@ from normbench.models.packed.grouped_convolution import GroupedConvolutions
 from normbench.models.packed.layer_norm import LayerNorms, RmsNorms
 from normbench.models.packed.linear import LinearLayers
 from normbench.models.packed.native_norms import TogetherBatchNorms, batch_norm, layer_norm
-from normbench.models.packed.normalize import BatchNorms, ChannelNorms
+from normbench.models.packed.normalize import BatchNorms, ChannelNorms, TogetherChannelNorms
 from normbench.models.packed.parameters import Members, Parameters, slots
 from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
 from normbench.models.packed.weighted import Weighted
@@ -52,7 +52,9 @@ ROWS_BYTES = 1 << 28
 #: it has at least: with 8 of them an AlexNet at 64 pixels took 1.2 times as long as with 32.
 _EVALUATION_BYTES, _EVALUATION_SAMPLES = 1 << 22, 32
 #: Operations that take images whether or not they lie together, and leave them so.
-_ANY_ORDER = (Activations, Pools, GroupedConvolutions, TogetherBatchNorms)
+_ANY_ORDER = (
+    Activations, Pools, GroupedConvolutions, TogetherBatchNorms, TogetherChannelNorms,
+)  # fmt: skip
 #: What computes a norm whose statistics are those of the batch, or those of rows.
 _BATCH_VARIANTS = {"batch-renorm": BatchRenorms, "batch-frozen": FrozenBatchNorms}
 _BATCH_NORMS = {"batch", *_BATCH_VARIANTS}
@@ -188,6 +190,8 @@ class PackedNet(Members):
                 return DynamicTanhs(node, block)
             case Site() if norm.name == "group" and len(node.before) == 1:
                 return LayerNorms(node, block, params)
+            case Site() if self.formulation.ways_of(layer.name)[0] == GROUPED:
+                return TogetherChannelNorms(node, block, params)
             case Site():
                 return ChannelNorms(node, block, params)
             case MaxPool():

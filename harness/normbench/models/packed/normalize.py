@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.block import Block, Operation, Workspace
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
@@ -69,7 +69,7 @@ class ChannelNorms(Operation):
         self.groups = int(params.get("groups", self.channels))
         self.behind: Weighted | None = None
         self.shape = self.set_shape(block.size, block.batch)
-        self.y = block.work.take(f"{node.name} output", *self.shape)
+        self.y = self._output(block.work)
         weight, bias = affine_of(node, block.values)
         per_channel = (block.size, 1, 1, self.channels)
         self.weight = None if weight is None else weight.view(per_channel)
@@ -80,6 +80,9 @@ class ChannelNorms(Operation):
         self.gain = self.y
         self.kept: Centred | None = None
         self.corrected: Correction = None
+
+    def _output(self, work: Workspace) -> Tensor:
+        return work.take(f"{self.node.name} output", *self.shape)
 
     def set_shape(self, members: int, samples: int) -> tuple[int, int, int, int]:
         """The view of ``samples`` samples: each one is a set."""
@@ -98,7 +101,7 @@ class ChannelNorms(Operation):
         if self.groups == self.channels:
             return sums / rows
         if self.averaging is not None:  # one product, where three calls would take longer
-            flat = sums.view(-1, self.channels)
+            flat = sums.reshape(-1, self.channels)
             return torch.mm(flat, self.averaging).div_(rows).view(sums.shape)
         members, sets, _, channels = sums.shape
         grouped = sums.view(members, sets, 1, self.groups, -1)
@@ -207,6 +210,15 @@ class ChannelNorms(Operation):
         y = self.affine(found, found.x, self.correction(found, training=False)).view(x.shape)
         self.gain = gain
         return y, found
+
+
+class TogetherChannelNorms(ChannelNorms):
+    """The same for images that lie together (see :mod:`.together`), which are left so."""
+
+    def _output(self, work: Workspace) -> Tensor:
+        members, sets, rows, channels = self.shape
+        name = f"{self.node.name} output of {members} together"
+        return work.take(name, sets, rows, members, channels).permute(2, 0, 1, 3)
 
 
 class BatchNorms(ChannelNorms):
