@@ -28,6 +28,20 @@ def _ratios(found: dict[str, Any]) -> list[float]:
     return [a["seconds"] / c["seconds"] for a, c in pairs]
 
 
+def _phases(one: dict[str, Any]) -> str:
+    """Where a sweep's time goes."""
+    phases, whole = one["phases"], one["seconds"]
+    start = whole - sum(phases.values()) + phases["start"]
+    inside = whole * (1 - one["outside"])
+    return (
+        f"{whole:.1f} s: {start:.1f} s until runs were chosen and after they were merged (start of "
+        f"Python, imports, planning), {phases['form']:.1f} s to measure how to compute each cell, "
+        f"{inside:.1f} s of training and evaluation by each worker, "
+        f"{phases['compute'] - inside:.1f} s between them (groups made, rows written, the wait for "
+        f"the last group), {phases['merge']:.1f} s to merge"
+    )
+
+
 def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> list[str]:
     """Tables and verdicts of the sweeps."""
     ratios = _ratios(found)
@@ -42,18 +56,7 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
         f"- normbench is {middle:.1f} times faster than (a) ({min(ratios):.1f} to "
         f"{max(ratios):.1f} over {len(ratios)} rounds); bar 5: {met(middle >= 5)}",
     ]
-    phases = [one["phases"] for one in found["normbench"] if "phases" in one]
-    if phases:
-        last, whole = phases[-1], found["normbench"][-1]["seconds"]
-        rest = whole - sum(last.values())
-        inside = whole * (1 - found["normbench"][-1]["outside"])
-        said.append(
-            f"- of the last sweep's {whole:.1f} s: {rest + last['start']:.1f} s until runs were "
-            f"chosen and after they were merged (start of Python, imports, planning), "
-            f"{last['form']:.1f} s to measure how to compute each cell, {last['compute']:.1f} s to "
-            f"compute (training and evaluation take {inside:.1f} s of each worker), "
-            f"{last['merge']:.1f} s to merge"
-        )
+    said.append(f"- of the last one's {_phases(found['normbench'][-1])}")
     if found["long"]:
         half, whole, alone = found["long"]
         twice = whole["seconds"] / half["seconds"]
@@ -63,6 +66,7 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
         said += [
             f"- outside training and evaluation: {whole['outside']:.1%} of "
             f"{whole['seconds']:.0f} s; bar 5 %: {met(whole['outside'] <= 0.05)}",
+            f"- of these {_phases(whole)}",
             f"- twice the seeds cost {twice:.2f} times as much; bar 2.05: {met(twice <= 2.05)}",
             f"- {half['workers']} workers are {second:.2f} times as fast as one; bar 1.8: "
             f"{met(second >= 1.8)}",

@@ -25,6 +25,9 @@ from normbench.training.work import Calibrated, Calibration, Measured
 _SHARE, _MOST = 0.03, 10.0
 #: The runs of a cell in a sweep of usual size.
 _USUAL = 24
+#: The runs of a group at most. Twice as many were up to a tenth slower where they were not a few
+#: hundredths faster, and what a worker holds does not grow with a sweep's runs.
+_WIDEST = 128
 #: A wider group than the best so far must take less than this share of its seconds a run.
 _PAYS = 0.97
 #: Seconds that a step takes at most at the width where formulations are compared, if it can.
@@ -73,9 +76,9 @@ def _seconds_per_step(
 
 
 def widths(runs: int) -> list[int]:
-    """The widths to try for so many runs: all at once, and halves of that down to two."""
+    """The widths to try for so many runs: all at once or an equal part, and halves down to two."""
     found: list[int] = []
-    width = runs
+    width = -(-runs // -(-runs // _WIDEST))
     while width > 1 and len(found) < 5:
         found.append(width)
         width = -(-width // 2)
