@@ -84,8 +84,8 @@ class Fold:
         self.memory = work.take(f"{name} gradients of a place", size)
         # views take about as long as small products: they are made once
         self.pieces = [(piece, self._products(piece)) for piece in found]
-        #: Whether the first place gives a value to every pixel.
-        self.covers = self.pieces[0][1][0].to.shape == out[found[0]].shape
+        #: Whether the first place gives a value to every pixel. Windows may see padding alone.
+        self.covers = any(one.to.shape == out[found[0]].shape for one in self.pieces[0][1][:1])
 
     def _products(self, piece: Piece) -> list[_Product]:
         image, filters = self.out[piece], self.filters[piece[0]]
@@ -96,7 +96,7 @@ class Fold:
             _Product(filters[:, :, place], rows, found[:, :, *at], image[:, :, *to])
             for place, (at, to) in self.places.items()
         ]
-        if found.shape == made[0].to.shape == image.shape:  # the first need no moving
+        if made and found.shape == made[0].to.shape == image.shape:  # the first need no moving
             made[0] = _Product(made[0].filters, image.flatten(1, 3), image, image)
         return made
 
