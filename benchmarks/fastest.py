@@ -1,9 +1,10 @@
 """A step with every operation in the formulation that is fastest for it: what a choice may give.
 
-Every formulation that the packed net knows trains the same seeds, a step of each in turns, so that
-a machine that slows down does so for all. The forward and the backward pass of each operation are
-timed apart, and the fastest of each counts, even where they would not fit together (images that
-one leaves as its neighbour takes them): no mixture of the formulations is faster than their sum.
+The formulations that a calibration tries, and some others, train the same seeds, a step of each in
+turns, so that a machine that slows down does so for all. The forward and the backward pass of each
+operation are timed apart, and the fastest of each counts, even where they would not fit together
+(images that one leaves as its neighbour takes them): no mixture of these formulations is faster
+than their sum.
 """
 
 from __future__ import annotations
@@ -27,6 +28,18 @@ _ALONE = ("im", "mk", "gr", "wg4", "im/fold/im")
 _Part = tuple[int, str]
 
 
+def timed(seconds: Counter[Any], key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its CPU time added to what ``seconds`` has under ``key``."""
+
+    def call(*arguments: Any, **more: Any) -> Any:
+        started = time.process_time()
+        result = function(*arguments, **more)
+        seconds[key] += time.process_time() - started
+        return result
+
+    return call
+
+
 class _Rival:
     """One formulation, each of its operations timed; a call takes a step."""
 
@@ -40,18 +53,9 @@ class _Rival:
         for _, operations in trained.packed.blocks:
             for place, operation in enumerate(operations):
                 for name in ("forward", "backward"):
-                    timed = self._timed((place, name), getattr(operation, name))
-                    setattr(operation, name, timed)
-        trained.update = self._timed((-1, "update"), trained.update)
-
-    def _timed(self, part: _Part, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
-            started = time.process_time()
-            result = function(*arguments, **more)
-            self.seconds[part] += time.process_time() - started
-            return result
-
-        return call
+                    call = timed(self.seconds, (place, name), getattr(operation, name))
+                    setattr(operation, name, call)
+        trained.update = timed(self.seconds, (-1, "update"), trained.update)
 
     @torch.no_grad()
     def __call__(self) -> dict[_Part, float]:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -20,7 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import Contender, Peak, Script
-from benchmarks.fastest import Fastest
+from benchmarks.fastest import Fastest, timed
 from benchmarks.packed import Normbench
 from benchmarks.shapes import passes_alone, products_alone, seconds_of
 from benchmarks.summary import flops
@@ -68,16 +66,6 @@ def of_script(contender: Script, steps: int) -> dict[str, float]:
     return {kind: seconds[kind] for kind in KINDS}
 
 
-def _timed(seconds: Counter[str], kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*arguments: Any, **more: Any) -> Any:
-        started = time.process_time()
-        result = function(*arguments, **more)
-        seconds[kind] += time.process_time() - started
-        return result
-
-    return call
-
-
 #: What kind of operation a class is, the first that holds; all others are norms.
 _CLASSES: tuple[tuple[Any, str], ...] = (
     (LinearLayers, "linear"), (Weighted, "convolution"), (Pools, "pool"), (Dropouts, "dropout"),
@@ -102,13 +90,12 @@ def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
         for operation in operations:
             kind = next(kind for classes, kind in _CLASSES if isinstance(operation, classes))
             for method in ("forward", "backward"):
-                timed = _timed(seconds, kind, getattr(operation, method))
-                setattr(operation, method, timed)
+                setattr(operation, method, timed(seconds, kind, getattr(operation, method)))
             for name, methods in _LAYING_OUT.items():
                 part = getattr(operation, name, None)
                 for method in methods if part is not None else ():
-                    setattr(part, method, _timed(seconds, "rows", getattr(part, method)))
-    trained.update = _timed(seconds, "update", trained.update)
+                    setattr(part, method, timed(seconds, "rows", getattr(part, method)))
+    trained.update = timed(seconds, "update", trained.update)
     contender.run(2)
     seconds.clear()
     contender.run(steps)

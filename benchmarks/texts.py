@@ -82,11 +82,11 @@ convolutions (`wg4`) multiply from a sixth to a third as often and may be: bound
 where they are. "(a) / bound" is the ratio that a step at the bound would have, "the bound's" its
 share of peak.
 
-"Each operation at its fastest" is measured for small batches: every formulation that the packed
-net knows takes steps in turns ([fastest.py](fastest.py)), and of each operation's forward and
-backward pass the least median counts. But for the clocks, which make small steps a little longer,
-no choice among the formulations, layer by layer and pass by pass, is faster: "(a) / that" is what
-torch's products and convolutions allow as they are used here. What is between it and "(a) / bound"
+"Each operation at its fastest" is measured for small batches: the formulations that a calibration
+tries and some others take steps in turns ([fastest.py](fastest.py)), and of each operation's
+forward and backward pass the least median counts. But for the clocks, which make small steps a
+little longer, no choice among them, layer by layer, is faster: "(a) / that" is what torch's
+products and convolutions allow as they are used here. What is between it and "(a) / bound"
 are windows, transforms, pools, dropout and the calls.
 """
 

@@ -133,10 +133,11 @@ def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
 ) -> None:
     """Evaluations, at which gradients are looked at by themselves, come every three steps.
 
-    Weights that are far take their steps in the backward pass, two members at a time.
+    Weights that are far take their steps in the backward pass, two members of the three at a time:
+    a classifier's weights take 5,120 bytes a member.
     """
     monkeypatch.setattr("normbench.training.ensemble._FAR_BYTES", far)
-    monkeypatch.setattr("normbench.models.packed.weighted.NEAR_BYTES", 4 * 10 * 32 * 8)
+    monkeypatch.setattr("normbench.models.packed.linear.NEAR_BYTES", 4 * 5120)
     monkeypatch.setattr("normbench.models.packed.columns.WHOLE_BYTES", 0)
     runs = runs_of(
         3, norm=norm, optimizer={"name": "sgd", "momentum": 0.9}, budget_steps=12, evaluations=4

@@ -94,7 +94,10 @@ class Ensemble:
         return self.optimizer.carry
 
     def begin(self, step: int) -> None:
-        """Tell norms that change in the course of a run that ``step`` steps have been taken."""
+        """Tell norms that change in the course of a run that ``step`` steps have been taken.
+
+        The next gradients may move weights, by the learning rate of that step.
+        """
         self.packed.set_step(step, self.schedule.steps)
         self._rate = self.rates[0].at(step)
 

@@ -42,7 +42,8 @@ class GroupedConvolutions(Weighted):
         self.inputs = work.take(f"{node.name} together", *shape)
         height, width, outputs = node.after
         shape = (batch, height, width, members, outputs)
-        self.gradients = work.take(f"{node.name} gradients together", *shape)
+        if passes_back or not self.by_member:
+            self.gradients = work.take(f"{node.name} gradients together", *shape)
         self.x, self.came_together = self.inputs, False
         self.as_they_came = self.x
 

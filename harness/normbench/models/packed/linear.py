@@ -10,6 +10,9 @@ from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
 
+#: The bytes of weights and gradients that are still near when a weight moves.
+NEAR_BYTES = 1 << 22
+
 
 class LinearLayers(Weighted):
     """y = x·Wᵀ + b for x of shape (members, N, features), one product of a batch of matrices."""
@@ -18,6 +21,9 @@ class LinearLayers(Weighted):
         super().__init__(node, block)
         self.passes_back = passes_back
         self.x = self.bias
+        few = max(1, NEAR_BYTES // (2 * self.stored[0].nbytes))
+        #: Members whose weights and gradients together stay in a cache.
+        self.few = [slice(i, min(i + few, block.size)) for i in range(0, block.size, few)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (members, N, outputs), in memory of their own."""

@@ -13,9 +13,6 @@ from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.norms.weight_standardized import WEIGHT_EPS
 
-#: The bytes of weights and gradients that are still near when a weight moves.
-NEAR_BYTES = 1 << 22
-
 
 class AffineNorm(Protocol):
     """A norm that may be a fixed affine map of each channel in evaluation."""
@@ -67,9 +64,6 @@ class Weighted(Operation):
             self.scale_gradient = block.gradients[f"{node.name}.g"]
             self.length = self.scale
         self.rstd = self.stored
-        few = max(1, NEAR_BYTES // (2 * self.stored[0].nbytes))
-        #: Members whose weights and gradients together stay in a cache.
-        self.few = [slice(i, min(i + few, members)) for i in range(0, members, few)]
 
     @property
     def carry(self) -> float:
@@ -87,8 +81,15 @@ class Weighted(Operation):
             torch.sub(self.stored, mean, out=self.weight).mul_(self.rstd)
 
     def move(self, members: slice) -> None:
-        """Let some members' weights take their step, if it is due: gradient and weight are near."""
-        if self.block.rate is not None and self.node.weight == "plain":
+        """Let some members' weights take their step, if it is due: gradient and weight are near.
+
+        A weight that is computed from what is stored moves in :meth:`finish_weight`.
+        """
+        if self.node.weight == "plain":
+            self._step(members)
+
+    def _step(self, members: slice) -> None:
+        if self.block.rate is not None:
             self.stored[members].sub_(self.stored_gradient[members], alpha=self.block.rate)
 
     def finish_weight(self, *, moved: bool = False) -> None:
@@ -99,7 +100,7 @@ class Weighted(Operation):
         """
         if self.node.weight == "plain":
             if not moved:
-                self.move(slice(None))
+                self._step(slice(None))
             return
         given, carry = self.weight_gradient, self.block.carry
         found = torch.empty_like(self.stored) if carry else self.stored_gradient
@@ -115,8 +116,7 @@ class Weighted(Operation):
             found.add_(given).sub_(given.mean(2, keepdim=True)).mul_(self.rstd)
         if carry:
             put(self.stored_gradient, found, carry)
-        if self.block.rate is not None:
-            self.stored.sub_(self.stored_gradient, alpha=self.block.rate)
+        self._step(slice(None))
 
     def leave(self, bias: Tensor | None) -> Tensor | None:
         """The bias that a product has to add: none where the operation behind will do so.
