@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -210,6 +211,7 @@ RESULT_COLUMNS = frozenset(
 )  # fmt: skip
 
 
+@functools.cache
 def arrow_schema(table: str) -> pa.Schema:
     """The Arrow schema of a table, with the schema version in its metadata."""
     fields = [pa.field(c.name, c.type) for c in TABLES[table]]
