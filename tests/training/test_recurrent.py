@@ -20,7 +20,7 @@ from normbench.training.evaluate import evaluate
 from normbench.training.loop import Outcome, Trainer, train
 from normbench.training.work import Calibration
 from tests.builders import run_of
-from tests.training.engines import MEASURED, assert_as_alone, assert_steps_as_alone, in_double
+from tests.training.engines import MEASURED, assert_as_alone, in_double
 
 ROWS = {"name": "digits-rows", "items": 100}
 ADDING = {"name": "adding", "items": 100, "length": 6, "test_length": 11}
@@ -102,11 +102,6 @@ def test_wide_groups_of_recurrent_nets_evaluate_few_sequences_at_once() -> None:
     assert packed.evaluator(256).limit == 256
     packed.members = 96
     assert packed.evaluator(256).limit == 16
-
-
-@pytest.mark.parametrize("norm", ["none", "layer", PER_STEP, POOLED], ids=str)
-def test_thirty_steps_give_the_plain_loops_parameters_and_buffers(norm: Any) -> None:
-    assert_steps_as_alone(runs_of(3, norm=norm), batch=6)
 
 
 def test_learning_rates_may_differ_and_one_may_diverge() -> None:
