@@ -165,7 +165,10 @@ def test_damaged_side_files_never_stop_a_sweep(tmp_path, content):
     summary = sweep(TINY, tmp_path, only=["norm=batch", "batch_size=8"])
     assert summary.by_status == {"finished": 2, "missing": 6}
     assert len(load(tmp_path).provenance["invocations"]) == 1
-    assert (tmp_path / "provenance.json.damaged").read_text(encoding="utf-8") == content
+    for name in ("provenance.json.damaged", "execution.json.damaged"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == content
+    sweep(TINY, tmp_path)
+    assert not (tmp_path / "execution.json.damaged2").exists()
 
 
 # -- resuming ----------------------------------------------------------------------------------

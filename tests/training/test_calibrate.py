@@ -260,9 +260,8 @@ def test_other_formulations_of_the_plain_loop_are_tried_where_that_is_a_small_sh
     assert tried[:2] == ["", "channels-last"]
     assert len(tried) <= 3
     tried.clear()
-    found = calibrate(task(total=10**9, **small))
+    calibrate(task(total=10**9, **small))
     assert tried == ["", "channels-last", "compiled"]
-    assert {one.engine.variant for one in found.measured} >= {""}
     tried.clear()
     calibrate(task(total=10**9, norm="layer", epochs=1))  # no images
     assert tried == ["", "compiled"]

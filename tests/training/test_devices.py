@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -71,6 +73,24 @@ def test_the_cpu_may_be_chosen_where_there_are_accelerators() -> None:
     assert devices.choose_devices("cpu", None) == []
     with pytest.raises(UsageError, match="chooses among accelerators"):
         devices.choose_devices("cpu", "0")
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_without_workers_no_device_can_be_given_to_one() -> None:
+    assert devices.choose_devices("cuda", None, 0) == ["0", "1", "2"]
+    assert devices.choose_devices("cuda", "2", 1) == ["2"]
+    with pytest.raises(UsageError, match="with --workers 0 there is none"):
+        devices.choose_devices("cuda", "2", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux's affinity")
+def test_a_process_that_may_use_one_core_gets_one_worker() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from normbench.training.devices import default_workers; print(default_workers('cpu', []))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "1"
 
 
 @pytest.mark.usefixtures("no_gpu")

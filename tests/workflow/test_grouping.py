@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from normbench.errors import UsageError
@@ -140,6 +142,45 @@ def test_a_resumed_sweep_and_one_that_follows_have_the_same_bits(tmp_path):
     sweep(TINY, followed, engine="plain", follow=plan)
     assert differences(whole, followed) == []
     assert read_execution(followed).groups == plan.groups
+
+
+def test_a_group_that_is_partly_missing_is_computed_whole_to_the_same_bits(tmp_path):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    for folder in (whole, torn):
+        sweep(TINY, folder, executor=Pretended(packed_is_best), engine="auto")
+    lost = load(torn).runs["run_hash"][0]
+    (group,) = (g for g in read_execution(torn).groups.values() if lost in g.runs)
+    assert len(group.runs) == 2
+    table = pq.read_table(torn / "epochs.parquet")
+    kept = pc.not_equal(table.column("run_hash"), lost)
+    pq.write_table(table.filter(kept), torn / "epochs.parquet")
+    seen = Watcher()
+    sweep(TINY, torn, executor=Pretended(packed_is_best), engine="auto", observer=seen)
+    assert {row["run_hash"] for row in seen.rows} == set(group.runs)
+    assert differences(whole, torn) == []
+
+
+def test_groups_that_take_longest_come_first_after_an_interruption_too(tmp_path):
+    handed: list[list[float]] = []
+
+    class Interrupted(Pretended):
+        def map(self, function, tasks):
+            if tasks and not isinstance(tasks[0], Calibration):
+                handed.append([task.seconds for task in tasks])
+                raise KeyboardInterrupt
+            return super().map(function, tasks)
+
+    def larger_batches_take_longer(task: Calibration) -> Calibrated:
+        seconds = 0.1 * task.run.cell.batch_size
+        return Calibrated((Measured(PLAIN, 1, 100.0), Measured(PACKED, task.runs, seconds)), 10)
+
+    for text in (TINY, TINY, TINY.replace("[8, 16]", "[4, 8, 16, 32]")):
+        sweep(text, tmp_path, executor=Interrupted(larger_batches_take_longer), engine="auto")
+    first, again, more = handed
+    assert first == again == sorted(first, reverse=True)
+    assert more == sorted(more, reverse=True)
+    assert set(first) < set(more)
+    assert more[0] > first[0]
 
 
 def test_added_seeds_form_new_groups(tmp_path):

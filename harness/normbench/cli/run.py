@@ -130,7 +130,7 @@ def run(
         prepared = executor
         planned = prepare_plan(study, executor=prepared)
         device = choose_device(device, lambda: _accelerator(prepared))
-        names = choose_devices(device, devices)
+        names = choose_devices(device, devices, workers)
         if executor is None or device != "cpu":
             if executor is not None:
                 executor.close()  # its workers are for the CPU

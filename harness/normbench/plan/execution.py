@@ -8,7 +8,7 @@ any number of workers and after any interruption.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from normbench.plan.spec import RunSpec, digest
@@ -33,11 +33,15 @@ PLAIN = Engine()
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """The ordered runs of one group, their engine, and the environment it was planned for."""
+    """The ordered runs of one group, their engine, and the environment it was planned for.
+
+    ``seconds`` are those that it was measured to take, where it was: they order the groups.
+    """
 
     engine: Engine
     runs: tuple[str, ...]
     environment: str
+    seconds: float | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
@@ -102,7 +106,6 @@ def halves(
     """A group that did not fit into memory as two of half its width."""
     middle = -(-len(runs) // 2)
     parts = [runs[:middle], runs[middle:]]
-    return [
-        (GroupPlan(group.engine, tuple(run.run_hash for run in part), group.environment), part)
-        for part in parts
-    ]
+    each = None if group.seconds is None else group.seconds / 2
+    plans = (replace(group, runs=tuple(r.run_hash for r in part), seconds=each) for part in parts)
+    return list(zip(plans, parts, strict=True))

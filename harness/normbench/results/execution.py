@@ -11,23 +11,33 @@ from typing import Any
 from normbench.errors import ResultsError
 from normbench.plan.execution import Engine, ExecutionPlan, GroupPlan
 from normbench.plan.spec import digest
-from normbench.results.files import read_object, write_text
+from normbench.results.files import read_object, set_aside, write_text
 
 NAME = "execution.json"
 
 
 def read_execution(folder: Path) -> ExecutionPlan:
     """The plan of a folder; one that is damaged counts as empty, and its runs get a new one."""
-    content = read_object(folder / NAME) or {}
+    return _read(folder / NAME) or ExecutionPlan()
+
+
+def _read(path: Path) -> ExecutionPlan | None:
+    """The plan in a file; None where there is none, or it is damaged."""
+    content = read_object(path)
+    if content is None:
+        return None
     try:
         groups = {
-            key: GroupPlan(Engine(**group["engine"]), tuple(group["runs"]), group["environment"])
-            for key, group in content.get("groups", {}).items()
-        }
-        replaced = frozenset(k for k, g in content.get("groups", {}).items() if g.get("replaced"))
-        return ExecutionPlan(dict(content.get("environments", {})), groups, replaced)
-    except (TypeError, KeyError, AttributeError):
-        return ExecutionPlan()
+            key: GroupPlan(
+                Engine(**group["engine"]), tuple(group["runs"]), group["environment"],
+                group.get("seconds"),
+            )
+            for key, group in content["groups"].items()
+        }  # fmt: skip
+        replaced = frozenset(k for k, g in content["groups"].items() if g.get("replaced"))
+        return ExecutionPlan(dict(content["environments"]), groups, replaced)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return None
 
 
 def read_plan_file(path: Path) -> ExecutionPlan:
@@ -46,8 +56,16 @@ def add_groups(
     groups: Iterable[GroupPlan],
     replaced: Iterable[str] = (),
 ) -> None:
-    """Store groups before any of them is computed, and mark those that others replace."""
-    plan = read_execution(folder)
+    """Store groups before any of them is computed, and mark those that others replace.
+
+    A plan that is damaged is set aside under the ending ``.damaged``.
+    """
+    path = folder / NAME
+    plan = _read(path)
+    if plan is None:
+        plan = ExecutionPlan()
+        if path.exists():
+            set_aside(path)
     environments = {**plan.environments, digest(dict(environment)): dict(environment)}
     known = {**plan.groups, **{group.key: group for group in groups}}
     gone = plan.replaced | set(replaced)
@@ -58,13 +76,14 @@ def add_groups(
                 "environment": group.environment,
                 "engine": asdict(group.engine),
                 "width": len(group.runs),
+                "seconds": group.seconds,
                 "replaced": key in gone,
                 "runs": list(group.runs),
             }
             for key, group in known.items()
         },
     }
-    write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def environment_of_group(folder: Path) -> dict[str, str]:

@@ -68,6 +68,12 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def set_aside(path: Path) -> None:
+    """Give a damaged file the ending ``.damaged``, with a number where there is one already."""
+    names = (path.with_name(f"{path.name}.damaged{n}") for n in ("", *range(2, 10_000)))
+    path.replace(next(name for name in names if not name.exists()))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from normbench.results.files import set_aside
 from normbench.results.schema import arrow_schema
 from normbench.results.tables import DamagedError, row_groups
 
@@ -74,7 +75,7 @@ class Pieces:
                 self._groups.append((path, index))
         except DamagedError as error:
             self._forget(first)
-            path.replace(_free_name(path))
+            set_aside(path)
             log.warning("%s was damaged and is set aside; its runs are computed again (%s)",
                         path, error)  # fmt: skip
             return
@@ -134,9 +135,3 @@ class Pieces:
                 chunk, rows, empty = [], 0, False
         if rows or empty:
             yield self.rows(chunk)
-
-
-def _free_name(path: Path) -> Path:
-    """A name for a damaged file under which no other was set aside."""
-    names = (path.with_name(f"{path.name}.damaged{n}") for n in ("", *range(2, 10_000)))
-    return next(name for name in names if not name.exists())

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from normbench.results.files import read_object, write_text
+from normbench.results.files import read_object, set_aside, write_text
 
 PACKAGES = ("normbench", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy",
             "scikit-learn")  # fmt: skip
@@ -77,7 +77,7 @@ def record_invocation(folder: Path, invocation: dict[str, Any]) -> None:
     """Add an invocation, or replace the one with the same start (when it ends)."""
     path, content = folder / "provenance.json", read_provenance(folder)
     if not content["invocations"] and path.exists():
-        path.replace(path.with_name(f"{path.name}.damaged"))
+        set_aside(path)
     earlier = [i for i in content["invocations"] if i.get("started") != invocation["started"]]
     content["invocations"] = [*earlier, invocation]
     write_text(path, json.dumps(content, indent=1) + "\n")

@@ -57,11 +57,18 @@ def choose_device(device: str, find: Callable[[], str | None] | None = None) -> 
     return device
 
 
-def choose_devices(device: str, wanted: str | None) -> list[str]:
+def choose_devices(device: str, wanted: str | None, workers: int | None = None) -> list[str]:
     """The accelerators to use: all, or those that ``wanted`` lists by place, such as ``0,2``.
 
-    Empty for the CPU. Raises :class:`UsageError` for places that do not exist or repeat.
+    Empty for the CPU. Raises :class:`UsageError` for places that do not exist or repeat, and where
+    there are no ``workers`` to see them.
     """
+    if wanted is not None and workers == 0:
+        raise UsageError(
+            "--devices gives each worker a device of its own, and with --workers 0 there is none; "
+            "leave one of the two out, or choose by the driver's variable, such as "
+            "CUDA_VISIBLE_DEVICES"
+        )
     if device == "cpu":
         if wanted is not None:
             raise UsageError("--devices chooses among accelerators, and this run is on the CPU")
@@ -91,9 +98,9 @@ def default_workers(device: str, names: Sequence[str], threads: int = 1) -> int:
     """Workers for a device: one per accelerator, or as many as the cores give ``threads`` each."""
     if device != "cpu":
         return max(1, len(names))
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return max(1, cores // threads)
+    from normbench.datasets.parallel import usable_cores
+
+    return max(1, usable_cores() // threads)
 
 
 def device_name(device: str) -> str:

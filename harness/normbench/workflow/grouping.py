@@ -53,7 +53,7 @@ def environment_record(device: str) -> dict[str, Any]:
         "device_name": device_name(device),
         "cpu": found["cpu"],
         "dtype": "float32",
-        "versions": {k: found["versions"][k] for k in ("torch", "numpy")},
+        "versions": {k: found["versions"][k] for k in ("normbench", "torch", "numpy")},
     }
 
 
@@ -120,7 +120,8 @@ class Grouping:
     def form(self, pending: Sequence[RunSpec], planned: Iterable[RunSpec]) -> list[Group]:
         """The groups that compute all pending runs, those that take longest first.
 
-        New ones are stored before this returns.
+        New ones are stored before this returns. Of earlier ones without a measurement, such as
+        those of another folder's plan, nothing is known, and they come first.
         """
         plan = read_execution(self.folder)
         recorded, rest = recorded_groups(pending, planned, plan, self.environment_hash)
@@ -129,23 +130,20 @@ class Grouping:
         for run in rest:
             # the rates that are tried for a cell are one computation with a rate per run
             by_cell.setdefault(f"{cell_key(run.cell)} {run.phase}", []).append(run)
-        new: list[tuple[float, GroupPlan, tuple[RunSpec, ...]]] = []
+        new: list[tuple[GroupPlan, tuple[RunSpec, ...]]] = []
         for same in by_cell.values():
             found = calibrated[same[0].cell_hash]
             choice = self._choose(found, len(same), len(by_cell))
             for chunk in even_chunks(same, choice.width):
                 hashes = tuple(run.run_hash for run in chunk)
-                group = GroupPlan(choice.engine, hashes, self.environment_hash)
-                new.append((found.seconds_of(choice.engine, len(chunk)), group, tuple(chunk)))
+                seconds = found.seconds_of(choice.engine, len(chunk))
+                group = GroupPlan(choice.engine, hashes, self.environment_hash, seconds)
+                new.append((group, tuple(chunk)))
         if new:
-            add_groups(self.folder, self.environment, [group for _, group, _ in new])
-        new.sort(key=lambda item: -item[0])
-        ordered = [*recorded, *((group, runs) for _, group, runs in new)]
-        known = {group.key: seconds for seconds, group, _ in new}
-        return [
-            self._group(i, group, runs, known.get(group.key))
-            for i, (group, runs) in enumerate(ordered)
-        ]
+            add_groups(self.folder, self.environment, [group for group, _ in new])
+        groups = [*recorded, *new]
+        groups.sort(key=lambda one: -math.inf if one[0].seconds is None else -one[0].seconds)
+        return [self._group(i, group, runs) for i, (group, runs) in enumerate(groups)]
 
     def halve(self, group: Group, number: int) -> list[Group]:
         """A group that did not fit into memory, as two; stored so that later runs do the same."""
@@ -156,16 +154,10 @@ class Grouping:
         )
         return [self._group(number + i, plan, runs) for i, (plan, runs) in enumerate(parts)]
 
-    def _group(
-        self,
-        number: int,
-        plan: GroupPlan,
-        runs: tuple[RunSpec, ...],
-        seconds: float | None = None,
-    ) -> Group:
+    def _group(self, number: int, plan: GroupPlan, runs: tuple[RunSpec, ...]) -> Group:
         from normbench.training.work import Group
 
-        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, seconds)
+        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, plan.seconds)
 
     def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
         plain = [one for one in found.measured if one.engine.name == "plain"]
