@@ -12,12 +12,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+PARTS = ("steps", "sweeps", "profile")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="a few cells and a small sweep, in about two minutes")
+    add("--quick", action="store_true", help="a few cells and a small sweep, in some minutes")
     add("--profile", action="store_true", help="only where a step's time goes")
     add("--render", action="store_true", help="only write README.md anew from the stored numbers")
     add("--only", choices=("steps", "sweeps"), help="only this part; the other is kept")
@@ -42,16 +43,16 @@ def _module(name: str, *arguments: str) -> Any:
 
 
 def _measure(options: argparse.Namespace, content: dict[str, Any]) -> None:
-    """Fill in what the options ask for."""
+    """Fill in what the options ask for; what was measured on another machine is left out."""
     from benchmarks import lanes, machine, sweeps, with_lightning, work
 
-    if options.profile:
-        _tell("profile")
-        content["profile"] = _module("profiling", *(["--quick"] if options.quick else []))
-        return
-    content["machine"] = machine.describe()
-    content["seconds"] = {}
-    if options.only != "sweeps":
+    described, before = machine.describe(), content.get("machine", {})
+    if any(described[key] != before.get(key) for key in described if key != "load before"):
+        content.clear()
+    content["machine"] = described
+    content.setdefault("seconds", {})
+    parts = ("profile",) if options.profile else PARTS if options.only is None else (options.only,)
+    if "steps" in parts:
         started = time.perf_counter()
         # drawn once before the processes ask for them, so that none waits for another's drawing
         work.prepared(work.Work("alexnet", "none", 2))
@@ -66,10 +67,15 @@ def _measure(options: argparse.Namespace, content: dict[str, Any]) -> None:
         content["cells"] = lanes.time_all(cells, kinds, seconds, _tell)
         content["left out"] = len(cells) - len(content["cells"])
         content["seconds"]["steps"] = round(time.perf_counter() - started)
-    if options.only != "steps":
+    if "sweeps" in parts:
         started = time.perf_counter()
         content["sweeps"] = sweeps.measure(_tell, options.quick)
         content["seconds"]["sweeps"] = round(time.perf_counter() - started)
+    if "profile" in parts:
+        started = time.perf_counter()
+        _tell("profile")
+        content["profile"] = _module("profiling", *(["--quick"] if options.quick else []))
+        content["seconds"]["profile"] = round(time.perf_counter() - started)
 
 
 def main() -> None:

@@ -13,16 +13,19 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.work import Work
+from normbench.executors.local import allocating, environment
 
 #: The order in which a lane's contenders take turns.
 ORDER = ("a", "a'", "b", "c", "peak")
 LEAST_ROUNDS, MOST_ROUNDS = 5, 25
+#: Processes of several lanes start one after the other, each in an environment of its own.
+_starting = threading.Lock()
 
 
 def cores() -> list[int]:
@@ -31,20 +34,10 @@ def cores() -> list[int]:
     return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Processes started within are told to use one thread."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    return environment(dict.fromkeys(names, "1"))
 
 
 def _serve(connection: Connection, core: int, kind: str) -> None:
@@ -78,7 +71,9 @@ class Lane:
             context = multiprocessing.get_context("spawn")
             mine, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self.core, kind), daemon=True)
-            process.start()
+            # (c) runs as normbench's workers do, the others as a script does
+            with _starting, environment(allocating()) if kind == "c" else nullcontext():
+                process.start()
             theirs.close()  # so that the end of the process ends the wait for it
             self._processes[kind], self._ends[kind] = process, mine
         self._ends[kind].send((method, argument))

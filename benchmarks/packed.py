@@ -30,7 +30,7 @@ class Normbench(Contender):
         self.data = prepared(self.work)
         task = Calibration("", first, SEEDS, SEEDS, "cpu", 1, "auto", 1)
         found = calibrate(task)
-        choice = choose(found.measured, SEEDS, cells=1, workers=1)
+        choice = choose(found.measured, SEEDS, cells=1, workers=1, steps=found.steps)
         self.packed, self.variant = choice.engine.name == "packed", choice.engine.variant
         runs = [run_spec(self.work, seed) for seed in range(SEEDS)]
         self.groups = even_chunks(runs, choice.width if self.packed else 1)
@@ -60,7 +60,10 @@ class Normbench(Contender):
         self.per_epoch = self.trained.schedule.steps_per_epoch
 
     def run(self, steps: int) -> None:
-        """The steps of normbench's own training loop: data order, batches, gradients, update."""
+        """The steps of normbench's own training loop: data order, batches, gradients, update.
+
+        Losses and hits of the batches are not kept: (a) does not keep them either.
+        """
         if self.packed:
             with torch.no_grad():
                 self._run(steps)

@@ -9,15 +9,19 @@ from typing import Any
 from benchmarks import texts
 from benchmarks.work import PEAK_BARS
 
+#: Resident memory that differs by no more is the same: allocators round, and groups differ.
+_NOISE = 0.05
 Table = Callable[[list[str], list[list[str]]], str]
 KINDS = ("convolution", "linear", "norm", "pool", "activation", "dropout", "update")
 
 
 def _row(name: str, one: dict[str, Any]) -> list[str]:
-    outside = f"{one['outside']:.1%}" if "outside" in one else "–"
+    outside, evaluating = (
+        f"{one[part]:.1%}" if part in one else "–" for part in ("outside", "evaluating")
+    )
     return [
         name, str(one["seeds"]), str(one.get("workers", "one per core")),
-        f"{one['seconds']:.1f}", outside,
+        f"{one['seconds']:.1f}", outside, evaluating,
         f"{one['main MiB']:.0f}", f"{one['worker MiB']:.0f}", str(one.get("group", "–")),
     ]  # fmt: skip
 
@@ -49,8 +53,8 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
     rows += [_row("normbench", one) for one in found["normbench"]]
     rows += [_row("normbench", one) for one in found["long"]]
     head = ["", "seeds", "workers", "seconds",
-            "outside training and evaluation", "main process, MiB",
-            "largest worker, MiB", "widest group"]  # fmt: skip
+            "outside training and evaluation", "evaluation / (training + evaluation)",
+            "main process, MiB", "largest worker, MiB", "widest group"]  # fmt: skip
     middle = median(ratios)
     said = [
         f"- normbench is {middle:.1f} times faster than (a) ({min(ratios):.1f} to "
@@ -72,8 +76,17 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
             f"{met(second >= 1.8)}",
             f"- with twice the runs ({half['runs']:,} and {whole['runs']:,}) the main process held "
             f"{main:+.0%} of memory and the largest worker {worker:+.0%}, its widest group being "
-            f"{half['group']} and {whole['group']} runs",
+            f"{half['group']} and {whole['group']} runs; bar no growth (at most {_NOISE:.0%}): "
+            f"{met(main <= _NOISE)} and {met(worker <= _NOISE)}",
         ]
+    if "chapter" in found:
+        chapter = found["chapter"]
+        rows.append(_row("normbench, `pets.toml`", chapter))
+        said.append(
+            "- `pets.toml` with 3 epochs, the chapter's experiment: outside training and "
+            f"evaluation {chapter['outside']:.1%} (bar 5 %: {met(chapter['outside'] <= 0.05)}); of "
+            f"{_phases(chapter)}"
+        )
     return ["## Whole sweeps\n", texts.SWEEPS, table(head, rows), "\n".join(said) + "\n"]
 
 

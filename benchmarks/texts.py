@@ -11,8 +11,8 @@ This page is written by the benchmark itself; the raw numbers are in `results/be
 
 | command | what it does |
 | --- | --- |
-| `make bench`, or `python -m benchmarks` | everything, in about 25 minutes on 2 cores |
-| `python -m benchmarks --profile` | only where a step's time goes |
+| `make bench`, or `python -m benchmarks` | everything, in about 30 minutes on 2 cores |
+| `python -m benchmarks --profile` | only where a step's time goes; the rest is kept |
 | `python -m benchmarks --quick` | a look of some minutes, into `results/quick.md` |
 | `python -m benchmarks --only steps` or `--only sweeps` | one part; the other is kept |
 | `python -m benchmarks --render` | this page from the stored numbers |
@@ -37,11 +37,14 @@ a block of about a quarter of a second each (one step at least): (a), (a′), (b
 product, (a), … A ratio is formed within a round, and the table gives the median over the rounds and
 the range of the middle 80 %. All cores do this at once, each on other cells, as in a sweep. The
 seeds go on from round to round; building and warming up are not timed. normbench is calibrated
-before the first round, and nothing of the calibration is reported.
+before the first round, and nothing of the calibration is reported. Nobody keeps losses or hits of
+the batches. (c)'s process is set up as normbench's workers are (memory that was freed stays, huge
+pages, denormal numbers are zero), the others' as Python starts them.
 
 The share of peak is the floating-point operations of the plain network's step
 (`torch.utils.flop_counter`) by the step's time, divided by the rate of a large single-precision
-matrix product in the same round.
+matrix product in the same round. Winograd's convolutions (`wg4`) are credited with the operations
+that they save, so that a share may exceed 1.
 
 Before anything is timed, (a), (a′) and every formulation of (c) train from equal weights on equal
 batches: their losses differ by {worst} at most, relatively, over six steps and all norms.
@@ -59,6 +62,10 @@ epoch; batch norm with running, batch and recomputed statistics too), one proces
 turns on all cores, in wall-clock time. normbench also stores what (a) leaves out: predictions, the
 loss and accuracy of the training batches, and norms of gradients, updates and weights. Isolated
 steps are timed by a command of their own after so short a sweep.
+
+A run of `quick.toml` takes some 40 ms of a core, so that what is done once weighs most there: the
+sweep of over a minute by which the bars are judged has sixteen times its seeds. `pets.toml`, whose
+runs take seconds, stands beside it.
 """
 
 PROFILE = """\

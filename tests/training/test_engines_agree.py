@@ -14,7 +14,7 @@ import pytest
 from normbench.plan.spec import RunSpec
 from normbench.stats.equivalence import tost
 from normbench.training.data import prepare
-from normbench.training.ensemble import train_together
+from normbench.training.ensemble import train_together, variants
 from normbench.training.loop import CHANNELS_LAST, Outcome, train
 from tests.builders import run_of
 
@@ -61,7 +61,10 @@ def test_engines_end_at_equivalent_accuracies(axes: dict[str, Any], margin: floa
     if axes["model"]["name"] == "small-cnn":
         others = [
             [train(run, data, "cpu", CHANNELS_LAST) for run in runs],
-            train_together(runs, data, variant="conv1=im,wg4,rows"),
+            *(
+                train_together(runs, data, variant=name)
+                for name in variants(runs[0].cell, data, "cpu")
+            ),
         ]
         for other in others:
             again = tost(ends(other) - alone, margin)

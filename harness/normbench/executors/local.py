@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -21,10 +22,10 @@ from normbench.executors.base import Done, Task, Value, describe
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 #: For glibc: memory that was freed stays with the process. A worker asks for tensors of the same
 #: megabytes over and over, and the system hands them out page by page: evaluations took 1.07 times
-#: as long without.
+#: as long without. Huge pages where the system has them spare looking addresses up.
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
-    "MALLOC_TOP_PAD_": str(1 << 24),
+    "MALLOC_TOP_PAD_": str(1 << 24), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }  # fmt: skip
 #: Names the file that is there while the server of workers loads, for the server.
 _LOADING = "NORMBENCH_LOADING"
@@ -32,6 +33,29 @@ _LOADING = "NORMBENCH_LOADING"
 _LOADED_WITHIN = 120.0
 _loading: list[Path] = []
 _servers: list[int] = []
+
+
+def allocating() -> dict[str, str]:
+    """Environment variables of workers on the CPU by which memory is handed out.
+
+    None that the user has set. They count where a process is started with them.
+    """
+    return {name: value for name, value in _MALLOC.items() if name not in os.environ}
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Processes started within have these environment variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _start_worker(
@@ -79,23 +103,16 @@ def prepare_workers(modules: Sequence[str], threads: int = 1) -> bool:
         os.close(handle)
         atexit.register(_forget)
         _loading[:] = [Path(file)]
-    allocating = {name: value for name, value in _MALLOC.items() if name not in os.environ}
-    wanted = {**dict.fromkeys(_THREADS, str(threads)), **allocating, _LOADING: file}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    wanted = {**dict.fromkeys(_THREADS, str(threads)), **allocating(), _LOADING: file}
     # Ctrl-C reaches the server too, which ignores it only once everything is loaded; it inherits
     # what is blocked here. The tracker comes first, since starting it unblocks the signal.
-    resource_tracker.ensure_running()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with environment(wanted):
+        resource_tracker.ensure_running()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return True
 
 

@@ -31,7 +31,7 @@ EngineMode = Literal["auto", "plain", "packed"]
 #: Runs of a cell that the plain loop computes before they are committed together.
 PLAIN_GROUP = 4
 #: What costs no more than this factor counts as equally fast: measurements are noisy.
-_TOLERANCE = 1.05
+_TOLERANCE = 1.03
 #: Of equally fast groups the widest is taken that is committed within about so many seconds.
 _COMMIT_SECONDS = 120.0
 
