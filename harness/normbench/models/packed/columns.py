@@ -16,7 +16,7 @@ from torch.nn import functional
 from normbench.models.packed.block import Workspace
 
 #: The bytes of rows that are made at once, and of all rows where they are made at once.
-PIECE_BYTES, WHOLE_BYTES = 1 << 20, 1 << 21
+PIECE_BYTES, WHOLE_BYTES = 1 << 20, 1 << 22
 
 Piece = tuple[slice, slice]
 

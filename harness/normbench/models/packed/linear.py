@@ -11,7 +11,7 @@ from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
 
 #: The bytes of weights and gradients that are still near when a weight moves.
-NEAR_BYTES = 1 << 22
+NEAR_BYTES = 1 << 24
 
 
 class LinearLayers(Weighted):
