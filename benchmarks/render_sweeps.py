@@ -77,13 +77,16 @@ def sweeps(found: dict[str, Any], table: Table, met: Callable[[bool], str]) -> l
             f"- with twice the runs ({half['runs']:,} and {whole['runs']:,}) the main process held "
             f"{main:+.0%} of memory and the largest worker {worker:+.0%}, its widest group being "
             f"{half['group']} and {whole['group']} runs; bar no growth (at most {_NOISE:.0%}): "
-            f"{met(main <= _NOISE)} and {met(worker <= _NOISE)}",
+            f"{met(main <= _NOISE)} and {met(worker <= _NOISE)}; by half time the larger sweep's "
+            f"had held {whole['main MiB by half time']} of {whole['main MiB']} and "
+            f"{whole['worker MiB by half time']} of {whole['worker MiB']} MiB: workers grow with "
+            "their first groups, and the main process when it merges",
         ]
     if "chapter" in found:
         chapter = found["chapter"]
         rows.append(_row("normbench, `pets.toml`", chapter))
         said.append(
-            "- `pets.toml` with 3 epochs, the chapter's experiment: outside training and "
+            "- `pets.toml` with 4 epochs, the chapter's experiment: outside training and "
             f"evaluation {chapter['outside']:.1%} (bar 5 %: {met(chapter['outside'] <= 0.05)}); of "
             f"{_phases(chapter)}"
         )

@@ -15,8 +15,8 @@ from benchmarks.lanes import cores, one_thread
 
 PROTOCOLS = Path(__file__).parent.parent / "protocols"
 SEEDS = 12  # those of quick.toml
-#: The chapter's experiment, cut to some minutes of one core.
-CHAPTER = ("--set", "defaults.epochs=3", "--set", "defaults.evaluations=3")
+#: The chapter's experiment, cut to a fifth; isolated steps are left to a command of their own.
+CHAPTER = ("--set", "defaults.epochs=4", "--set", "defaults.evaluations=2", "--no-time")
 _LONG, _MOST_SEEDS = 60.0, 400  # seconds that the long sweep should take at least
 
 
@@ -44,8 +44,11 @@ def _children(process: int) -> list[int]:
 
 
 def _timed(command: list[str]) -> dict[str, float]:
-    """Wall-clock seconds of a command, and the most memory that its processes held."""
-    main = worker = 0.0
+    """Wall-clock seconds of a command, and the most memory that its processes held.
+
+    Also what they had held by half time.
+    """
+    held: list[tuple[float, float, float]] = []
     with one_thread():
         # Python keeps compiled modules unless it is told not to, as where packages are tested
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -54,8 +57,9 @@ def _timed(command: list[str]) -> dict[str, float]:
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=kept
         )
         while process.poll() is None:
-            main = max(main, _resident(process.pid))
-            worker = max([worker, *(_resident(child) for child in _children(process.pid))])
+            of_children = [_resident(child) for child in _children(process.pid)]
+            spent = time.perf_counter() - started
+            held.append((spent, _resident(process.pid), max(of_children, default=0.0)))
             try:
                 process.wait(0.25)
             except subprocess.TimeoutExpired:
@@ -64,7 +68,12 @@ def _timed(command: list[str]) -> dict[str, float]:
     if process.returncode:
         said = process.stderr.read().decode() if process.stderr else ""
         raise RuntimeError(f"{' '.join(command[1:4])} ended with {process.returncode}: {said}")
-    memory = {"main MiB": round(main), "worker MiB": round(worker)}
+    early = [one for one in held if one[0] <= seconds / 2]
+    memory = {
+        f"{name} MiB{when}": round(max((one[i] for one in some), default=0.0))
+        for i, name in ((1, "main"), (2, "worker"))
+        for when, some in (("", held), (" by half time", early))
+    }
     return {"seconds": round(seconds, 2), **memory}
 
 
@@ -121,6 +130,8 @@ def measure(tell: Callable[[str], None], quick: bool) -> dict[str, Any]:
         tell(f"sweep with {many} seeds")
     found["long"] = [half, whole, normbench(many // 2, 1)]
     tell("sweep with one worker")
+    pets = str(PROTOCOLS / "pets.toml")
+    _timed([sys.executable, "-m", "normbench", "plan", pets, "--no-estimate"])  # draws the data
     found["chapter"] = {"seeds": 8, **_run("pets", CHAPTER)}
     tell("sweep of AlexNets")
     return found

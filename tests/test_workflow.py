@@ -158,7 +158,13 @@ def test_the_execution_hash_names_a_record(whole):
         assert known["environments"][group["environment"]]["device"] == "cpu"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", '{"invocations": 3}', '{"other": 1}', "{"])
+_UNTIMED = """{"environments": {}, "groups": {"a": {"engine": {}, "runs": [], "environment": "b",
+    "seconds": "long"}}}"""
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", '{"invocations": 3}', _UNTIMED, '{"other": 1}', "{"]
+)
 def test_damaged_side_files_never_stop_a_sweep(tmp_path, content):
     for name in ("provenance.json", "execution.json"):
         (tmp_path / name).write_text(content, encoding="utf-8")

@@ -30,7 +30,7 @@ def _read(path: Path) -> ExecutionPlan | None:
         groups = {
             key: GroupPlan(
                 Engine(**group["engine"]), tuple(group["runs"]), group["environment"],
-                group.get("seconds"),
+                None if group.get("seconds") is None else float(group["seconds"]),
             )
             for key, group in content["groups"].items()
         }  # fmt: skip
