@@ -6,6 +6,7 @@ from math import prod
 
 from normbench.models.describe import Network
 from normbench.models.layers import Conv, MaxPool
+from normbench.models.packed.convolution import GROUPED
 from normbench.models.packed.graph import Node, nodes
 from normbench.models.packed.net import PackedNet
 from normbench.models.packed.winograd_convolution import suits
@@ -29,7 +30,8 @@ def variants(net: Network, device: str) -> list[str]:
     What is promising was measured with one thread. Small images are bound by the calls of
     operations; in large ones torch's convolution is best for few input channels. For more of them
     Winograd's is, unless the batch is so small that transforming the filters is much of the work:
-    then it is one convolution of all members, and products of matrices for the later layers.
+    then it is one convolution of all members, and products of matrices for the later layers. In
+    between it is Winograd's or one convolution of all members, as the processor has it.
     """
     convolutions = [node for node in nodes(net) if isinstance(node.layer, Conv)]
     if not convolutions:
@@ -62,7 +64,7 @@ def variants(net: Network, device: str) -> list[str]:
         ]
         names = [*grouped, ways("wg4", "im"), ways("mk/mk/im", "im"), mixed]
     elif batch < _LARGE_BATCH:
-        names = [f"{first}=mk,wg4", partly, mixed, native]
+        names = [f"{first}=mk,wg4", GROUPED, partly, native]
     else:
         names = [f"{first}=mk,wg4", ways("mk", "wg4"), "mk", native]
     return list(dict.fromkeys(names))
