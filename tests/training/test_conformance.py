@@ -96,10 +96,10 @@ def test_what_needs_the_plain_loop_says_so(model: str, norm: str) -> None:
 
 @pytest.mark.parametrize(("model", "norm"), pairs(UNDEFINED))
 def test_what_has_no_meaning_is_refused_by_both(model: str, norm: str) -> None:
-    net_of = (SHAPES.get(model, (1, 8, 8)), 10)
+    shape_and_classes = (SHAPES.get(model, (1, 8, 8)), 10)
     for engine in (build, lambda net: pack(net, 2)):
         with pytest.raises((UndefinedError, UsageError)):
-            engine(network(cell(**axes_of(model, norm)), *net_of))
+            engine(network(cell(**axes_of(model, norm)), *shape_and_classes))
 
 
 def test_a_regression_needs_the_plain_loop() -> None:
