@@ -10,8 +10,8 @@ from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import Node
 from normbench.models.packed.weighted import Weighted
 
-#: The bytes of weights and gradients that the last cache still holds when a weight moves; pieces for
-#: a smaller cache save less than their calls cost.
+#: The bytes of weights and gradients that the last cache still holds when a weight moves; pieces
+#: for a smaller cache save less than their calls cost.
 NEAR_BYTES = 1 << 24
 
 
