@@ -108,6 +108,7 @@ def sweep(
     only: Sequence[str] = (),
     engine: EngineMode = "plain",
     follow: ExecutionPlan | None = None,
+    recompute: bool = False,
 ) -> Summary:
     """Run a protocol in this process, by the plain loop unless ``engine`` says otherwise."""
     from normbench.training.work import leave_worker, set_up_worker
@@ -125,6 +126,7 @@ def sweep(
             only=only,
             engine=engine,
             follow=follow,
+            recompute=recompute,
         )
     finally:
         leave_worker()

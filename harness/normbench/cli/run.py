@@ -72,6 +72,13 @@ def run(
             help="Time isolated steps at the end [default: where it takes 2 % of the run or less].",
         ),
     ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Train the chosen runs anew; earlier rows are kept until the new are committed.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
@@ -147,6 +154,7 @@ def run(
             planned, text, folder, executor, progress,
             device=device, workers=count, threads=threads, only=only or (), overrides=given,
             engine=mode, follow=follow, time_steps=time_steps,
+            recompute=recompute,
         )  # fmt: skip
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
     console.print(f"{folder}: {counts}", markup=False, highlight=False)
@@ -164,5 +172,5 @@ def run(
             file=sys.stderr,
         )
         raise typer.Exit(130)
-    if summary.by_status.get("failed"):
+    if summary.by_status.get("failed") or summary.not_renewed:
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,17 @@ def read_decisions(folder: Path) -> Decisions:
     )
 
 
-def add_decisions(folder: Path, kind: str, choices: dict[str, dict[str, Any]]) -> None:
-    """Add decisions of a kind (``rates`` or ``thresholds``); an earlier one is never changed."""
+def add_decisions(
+    folder: Path, kind: str, choices: dict[str, dict[str, Any]], anew: Collection[str] = ()
+) -> None:
+    """Add decisions of a kind (``rates`` or ``thresholds``).
+
+    An earlier one is changed only for the keys ``anew``, of which the runs were computed anew.
+    """
     record = read_record(folder)
     taken = {key: {**choice, "decided": now()} for key, choice in choices.items()}
-    record[kind] = {**taken, **record[kind]}
+    record[kind] = {**taken, **{k: v for k, v in record[kind].items() if k not in anew or
+                                k not in taken}}  # fmt: skip
     write_text(folder / "decisions.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 

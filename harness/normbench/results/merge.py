@@ -51,14 +51,20 @@ class Merge:
         predicted = key in self.others["predictions"].count
         probes = self.others["probes"].count.get(key, 0)
         wanted: Any = self.runs.facts[key][1]
-        return (epochs == 1 or (epochs > 0 and predicted)) and probes == (wanted or 0)
+        return (epochs == 1 or (epochs > 0 and predicted)) and (not wanted or probes == wanted)
+
+    def _has(self, table: str, key: str) -> bool:
+        """Whether a run has rows in a table; an earlier computation of it may have left some."""
+        if table == "predictions":
+            return self.others["epochs"].count.get(key, 0) > 1
+        return table != "probes" or bool(self.runs.facts[key][1])
 
     def write(self, table: str, path: Path) -> None:
         """Write a merged table; what lay there stands until it is whole."""
         if table == "runs":
             content: Iterable[pa.Table] = self._runs()
         else:
-            content = self.others[table].chunks(self.committed)
+            content = self.others[table].chunks([k for k in self.committed if self._has(table, k)])
         atomic_write(path, lambda temporary: _write(temporary, arrow_schema(table), content))
 
     def _runs(self) -> Iterator[pa.Table]:

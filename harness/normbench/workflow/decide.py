@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normbench.protocol.study import Study
 from normbench.results.decisions import add_decisions, read_record
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from normbench.results.load import Results
 
 
-def decide_rates(study: Study, folder: Path) -> bool:
+def decide_rates(study: Study, folder: Path, anew: Collection[str] = ()) -> bool:
     """Choose the learning rate of every cell whose tuning runs are complete.
 
-    A rate that was chosen before stays. Returns whether any rate is new.
+    A rate that was chosen before stays, but for the cells with these keys, whose tuning runs were
+    all computed anew. Returns whether any rate is new.
     """
     if not any(series.tune is not None for series in study.experiments):
         return False
@@ -25,9 +27,14 @@ def decide_rates(study: Study, folder: Path) -> bool:
 
     known = read_record(folder)["rates"]
     chosen = choose_rates(Results(folder))
-    new = {key: choice for key, choice in chosen.items() if key not in known}
+
+    def stands(key: str, choice: dict[str, Any]) -> bool:
+        same = key in known and known[key]["learning_rate"] == choice["learning_rate"]
+        return same or (key in known and key not in anew)
+
+    new = {key: choice for key, choice in chosen.items() if not stands(key, choice)}
     if new:
-        add_decisions(folder, "rates", new)
+        add_decisions(folder, "rates", new, anew)
     return bool(new)
 
 

@@ -26,6 +26,7 @@ from normbench.results.store import Store
 from normbench.workflow.decide import decide_rates
 from normbench.workflow.grouping import EngineMode, Grouping, environment_record
 from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
+from normbench.workflow.renew import Renewal
 from normbench.workflow.timing import measure
 
 #: The timing pass at the end of a sweep: its share of the sweep's time, the seconds that a cell
@@ -58,6 +59,8 @@ class Summary:
     by_status: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     untimed: bool = False
+    #: Runs that were to be computed anew and failed: their earlier results are kept.
+    not_renewed: int = 0
     #: Wall-clock seconds: ``start`` until runs were chosen, ``form`` (measuring how to compute
     #: them), ``compute``, and ``merge``.
     seconds: dict[str, float] = field(default_factory=dict)
@@ -119,6 +122,7 @@ def run_study(
     engine: EngineMode = "auto",
     follow: ExecutionPlan | None = None,
     time_steps: bool | None = False,
+    recompute: bool = False,
 ) -> Summary:
     """Compute what is missing or failed, commit each group as it finishes, and merge the tables.
 
@@ -127,7 +131,9 @@ def run_study(
     summary that says so. ``engine`` is ``auto`` (measured), ``plain`` or ``packed``; ``follow`` is
     the execution plan of other results, for the same bits. ``time_steps`` measures the isolated
     step of every cell at the end, where that was not done before; None does so only where it takes
-    a small share of the sweep's time.
+    a small share of the sweep's time. With ``recompute`` the runs that ``only`` chooses are
+    computed anew, whatever there is of them; a run's earlier results stand until its new ones are
+    committed, and stay where it fails.
     """
     began = time.perf_counter()
     if planned.missing_data:
@@ -154,6 +160,7 @@ def run_study(
             "command": provenance.command_line(),
             "process": os.getpid(),
             "only": list(only),
+            "recompute": recompute,
             "overrides": list(overrides),
             "device": device,
             "workers": workers,
@@ -162,21 +169,27 @@ def run_study(
         }
         provenance.record_invocation(folder, invocation)
         summary = Summary(folder)
+        renewal = Renewal(recompute)
         while True:
             since = time.perf_counter()
             store.consolidate(planned.rows)
             chosen = select(planned.runs, only)
-            status = statuses(store, planned)
-            pending = pending_runs(chosen, status)
+            stored = statuses(store, planned)
+            status = renewal.seen(stored)
+            pending = renewal.first(pending_runs(chosen, status))
             done = sum(status[run.run_hash] in DONE for run in chosen)
             observer.started(len(pending), done, workers)
             summary.spend("start", since)
-            _compute(grouping, pending, store, planned, summary, observer)
+            renewal.begin(pending, stored)
+            _compute(grouping, pending, store, planned, summary, observer, renewal)
             since = time.perf_counter()
             store.consolidate(planned.rows)
             summary.spend("merge", since)
+            if summary.interrupted:
+                break
             # tuning runs that are complete decide rates, and their evaluation runs can follow
-            if summary.interrupted or not decide_rates(planned.study, folder):
+            decided = decide_rates(planned.study, folder, renewal.tuned(planned.runs))
+            if not decided and not renewal.more(select(planned.runs, only)):
                 break
             planned = replan(planned, read_decisions(folder))
         _finish(summary, store, planned)
@@ -205,6 +218,7 @@ def _compute(
     planned: Planned,
     summary: Summary,
     observer: Observer,
+    renewal: Renewal,
 ) -> None:
     """Form groups, commit them as they finish; an interrupt stops the workers and is noted.
 
@@ -228,7 +242,9 @@ def _compute(
                 if done.value is None and _too_large(done.task, done.error):
                     too_large.append(done.task)
                     continue
-                rows = _rows_of(done)
+                rows, kept = renewal.to_commit(_rows_of(done))
+                summary.not_renewed += len(kept)
+                summary.failures += kept
                 rows["runs"] = _with_axes(rows["runs"], done.task.runs)
                 store.write_group(done.task.name, rows)
                 summary.computed += len(rows["runs"])
@@ -315,4 +331,6 @@ def _finish(summary: Summary, store: Store, planned: Planned) -> None:
     rows = [row for row in table if row["planned"] and row["run_hash"] in wanted]
     summary.by_status = dict(Counter(row["status"] for row in rows))
     errors = Counter(row["error"] for row in rows if row["status"] == "failed")
+    errors.update(f"{error} (computed anew; the earlier results are kept)"
+                  for error in summary.failures)  # fmt: skip
     summary.failures = [f"{count} × {error}" for error, count in errors.most_common(10)]
