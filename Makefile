@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.normbench-installed
 INSTALLED_DEV := $(VENV)/.normbench-installed-dev
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow calibrate bench tools lint format clean
+.PHONY: help demo test test-slow calibrate nightly bench tools lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,11 +24,14 @@ demo: $(INSTALLED) ## From nothing: install, train protocols/quick.toml, write i
 test: $(INSTALLED_DEV) ## Run the tests (from nothing: sets up first)
 	$(BIN)/python -m pytest -n $(or $(JOBS),2) $(ARGS)
 
-test-slow: $(INSTALLED_DEV) ## Run the slow tests: whole sweeps, the built wheel
+test-slow: $(INSTALLED_DEV) ## Run the slow tests: whole sweeps, killed processes, big results
 	$(BIN)/python -m pytest -m slow --ignore=tests/stats $(ARGS)
 
 calibrate: $(INSTALLED_DEV) ## Simulate every statistical guarantee in full and write docs/calibration.md
 	$(BIN)/python -W error tests/stats/calibration.py docs/calibration.md
+
+nightly: $(INSTALLED_DEV) ## Run the slow tests and the calibration, and write the result into docs/nightly.md
+	$(BIN)/python -m tests.nightly $(ARGS)
 
 bench: $(INSTALLED_DEV) ## Time normbench against other ways to train; writes benchmarks/README.md
 	$(PIP) --editable '.[bench]'

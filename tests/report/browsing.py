@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,13 +16,27 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+def absent(what: str, why: str) -> NoReturn:
+    """Skip the test, or fail it where ``NORMBENCH_REQUIRE`` names what is not here."""
+    if what in os.environ.get("NORMBENCH_REQUIRE", "").split():
+        pytest.fail(f"{why}, and NORMBENCH_REQUIRE names {what}", pytrace=False)
+    pytest.skip(why)
+
+
+def chromium_path() -> str:
+    """The browser's command, or a skipped test where there is none."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    return path or absent("chromium", "Chromium is not installed")
+
+
 @contextmanager
 def browser() -> Iterator[Any]:
     """A browser, or a skipped test where there is none."""
-    driver = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("Chromium is not installed")
+    path = chromium_path()
+    try:
+        import playwright.sync_api as driver
+    except ImportError:
+        absent("chromium", "Playwright is not installed")
     with driver.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield found
@@ -97,7 +112,7 @@ def assert_figures_are_seen(page: Any) -> None:
 def violations(page: Any) -> list[str]:
     """What axe-core finds serious or critical, with everything unfolded."""
     if not AXE.exists():
-        pytest.skip(f"axe-core is not installed: {AXE} is missing (`make tools`)")
+        absent("axe-core", f"axe-core is not installed: {AXE} is missing (`make tools`)")
     page.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from tests.report.browsing import chromium_path
 from tests.support import TINY, made_up
 
 STUDY = TINY.replace("seeds = 2", "seeds = 6").replace("epochs = 1", "epochs = 2")
@@ -276,9 +276,7 @@ def test_what_a_protocol_says_is_shown_as_it_is_and_does_nothing(cli, tmp_path, 
 
 
 def test_a_browser_shows_figures_and_tables(cli, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if browser is None:
-        pytest.skip("Chromium is not installed")
+    browser = chromium_path()
     text = STUDY.replace("Tiny study", "<script>document.title = 'broken'</script>")
     _, reader = report(cli, tmp_path, steady, text)
     done = subprocess.run(
