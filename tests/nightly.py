@@ -23,8 +23,8 @@ HEAD = """\
 # Slow checks
 
 Written by `make nightly`, newest first: the slow tests (whole sweeps, killed processes, big
-results) and the simulation of every statistical guarantee in full ([calibration.md](calibration.md)). A
-commit with a plus had changes that were not committed.
+results) and the simulation of every statistical guarantee in full
+([calibration.md](calibration.md)). A commit with a plus had changes that were not committed.
 
 | date (UTC) | commit | part | result | minutes | last line |
 |---|---|---|---|---|---|
