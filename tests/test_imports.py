@@ -52,6 +52,14 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     assert imported_by(code) == set()
 
 
+def test_the_package_lists_its_public_names_and_nothing_is_imported_for_it() -> None:
+    import normbench
+
+    assert dir(normbench) == ["Results", "__version__", "analyse", "load"]
+    assert all(getattr(normbench, name) for name in dir(normbench))
+    assert imported_by("import normbench; dir(normbench)") == set()
+
+
 def test_the_process_that_leads_a_sweep_does_without_torch(tmp_path) -> None:
     text = (
         '[protocol]\nname = "tiny"\nseeds = 2\n[defaults]\nepochs = 1\nlearning_rate = 0.05\n'

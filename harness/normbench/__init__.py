@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Results", "__version__", "analyse", "load"]
 
 
+def __dir__() -> list[str]:
+    # the public names, most of which are imported only when they are asked for
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     # pandas and pyarrow take most of a second to import, and package metadata a tenth of one:
     # only who uses them pays

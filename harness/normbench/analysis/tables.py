@@ -27,6 +27,7 @@ from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
 from normbench.results.files import atomic_write, make_folder
 from normbench.results.load import Results
+from normbench.results.look import wrapped
 from normbench.results.schema import STATUSES
 from normbench.stats.divergence import clopper_pearson
 from normbench.stats.durations import fraction_reached
@@ -40,6 +41,19 @@ class Analysis:
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]
+
+    def __repr__(self) -> str:
+        runs = self.tables["completeness"] if "completeness" in self.tables else pd.DataFrame()
+        counts = [f"{int(runs[s].sum()):,} {s}" for s in STATUSES if s in runs and runs[s].sum()]
+        shapes = [f"{name} {len(t):,}×{t.shape[1]}" for name, t in self.tables.items()]
+        lines = [
+            f"normbench analysis: {len(self.tables)} tables, each a pandas frame by its name",
+            f"  runs: {', '.join(counts) or 'none'}",
+            *wrapped("  tables (rows × columns): ", shapes, 6),
+            '  next: analysis["claims"] for verdicts, analysis["comparisons"] for differences, '
+            "analysis.save(folder)",
+        ]
+        return "\n".join(lines)
 
     def save(self, folder: Path) -> list[Path]:
         """Write every table as CSV and as parquet; returns the CSV files."""

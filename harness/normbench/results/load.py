@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.execution import environment_of_group
+from normbench.results.look import look
 from normbench.results.provenance import read_provenance
 from normbench.results.store import Store, latest_results
 from normbench.results.timings import read_timings
@@ -33,6 +35,9 @@ class Results:
 
     def __post_init__(self) -> None:
         self._store = Store(self.folder)
+
+    def __repr__(self) -> str:
+        return look(self)
 
     @cached_property
     def study(self) -> Study:
@@ -95,6 +100,11 @@ class Results:
         """``epochs`` with the run's experiment, model, norm, batch size, seed and status."""
         keys = ["run_hash", "experiment", "model", "norm", "batch_size", "seed", "status"]
         return self.runs[keys].merge(self.epochs, on="run_hash", how="inner")
+
+    def read_columns(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Some columns of a table, read anew; ``run_hash`` must be among them."""
+        frame: pd.DataFrame = self._store.read(table, columns).to_pandas()
+        return frame
 
     def _frame(self, table: str) -> pd.DataFrame:
         frame: pd.DataFrame = self._store.read(table).to_pandas()
