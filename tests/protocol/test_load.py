@@ -101,8 +101,10 @@ def test_zipped_axes_go_together_within_a_product(
 
 def test_the_nearest_setting_wins() -> None:
     text = document(
-        experiment("default", position="post"),
-        experiment("own", seeds=3, thresholds=0.7, window=5, metric="loss", reference="batch"),
+        experiment("default", position="post", epochs=5),
+        experiment(
+            "own", seeds=3, thresholds=0.7, window=5, metric="loss", reference="batch", epochs=5
+        ),
         seeds=2,
         thresholds=[0.9, 0.5],
     )
@@ -198,7 +200,7 @@ def test_an_override_holds_in_every_experiment(data: st.DataObject, axis: str) -
             lambda s: s.experiments[0].cells[0].norm.label == "group(groups=2)",
         ),
         ("seeds=[4, 9]", lambda s: [e.seeds for e in s.experiments] == [(4, 9), (4, 9)]),
-        (" window = 2 ", lambda s: [e.window for e in s.experiments] == [2, 2]),
+        (" window = 1 ", lambda s: [e.window for e in s.experiments] == [1, 1]),
         ("protocol.alpha=0.01", lambda s: s.alpha == 0.01),
         ("protocol.title=a = b", lambda s: s.title == "a = b"),
         ("defaults.init=he", lambda s: s.experiments[0].cells[0].init == "he"),
@@ -211,7 +213,9 @@ def test_an_override_holds_in_every_experiment(data: st.DataObject, axis: str) -
     ],
 )
 def test_what_an_override_changes(assignment: str, read: Any) -> None:
-    text = document(experiment("a"), experiment("b", product={"batch_size": [2, 4]}))
+    text = document(
+        experiment("a", epochs=2), experiment("b", epochs=2, product={"batch_size": [2, 4]})
+    )
     assert not read(parse(text, "f", "n"))
     apply_override(text, assignment)
     assert read(parse(text, "f", "n"))

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from normbench.errors import StatisticsError
 from normbench.stats import chance_error, chance_loss, endpoint_values
@@ -95,3 +97,37 @@ def test_missing_declarations_are_refused(kind, change, said):
     arguments = {"x": X, "curves": CURVES, "goal": "min", **change}
     with pytest.raises(StatisticsError, match=said):
         endpoint_values(kind, **arguments)
+
+
+@given(
+    start=st.floats(-1e6, 1e6),
+    count=st.integers(1, 5),
+    window=st.integers(1, 8),
+    seed=st.integers(0, 10_000),
+    goal=st.sampled_from(["min", "max"]),
+)
+def test_what_is_evaluated_before_training_is_no_result(start, count, window, seed, goal):
+    rng = np.random.default_rng(seed)
+    curves = rng.normal(size=(3, count))
+    if count > 1:
+        curves[1, -1] = NAN
+    places = np.arange(1.0, count + 1.0)
+    score = 10.0 if goal == "min" else -10.0
+    for kind in ("final", "best", "aulc"):
+        options = {"goal": goal, "window": window, "failure_score": score}
+        plain = endpoint_values(kind, places, curves, **options)
+        whole = endpoint_values(
+            kind, [0.0, *places], np.column_stack([np.full(3, start), curves]), **options
+        )
+        np.testing.assert_array_equal(plain.values, whole.values)
+        rows = np.tile([0.0, *places], (3, 1))
+        again = endpoint_values(kind, rows, np.column_stack([np.full(3, start), curves]), **options)
+        np.testing.assert_array_equal(plain.values, again.values)
+
+
+def test_a_run_that_was_only_evaluated_before_training_has_no_value():
+    for kind in ("final", "best", "aulc"):
+        with pytest.raises(StatisticsError, match="after training began"):
+            endpoint_values(kind, [0.0], [[0.5]], goal="min", failure_score=0.9)
+    lost = endpoint_values("final", [0.0], [[NAN]], goal="min", failure_score=0.9)
+    assert lost.values[0] == 0.9

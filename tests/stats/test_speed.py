@@ -129,3 +129,15 @@ def test_bad_input_is_refused(change, said):
     }
     with pytest.raises(StatisticsError, match=said):
         restricted_time(**arguments)
+
+
+def test_the_evaluation_before_training_enters_no_running_mean():
+    m = [[0.9, 0.5, 0.3, 0.1], [0.1, 0.5, 0.3, 0.1]]
+    smooth = running_mean(m, 3, x=[0, 1, 2, 3])
+    np.testing.assert_allclose(smooth, [[0.9, 0.5, 0.4, 0.3], [0.1, 0.5, 0.4, 0.3]])
+    np.testing.assert_allclose(running_mean(m, 3, x=[1, 2, 3, 4])[0], [0.9, 0.7, 17 / 30, 0.3])
+    by_run = running_mean(m, 3, x=[[0, 1, 2, 3], [1, 2, 3, 4]])
+    np.testing.assert_allclose(by_run, [[0.9, 0.5, 0.4, 0.3], [0.1, 0.3, 0.3, 0.3]])
+    # it is where the first interpolation begins
+    time = crossing_time([0, 1, 2], [0.9, 0.5, 0.5], 0.7, goal="min", window=3)
+    assert time == pytest.approx(0.5)

@@ -109,3 +109,13 @@ def test_sweep_counts_divergence():
 def test_shapes_must_match():
     with pytest.raises(StatisticsError, match="same seeds"):
         threshold_sweep(np.arange(1, 31), curves(1), curves(2, n=9), [0.5], goal="max", budget=30)
+
+
+def test_untrained_levels_are_not_pooled():
+    a, b = curves(1), curves(2, pace=1.5)
+    x = np.arange(31)
+    whole = [np.column_stack([np.full(len(c), 5.0), c]) for c in (a, b)]
+    expected = pooled_threshold([a, b], goal="max")
+    assert pooled_threshold(whole, goal="max", x=[x, x]) == expected
+    grid = pooled_grid(whole, goal="max", count=5, x=[x, x])
+    np.testing.assert_array_equal(grid, pooled_grid([a, b], goal="max", count=5))

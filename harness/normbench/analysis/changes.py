@@ -14,6 +14,7 @@ from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import final_values, times
 from normbench.analysis.matching import Match
 from normbench.analysis.pairing import pair
+from normbench.stats.speed import trained
 
 #: How a run says that its execution was not recorded.
 _UNKNOWN = frozenset({"", "None", "nan", "<NA>"})
@@ -74,8 +75,9 @@ class Change:
 def read_changes(match: Match, environments: Environments) -> Iterator[Change]:
     """The endpoints that both cells have: the final error, and the time to shared thresholds.
 
-    Both are read in the same way: of two windows the longer one holds. ``environments`` are
-    those of both sides by their hash, to say in what they differ.
+    Both are read in the same way: of two windows the longer one holds, as far as both have that
+    many evaluations. ``environments`` are those of both sides by their hash, to say in what they
+    differ.
     """
     a, b = match.a, match.b
     thresholds = [t for t in a.series.thresholds if t in b.series.thresholds]
@@ -95,6 +97,7 @@ def read_changes(match: Match, environments: Environments) -> Iterator[Change]:
         return
     kept = tuple(a.cell.seeds[i] for i in pairing.picks[0])
     window = max(a.series.window, b.series.window)
+    window = min(window, *(max(1, int(trained(c.cell.x, c.cell.x.shape).sum())) for c in (a, b)))
     notes = list(pairing.notes)
     if a.series.window != b.series.window:
         notes.append(f"both read with a window of {window} evaluations")

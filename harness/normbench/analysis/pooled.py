@@ -40,14 +40,17 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
             & (results.runs["phase"] == "evaluation")
             & results.runs["status"].isin(["finished", "diverged"])
         ]
-        groups = [
-            curves.metric(list(part["run_hash"]), claim.endpoint.metric)[1]
+        read = [
+            curves.metric(list(part["run_hash"]), claim.endpoint.metric)
             for _, part in runs.groupby("cell_hash", sort=False)
         ]
-        groups = [g for g in groups if np.isfinite(g).any()]  # a probe may not be everywhere
+        read = [one for one in read if np.isfinite(one[1]).any()]  # a probe may not be everywhere
+        places, groups = [x for x, _ in read], [values for _, values in read]
         if len(groups) < 2:
             continue
-        level = pooled_threshold(groups, goal=claim.endpoint.better, window=claim.endpoint.window)
+        level = pooled_threshold(
+            groups, goal=claim.endpoint.better, window=claim.endpoint.window, x=places
+        )
         found[key] = {
             "threshold": level,
             "experiment": claim.experiment,

@@ -32,6 +32,7 @@ def _grid(panel: Panel) -> Floats | str:
             goal=cells[0].goal,  # type: ignore[arg-type]
             count=THRESHOLDS,
             window=panel.series.window,
+            x=[c.x for c in cells],
         )
     except StatisticsError as error:
         return str(error).splitlines()[0]

@@ -51,6 +51,12 @@ DevicesOption = Annotated[
 ]
 
 
+def warn(study: Study) -> None:
+    """Print what a reader of the protocol is to know."""
+    for text in study.warnings:
+        typer.echo(f"warning: {text}", err=True)
+
+
 def results_folder(study: Study, given: Path | None) -> Path:
     """The results folder of a study."""
     return given if given is not None else Path("results") / study.name

@@ -17,6 +17,7 @@ from normbench.cli.options import (
     SetOption,
     WorkersOption,
     results_folder,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def plan(
     from normbench.results.store import Store
 
     study = load_protocol(protocol, overrides or (), seeds)
+    warn(study)
     store = Store(results_folder(study, results))
     from normbench.training.devices import accelerators, choose_device, default_workers
     from normbench.workflow import prepare_plan, summarise_plan

@@ -20,6 +20,7 @@ from normbench.cli.options import (
     SetOption,
     WorkersOption,
     results_folder,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def run(
 
     path, text = read_protocol(protocol)
     study = load_text(text, path, overrides or (), seeds)
+    warn(study)
     folder = results_folder(study, results)
     console = Console(quiet=quiet)
     console.print(study.title, style="bold", markup=False, highlight=False)

@@ -24,6 +24,7 @@ from pydantic import (
 from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.protocol.schema import AXES, Cell, FixedAxes, Slug, as_tuple, strict
+from normbench.protocol.windows import DEFAULT_WINDOW
 
 Kind = Literal["superiority", "noninferiority", "equivalence", "interaction"]
 EndpointKind = Literal["final", "best", "time", "aulc", "diverged"]
@@ -78,7 +79,13 @@ class ClaimEndpoint(BaseModel):
         default=None,
         description="which values are better; follows from the metric, but is needed for a probe's",
     )
-    window: int = Field(default=3, ge=1, le=1000, description="evaluations that are averaged")
+    window: int = Field(
+        default=DEFAULT_WINDOW,
+        ge=1,
+        le=1000,
+        description="evaluations that are averaged, of those after the start of a run; by default "
+        "fewer where there are fewer",
+    )
     failure_score: float | None = Field(
         default=None, allow_inf_nan=False, description="value of a diverged run"
     )

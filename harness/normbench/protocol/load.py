@@ -18,6 +18,7 @@ from normbench.protocol.file import ProtocolFile
 from normbench.protocol.further import further_faults
 from normbench.protocol.schema import AXES, BUDGETS, Endpoint
 from normbench.protocol.study import Study, resolve
+from normbench.protocol.windows import Windows, shortens
 
 
 def bundled_protocols() -> dict[str, Path]:
@@ -162,8 +163,10 @@ def _default_name(path: Path) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:64] or "study"
 
 
-def parse(document: dict[str, Any], source: str, name: str) -> Study:
-    """Validate a protocol document.
+def parse(
+    document: dict[str, Any], source: str, name: str, windows: Windows | None = None
+) -> Study:
+    """Validate a protocol document; ``windows`` as in :func:`~normbench.protocol.study.resolve`.
 
     Raises :class:`ProtocolError` with all faults at once, each with its path, value and rule.
     """
@@ -173,7 +176,7 @@ def parse(document: dict[str, Any], source: str, name: str) -> Study:
         found = [*faults_of(error, document), *further_faults(error, document, name)]
         first = {fault.path: fault for fault in reversed(found)}
         raise ProtocolError(source, list(first.values())[::-1]) from None
-    study, faults = resolve(file, name, document.get("claim", []))
+    study, faults = resolve(file, name, document.get("claim", []), windows)
     if study is None:
         raise ProtocolError(source, faults)
     return study
@@ -186,7 +189,8 @@ def load_protocol(
 
     ``source`` is a file or the name of a bundled protocol, ``overrides`` are ``key=value``
     (see :func:`apply_override`) and ``seeds`` replaces the seeds of all experiments by
-    0 … seeds − 1.
+    0 … seeds − 1. Overrides that make runs shorter shorten windows: ``warnings`` of the study
+    says which.
     """
     path = find(source)
     return load_text(_text(path), path, overrides, seeds)
@@ -204,4 +208,4 @@ def load_text(
             raise UsageError(f"--seeds must be at least 1; received {shown(seeds)}")
         _set_everywhere(document, "seeds", seeds)
     label = str(path) + (" (with overrides)" if overrides or seeds is not None else "")
-    return parse(document, label, _default_name(path))
+    return parse(document, label, _default_name(path), Windows(shortens(overrides)))

@@ -9,6 +9,7 @@ from normbench.catalog import nearest, probes_that_give
 from normbench.errors import Fault
 from normbench.protocol.claims import (
     Claim,
+    ClaimEndpoint,
     Family,
     Hypothesis,
     ResolvedClaim,
@@ -20,6 +21,7 @@ from normbench.protocol.claims import (
 )
 from normbench.protocol.faults import shown
 from normbench.protocol.schema import Cell
+from normbench.protocol.windows import Windows
 
 DEFAULT_FAMILY = "all-claims"
 
@@ -93,7 +95,19 @@ def _check_probe(claim: Claim, cells: Sequence[Cell]) -> None:
                          f"set {listed} in the experiment or in [defaults]")  # fmt: skip
 
 
-def _resolve(claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells]) -> ResolvedClaim:
+def _with_window(claim: Claim, cells: Sequence[Cell], at: str, windows: Windows) -> ClaimEndpoint:
+    """The claim's endpoint with the window that its runs allow."""
+    end = claim.endpoint
+    if end.kind not in ("final", "time"):  # the others average nothing
+        return end
+    declared = end.window if "window" in end.model_fields_set else None
+    window = windows.found(declared, cells, f"{at}.endpoint.window", f"claim {claim.id!r}")
+    return end.model_copy(update={"window": window})
+
+
+def _resolve(
+    claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells], at: str, windows: Windows
+) -> ResolvedClaim:
     experiment = _experiment(claim, experiments)
     cells = experiment.cells
     where = given_axes(claim.where, raw.get("where"))
@@ -115,10 +129,11 @@ def _resolve(claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells])
             continue
         label = side_label(axes, "running")
         for size in sizes or (0,):
-            own = size if fixed[key] is None else int(fixed[key] or 0)
-            fitting = [i for i in pool if matches(cells[i], axes) and cells[i].batch_size == own]
-            found[key].append(_one_cell(fitting, key, label, own, cells))
-    _check_probe(claim, [cells[i] for i in (*found["a"], *found["b"])])
+            at_size = size if fixed[key] is None else int(fixed[key] or 0)
+            fits = [i for i in pool if matches(cells[i], axes) and cells[i].batch_size == at_size]
+            found[key].append(_one_cell(fits, key, label, at_size, cells))
+    own = [cells[i] for i in (*found["a"], *found["b"])]
+    _check_probe(claim, own)
     a_evaluation = claim.a.evaluation
     b_evaluation = claim.b.evaluation if claim.b is not None else a_evaluation
     return ResolvedClaim(
@@ -130,7 +145,7 @@ def _resolve(claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells])
         b_label=side_label(sides["b"], b_evaluation) if claim.b is not None else "itself",
         a_evaluation=a_evaluation,
         b_evaluation=b_evaluation,
-        endpoint=claim.endpoint,
+        endpoint=_with_window(claim, own, at, windows),
         margin=claim.margin,
         expect=claim.expect,
         chapter=claim.chapter,
@@ -175,11 +190,12 @@ def resolve_claims(
     families: Sequence[Family],
     raw: Sequence[Mapping[str, Any]],
     experiments: Sequence[Cells],
+    windows: Windows,
 ) -> tuple[tuple[ResolvedClaim, ...], tuple[ResolvedFamily, ...], list[Fault]]:
     """All claims with their cells, the families with their methods, and the faults found.
 
     ``raw`` holds the claims' tables as they stand in the file, where a component's bare name
-    can be told from a table.
+    can be told from a table. What is wrong with windows goes into ``windows``.
     """
     faults: list[Fault] = []
     resolved: list[ResolvedClaim] = []
@@ -198,7 +214,7 @@ def resolve_claims(
             rule = "there is no such family"
             faults.append(Fault(f"{at}.family", shown(claim.family), rule, hint))
         try:
-            resolved.append(_resolve(claim, table, experiments))
+            resolved.append(_resolve(claim, table, experiments, at, windows))
         except _MisfitError as error:
             key, value, rule, hint = error.fault
             faults.append(Fault(f"{at}.{key}", value, rule, hint))

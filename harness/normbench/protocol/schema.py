@@ -24,6 +24,8 @@ MAX_SEEDS = 10_000
 MAX_RUNS = 1_000_000
 MAX_SEED = 2**62
 MAX_ITEMS = 10**9
+#: Evaluations of a run whose budget is in steps or samples, unless it says otherwise.
+DEFAULT_EVALUATIONS = 10
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 InputNorm = Literal["raw", "centred", "per-channel", "global", "imagenet"]
@@ -214,6 +216,22 @@ class Cell(BaseModel):
         """The samples from which batch norm takes its statistics."""
         return self.batch_size if self.norm_batch_size is None else self.norm_batch_size
 
+    @property
+    def asked_evaluations(self) -> int:
+        """How often a run is to be evaluated after its start."""
+        if self.evaluations is not None:
+            return self.evaluations
+        if self.epochs is not None:
+            return self.epochs * self.evaluations_per_epoch
+        return DEFAULT_EVALUATIONS
+
+    @property
+    def most_evaluations(self) -> int:
+        """The most evaluations after its start that a run can have: one a step at most."""
+        if self.epochs is not None:  # the data decide how many steps these are
+            return self.asked_evaluations
+        return min(self.asked_evaluations, self.budget_in_steps(1))
+
     def budget_in_steps(self, steps_per_epoch: int) -> int:
         """The training steps of a run with this many steps per epoch."""
         if self.budget_steps is not None:
@@ -298,7 +316,11 @@ class Endpoint(BaseModel):
         default=None, description="levels of the metric whose first crossing is timed"
     )
     window: int | None = Field(
-        default=None, ge=1, le=1000, description="evaluations averaged by the endpoints"
+        default=None,
+        ge=1,
+        le=1000,
+        description="evaluations averaged by the endpoints, of those after the start of a run; "
+        "default: 3, or as many as there are",
     )
     reference: str | None = Field(
         default=None, description="the norm that the others are compared with"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from normbench.errors import Fault
 from normbench.protocol.claims import ResolvedClaim, ResolvedFamily
@@ -25,6 +25,7 @@ from normbench.protocol.schema import (
     Metric,
     Tune,
 )
+from normbench.protocol.windows import Windows
 
 
 class Series(BaseModel):
@@ -56,6 +57,8 @@ class Study(BaseModel):
     experiments: tuple[Series, ...]
     families: tuple[ResolvedFamily, ...] = ()
     claims: tuple[ResolvedClaim, ...] = ()
+    #: What a reader of the protocol is told, and nothing that is stored.
+    warnings: tuple[str, ...] = Field(default=(), exclude=True)
 
     def experiment(self, name: str) -> Series:
         """The experiment of that name."""
@@ -168,7 +171,7 @@ def _run_count(experiment: Experiment, header: Header) -> int:
 
 
 def _resolve_series(
-    experiment: Experiment, file: ProtocolFile, index: int, expand: bool
+    experiment: Experiment, file: ProtocolFile, index: int, expand: bool, windows: Windows
 ) -> tuple[Series | None, list[Fault]]:
     """An experiment's cells, or its faults; without ``expand`` only the latter are looked for."""
     at: list[Any] = ["experiment", index]
@@ -225,7 +228,12 @@ def _resolve_series(
         seeds=seeds,
         metric=metric,
         thresholds=tuple(sorted(thresholds)),
-        window=_resolve_endpoint(experiment, header, "window", 3),
+        window=windows.found(
+            _resolve_endpoint(experiment, header, "window", None),
+            cells,
+            toml_path([*(at if experiment.window is not None else ["protocol"]), "window"]),
+            f"experiment {experiment.name!r}",
+        ),
         reference=reference,
         tune=experiment.tune,
         varies=tuple(a for a in AXES if a in product or a in zipped),
@@ -235,13 +243,18 @@ def _resolve_series(
 
 
 def resolve(
-    file: ProtocolFile, name: str, raw_claims: Sequence[Mapping[str, Any]] = ()
+    file: ProtocolFile,
+    name: str,
+    raw_claims: Sequence[Mapping[str, Any]] = (),
+    windows: Windows | None = None,
 ) -> tuple[Study | None, list[Fault]]:
     """Resolve a validated file; returns the study, or all the faults of how its parts fit.
 
-    ``raw_claims`` are the claims' tables as they stand in the file.
+    ``raw_claims`` are the claims' tables as they stand in the file; ``windows`` says what becomes
+    of one that is longer than the runs (default: it is a fault).
     """
     faults: list[Fault] = []
+    windows = windows or Windows()
     budgets = [axis for axis in BUDGETS if axis in _given(file.defaults)]
     if len(budgets) > 1:
         rule = f"a run has one budget; the defaults set {' and '.join(budgets)}"
@@ -256,7 +269,7 @@ def resolve(
                 Fault(toml_path(["experiment", index, "name"]), shown(experiment.name), rule)
             )
         seen.add(experiment.name)
-        one, its_faults = _resolve_series(experiment, file, index, sum(counts) <= MAX_RUNS)
+        one, its_faults = _resolve_series(experiment, file, index, sum(counts) <= MAX_RUNS, windows)
         faults += its_faults
         if one is not None:
             series.append(one)
@@ -272,7 +285,10 @@ def resolve(
     claims: tuple[ResolvedClaim, ...] = ()
     families: tuple[ResolvedFamily, ...] = ()
     if not faults:
-        claims, families, faults = resolve_claims(file.claim, file.family, raw_claims, series)
+        claims, families, faults = resolve_claims(
+            file.claim, file.family, raw_claims, series, windows
+        )
+    faults += windows.faults
     if faults:
         return None, _distinct(faults)
     study = Study(
@@ -283,6 +299,7 @@ def resolve(
         experiments=tuple(series),
         families=families,
         claims=claims,
+        warnings=tuple(windows.warnings),
     )
     return study, []
 

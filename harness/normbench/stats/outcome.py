@@ -22,7 +22,7 @@ from normbench.stats.checks import (
     check_positive,
     fault,
 )
-from normbench.stats.speed import WINDOW, blanked, restricted_time
+from normbench.stats.speed import WINDOW, blanked, restricted_time, trained
 
 Kind = Literal["final", "best", "time", "aulc", "diverged"]
 
@@ -69,10 +69,13 @@ def endpoint_values(
     """Return the value of one endpoint for every run.
 
     ``final``: mean over the last ``window`` evaluations. ``best``: best evaluation. ``time``:
-    restricted time to the threshold. ``aulc``: mean over the evaluations with 0 < x (up to
-    the budget if one is given), the failure score standing for those after divergence.
-    ``diverged``: 0 or 1. Except for the last two, a diverged run's value is the failure
-    score, for ``time`` the budget unless it reached the threshold before.
+    restricted time to the threshold. ``aulc``: mean over the evaluations (up to the budget if
+    one is given), the failure score standing for those after divergence. ``diverged``: 0 or 1.
+    Except for the last two, a diverged run's value is the failure score, for ``time`` the budget
+    unless it reached the threshold before.
+
+    An evaluation at x = 0, before training, is no result and enters none of them: for ``time`` it
+    is where the first interpolation begins.
 
     Args:
         kind: the endpoint.
@@ -85,7 +88,8 @@ def endpoint_values(
         diverged: marks runs that diverged though their curve is finite, shape (n,).
 
     Raises:
-        StatisticsError: a declaration is missing, shapes do not fit, unknown kind or goal.
+        StatisticsError: a declaration is missing, shapes do not fit, unknown kind or goal, or a
+            run that did not diverge has no evaluation after training began.
     """
     raw = np.asarray(curves, dtype=np.float64)
     if raw.ndim != 2:
@@ -100,11 +104,20 @@ def endpoint_values(
     if kind == "time":
         return _time(x, raw, goal, window, threshold, budget, broken)
     score = _declared(failure_score, "failure_score", kind)
+    after = trained(x, values.shape)
+    if not (after.any(axis=1) | broken).all():
+        raise fault(
+            f"endpoint {kind} needs an evaluation after training began",
+            "only the one before it",
+            "evaluate runs while or after they are trained",
+        )
     if kind == "final":
         width = min(check_count(window, "window"), raw.shape[1])
-        finished = values[:, -width:].mean(axis=1)
+        finished = _mean_over(values[:, -width:], after[:, -width:])
     elif kind == "best":
-        finished = values.max(axis=1) if goal == "max" else values.min(axis=1)
+        worst = -np.inf if goal == "max" else np.inf
+        kept = np.where(after, values, worst)
+        finished = kept.max(axis=1) if goal == "max" else kept.min(axis=1)
     elif kind == "aulc":
         finished = _mean_level(x, values, score, budget)
     else:
@@ -183,15 +196,19 @@ def _time(
 
 def _mean_level(x: ArrayLike, values: FloatArray, score: float, budget: float | None) -> FloatArray:
     at = np.broadcast_to(np.asarray(x, dtype=np.float64), values.shape)
-    counted = at > 0
-    if budget is not None:
-        counted &= at <= check_positive(budget, "budget")
     # After divergence x may be unknown; such evaluations would have taken place.
-    counted |= np.isnan(at)
+    counted = trained(x, values.shape)
+    if budget is not None:
+        counted = counted & ~(at > check_positive(budget, "budget"))
     if not counted.any(axis=1).all():
         raise fault("aulc needs an evaluation after training began", "none", "evaluate runs")
-    filled = np.where(np.isfinite(values), values, score)
-    mean: FloatArray = np.where(counted, filled, 0.0).sum(axis=1) / counted.sum(axis=1)
+    return _mean_over(np.where(np.isfinite(values), values, score), counted)
+
+
+def _mean_over(values: FloatArray, counted: BoolArray) -> FloatArray:
+    """The mean of each row over its counted values; 0 where there is none."""
+    total = np.where(counted, values, 0.0).sum(axis=1)
+    mean: FloatArray = total / np.maximum(counted.sum(axis=1), 1)
     return mean
 
 

@@ -40,25 +40,56 @@ class RestrictedTimes(NamedTuple):
     diverged: BoolArray
 
 
-def running_mean(curves: ArrayLike, window: int = WINDOW) -> FloatArray:
+def trained(x: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
+    """Return which evaluations, of curves of this shape (..., T), came after training began.
+
+    Those at x = 0 say what the initial weights do: they are no result and enter no mean, no best
+    value and no level. Where x is not known the run had begun.
+
+    Args:
+        x: places of the evaluations, shape (T,) or that of the curves.
+        shape: the curves' shape.
+
+    Raises:
+        StatisticsError: x has another shape.
+    """
+    at = np.asarray(x, dtype=np.float64)
+    if at.shape not in (shape, shape[-1:]):
+        raise fault(
+            "x must have one place per evaluation",
+            f"x of shape {at.shape}, curves of shape {shape}",
+            "pass shape (T,), or the shape of the curves",
+        )
+    after: BoolArray = np.broadcast_to(~(at <= 0.0), shape)
+    return after
+
+
+def running_mean(
+    curves: ArrayLike, window: int = WINDOW, *, x: ArrayLike | None = None
+) -> FloatArray:
     """Return the mean over the last ``window`` evaluations, fewer at the start.
 
     Without smoothing the noisier of two equally fast configurations is called faster.
-    From the first value that is not finite on, everything is NaN.
+    From the first value that is not finite on, everything is NaN. An evaluation at x = 0 stays as
+    it is and enters no mean: it is where the first interpolation begins.
 
     Args:
         curves: metric per evaluation along the last axis, shape (..., T).
         window: number of evaluations.
+        x: places of the evaluations, shape (T,) or that of ``curves``; without them all
+            evaluations count as made after training began.
 
     Raises:
-        StatisticsError: no evaluation, not numbers, or window below 1.
+        StatisticsError: no evaluation, not numbers, shapes that do not fit, or window below 1.
     """
     values = blanked(curves)
-    count = values.shape[-1]
-    total = values.copy()
-    for back in range(1, min(check_count(window, "window"), count)):
-        total[..., back:] += values[..., :-back]
-    return total / np.minimum(np.arange(1, count + 1), window)
+    after = trained(np.ones(values.shape[-1]) if x is None else x, values.shape)
+    own, counted = np.where(after, values, 0.0), after.astype(np.float64)
+    total, number = own.copy(), counted.copy()
+    for back in range(1, min(check_count(window, "window"), values.shape[-1])):
+        total[..., back:] += own[..., :-back]
+        number[..., back:] += counted[..., :-back]
+    return np.where(after, total / np.maximum(number, 1.0), values)
 
 
 def crossing_time(
@@ -84,7 +115,7 @@ def crossing_time(
         threshold: θ in the unit of the metric.
         goal: ``"max"`` crosses upwards, ``"min"`` downwards.
         budget: evaluations later than this do not count.
-        window: evaluations in the running mean.
+        window: evaluations in the running mean, which one at x = 0 does not enter.
 
     Raises:
         StatisticsError: shapes that do not fit, x not increasing, a threshold not finite.
@@ -94,7 +125,7 @@ def crossing_time(
     if not np.isfinite(threshold):
         raise fault("the threshold must be finite", threshold, "declare one, or pool one")
     sign = -check_goal(goal)
-    smooth = sign * running_mean(curves, window)
+    smooth = sign * running_mean(curves, window, x=x)
     at = _positions(x, smooth, curves)
     theta = sign * float(threshold)
     beyond = (smooth >= theta - _AT * abs(theta)) & (at <= budget)
@@ -169,12 +200,6 @@ def blanked(curves: ArrayLike) -> FloatArray:
 def _positions(x: ArrayLike, values: FloatArray, curves: ArrayLike) -> FloatArray:
     """Return x in the shape of the curves, checked where the curves have values."""
     at = np.asarray(x, dtype=np.float64)
-    if at.shape not in (values.shape, values.shape[-1:]):
-        raise fault(
-            "x must have one place per evaluation",
-            f"x of shape {at.shape}, curves of shape {values.shape}",
-            "pass shape (T,), or the shape of the curves",
-        )
     at = np.broadcast_to(np.where(np.isfinite(at), at, np.nan), values.shape)
     used = np.isfinite(blanked(curves))
     if not np.isfinite(at[used]).all():

@@ -26,7 +26,7 @@ from normbench.stats.durations import restricted_mean_difference
 from normbench.stats.multiplicity import Band, max_t, simultaneous_band
 from normbench.stats.refusals import cannot_reach
 from normbench.stats.result import Result
-from normbench.stats.speed import WINDOW, restricted_time, running_mean
+from normbench.stats.speed import WINDOW, restricted_time, running_mean, trained
 
 REACHED_SHARE = 0.8
 
@@ -37,6 +37,7 @@ def pooled_threshold(
     goal: Goal,
     share: float = REACHED_SHARE,
     window: int = WINDOW,
+    x: Sequence[ArrayLike] | None = None,
 ) -> float:
     """Return the hardest threshold that at least ``share`` of all pooled runs reach.
 
@@ -49,12 +50,14 @@ def pooled_threshold(
         goal: ``"max"`` or ``"min"``.
         share: in (0, 1]; diverged runs count by what they reached before.
         window: evaluations in the running mean.
+        x: per configuration the places of its evaluations, shape (T,); one at 0, before
+            training, is no level that a run reached. Without them all evaluations count.
 
     Raises:
         StatisticsError: fewer than two configurations, a share outside (0, 1], or fewer
             runs with any finite value than the share asks for.
     """
-    best = _best_levels(curves, goal, window)
+    best = _best_levels(curves, goal, window, x)
     if not 0.0 < share <= 1.0:
         raise fault("share must lie in (0, 1]", share, f"use {REACHED_SHARE}")
     place = int(np.ceil(share * best.size - 1e-9)) - 1
@@ -75,11 +78,12 @@ def pooled_grid(
     count: int = 20,
     shares: tuple[float, float] = (0.95, 0.5),
     window: int = WINDOW,
+    x: Sequence[ArrayLike] | None = None,
 ) -> FloatArray:
     """Return ``count`` equally spaced thresholds for a sweep, label-blind, easiest first.
 
     Args:
-        curves, goal, window: as in ``pooled_threshold``.
+        curves, goal, window, x: as in ``pooled_threshold``.
         count: number of thresholds, at least 2.
         shares: pooled shares of runs that reach the easiest and the hardest threshold.
 
@@ -87,7 +91,7 @@ def pooled_grid(
         StatisticsError: as ``pooled_threshold``, or fewer than two thresholds.
     """
     check_count(count, "count", 2)
-    first, last = (pooled_threshold(curves, goal=goal, share=s, window=window) for s in shares)
+    first, last = (pooled_threshold(curves, goal=goal, share=s, window=window, x=x) for s in shares)
     return np.linspace(first, last, count)
 
 
@@ -183,7 +187,9 @@ def threshold_sweep(
     return Sweep(tuple(thetas.tolist()), tuple(results), band)
 
 
-def _best_levels(curves: Sequence[ArrayLike], goal: Goal, window: int) -> FloatArray:
+def _best_levels(
+    curves: Sequence[ArrayLike], goal: Goal, window: int, x: Sequence[ArrayLike] | None
+) -> FloatArray:
     """Return the best smoothed level of every run, larger = better, −∞ without any."""
     if len(curves) < 2:
         raise fault(
@@ -193,7 +199,8 @@ def _best_levels(curves: Sequence[ArrayLike], goal: Goal, window: int) -> FloatA
         )
     sign = -check_goal(goal)
     levels = []
-    for group in curves:
-        smooth = sign * np.atleast_2d(running_mean(group, window))
-        levels.append(np.where(np.isfinite(smooth), smooth, -np.inf).max(axis=-1).ravel())
+    for group, at in zip(curves, [None] * len(curves) if x is None else x, strict=True):
+        smooth = sign * np.atleast_2d(running_mean(group, window, x=at))
+        reached = np.isfinite(smooth) & (True if at is None else trained(at, smooth.shape))
+        levels.append(np.where(reached, smooth, -np.inf).max(axis=-1).ravel())
     return np.concatenate(levels)

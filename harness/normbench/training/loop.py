@@ -26,9 +26,6 @@ from normbench.training.optimizers import Optimizer, decay_mask
 from normbench.training.probing import Probing, private_copy
 from normbench.training.rows import Interval, is_finite, no_scores, place_of, score_columns
 
-#: Evaluations of a run whose budget is in steps or samples, unless the protocol says otherwise.
-DEFAULT_EVALUATIONS = 10
-
 
 @dataclass
 class Outcome:
@@ -75,12 +72,7 @@ def schedule_of(run: RunSpec, n_train: int) -> Schedule:
     cell = run.cell
     check_batch_size(cell, n_train)
     per_epoch = n_train // cell.batch_size
-    evaluations = cell.evaluations
-    if evaluations is None:
-        evaluations = DEFAULT_EVALUATIONS
-        if cell.epochs is not None:
-            evaluations = cell.epochs * cell.evaluations_per_epoch
-    return Schedule(per_epoch, cell.budget_in_steps(per_epoch), evaluations)
+    return Schedule(per_epoch, cell.budget_in_steps(per_epoch), cell.asked_evaluations)
 
 
 class LearningRates:
