@@ -263,7 +263,7 @@ def test_overrides_and_seeds_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "My Study.toml"
     path.write_text(ONE, encoding="utf-8")
     found = load_protocol(path, ["epochs=4", "experiment.one.init=he"], seeds=3)
-    assert found.name == "my-study"
+    assert found.name == "My Study"
     assert found.experiments[0].seeds == (0, 1, 2)
     assert (found.experiments[0].cells[0].epochs, found.experiments[0].cells[0].init) == (4, "he")
     with pytest.raises(UsageError, match="at least 1"):

@@ -59,4 +59,6 @@ def warn(study: Study) -> None:
 
 def results_folder(study: Study, given: Path | None) -> Path:
     """The results folder of a study."""
-    return given if given is not None else Path("results") / study.name
+    from normbench.protocol.names import folder_name
+
+    return given if given is not None else Path("results") / folder_name(study.name)

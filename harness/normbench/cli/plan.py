@@ -82,6 +82,8 @@ def _print(summary: PlanSummary) -> None:
         table.add_row(row["name"], varies, *(f"{n:,}" for n in (*numbers, to_run)))
     console.print(table)
     console.print(f"{summary.cells:,} cells, {summary.runs:,} runs; {summary.to_run:,} to run")
+    for note in summary.notes:
+        console.print(note, markup=False, highlight=False)
     for cell in summary.undefined_cells:
         console.print(
             f"undefined: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "

@@ -80,6 +80,10 @@ def run(
             help="Train the chosen runs anew; earlier rows are kept until the new are committed.",
         ),
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Let a changed PROTOCOL leave all stored runs unplanned."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
@@ -113,6 +117,7 @@ def run(
         import pyarrow
 
         from normbench.results.execution import read_plan_file
+        from normbench.results.store import Store
         from normbench.training.devices import (
             choose_device,
             choose_devices,
@@ -122,6 +127,7 @@ def run(
         from normbench.training.work import leave_worker, set_up_worker
         from normbench.workflow import prepare_plan, run_study
         from normbench.workflow.grouping import engine_mode
+        from normbench.workflow.plan import before_training
 
     # Arrow's own pools keep what was freed: merging the tables would leave the command larger
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
@@ -138,6 +144,8 @@ def run(
             stack.enter_context(executor)
         prepared = executor
         planned = prepare_plan(study, executor=prepared)
+        for said in before_training(Store(folder), planned, replace=replace):
+            print(said, file=sys.stderr)
         device = choose_device(device, lambda: _accelerator(prepared))
         names = choose_devices(device, devices, workers)
         if executor is None or device != "cpu":
@@ -156,7 +164,7 @@ def run(
             planned, text, folder, executor, progress,
             device=device, workers=count, threads=threads, only=only or (), overrides=given,
             engine=mode, follow=follow, time_steps=time_steps,
-            recompute=recompute,
+            recompute=recompute, replace=replace,
         )  # fmt: skip
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
     console.print(f"{folder}: {counts}", markup=False, highlight=False)

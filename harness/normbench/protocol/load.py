@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -16,6 +15,7 @@ from normbench.errors import Fault, ProtocolError, UsageError
 from normbench.protocol.faults import faults_of, shown
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.further import further_faults
+from normbench.protocol.names import study_name
 from normbench.protocol.schema import AXES, BUDGETS, Endpoint
 from normbench.protocol.study import Study, resolve
 from normbench.protocol.windows import Windows, shortens
@@ -159,10 +159,6 @@ def apply_override(document: dict[str, Any], assignment: str) -> None:
     target[steps[-1]] = value
 
 
-def _default_name(path: Path) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:64] or "study"
-
-
 def parse(
     document: dict[str, Any], source: str, name: str, windows: Windows | None = None
 ) -> Study:
@@ -208,4 +204,4 @@ def load_text(
             raise UsageError(f"--seeds must be at least 1; received {shown(seeds)}")
         _set_everywhere(document, "seeds", seeds)
     label = str(path) + (" (with overrides)" if overrides or seeds is not None else "")
-    return parse(document, label, _default_name(path), Windows(shortens(overrides)))
+    return parse(document, label, study_name(path), Windows(shortens(overrides)))

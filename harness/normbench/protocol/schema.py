@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
 from normbench.protocol.choice import Choice, NameIn, OneOf
+from normbench.protocol.names import declared_name
 
 MAX_SEEDS = 10_000
 MAX_RUNS = 1_000_000
@@ -28,6 +29,7 @@ MAX_ITEMS = 10**9
 DEFAULT_EVALUATIONS = 10
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+StudyName = Annotated[str, Field(max_length=255), AfterValidator(declared_name)]
 InputNorm = Literal["raw", "centred", "per-channel", "global", "imagenet"]
 InputUnits = Literal["unit", "byte", "uneven"]
 Position = Literal["pre", "post"]
@@ -366,7 +368,9 @@ class Tune(BaseModel):
 class Header(Endpoint):
     """The table ``[protocol]``: what holds for the whole study."""
 
-    name: Slug | None = Field(default=None, description="folder of the results; default: the file")
+    name: StudyName | None = Field(
+        default=None, description="of the study and its folder; default: the file's name"
+    )
     title: str = Field(default="", max_length=500)
     description: str = Field(default="", max_length=20_000)
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="two-sided error rate")

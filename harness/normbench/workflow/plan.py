@@ -22,6 +22,7 @@ from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.schema import PlannedRows
 from normbench.results.store import Store
+from normbench.workflow.unplanned import Unplanned, count_unplanned, refuse_to_lose
 
 if TYPE_CHECKING:
     from normbench.training.work import Checked
@@ -136,6 +137,25 @@ def check_folder(store: Store, study: Study) -> None:
         )
 
 
+def unplanned_runs(store: Store, planned: Planned) -> Unplanned:
+    """What of the stored runs this plan leaves out, with the learning rates decided there."""
+    runs = replan(planned, read_decisions(store.folder)).runs
+    return count_unplanned(store, planned.study, runs)
+
+
+def before_training(store: Store, planned: Planned, *, replace: bool = False) -> list[str]:
+    """What is to be said before a run changes anything; raises where it must not.
+
+    See :func:`check_folder`; and unless ``replace``, a protocol that asks for none of the stored
+    runs is refused.
+    """
+    check_folder(store, planned.study)
+    left = unplanned_runs(store, planned)
+    if not replace:
+        refuse_to_lose(store, left)
+    return [note for note in (left.sentence(),) if note]
+
+
 def statuses(store: Store, planned: Planned) -> dict[str, str]:
     """The status of each planned run by its hash, from what is stored."""
     stored = store.read("runs", ["run_hash", "status"]) if store.exists else None
@@ -167,6 +187,10 @@ class PlanSummary:
     missing_data: list[str]
     estimated_seconds: float | None
     workers: int
+    #: Of the runs that are stored and computed, how many there are and how many this leaves out.
+    stored: int | None = 0
+    unplanned: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def summarise_plan(
@@ -207,6 +231,7 @@ def summarise_plan(
     seconds = None
     if estimate and not planned.missing_data:
         seconds = _estimate(pending, device) / max(1, min(workers, len(pending)))
+    left = unplanned_runs(store, planned)
     return PlanSummary(
         name=planned.study.name,
         experiments=experiments,
@@ -219,6 +244,9 @@ def summarise_plan(
         missing_data=planned.missing_data,
         estimated_seconds=seconds,
         workers=workers,
+        stored=left.stored,
+        unplanned=left.left,
+        notes=[note for note in (left.sentence(), left.warning()) if note],
     )
 
 

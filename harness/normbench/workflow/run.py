@@ -25,7 +25,13 @@ from normbench.results.schema import DONE, axis_values
 from normbench.results.store import Store
 from normbench.workflow.decide import decide_rates
 from normbench.workflow.grouping import EngineMode, Grouping, environment_record
-from normbench.workflow.plan import Planned, check_folder, pending_runs, replan, statuses
+from normbench.workflow.plan import (
+    Planned,
+    before_training,
+    pending_runs,
+    replan,
+    statuses,
+)
 from normbench.workflow.renew import Renewal
 from normbench.workflow.timing import measure
 
@@ -123,6 +129,7 @@ def run_study(
     follow: ExecutionPlan | None = None,
     time_steps: bool | None = False,
     recompute: bool = False,
+    replace: bool = False,
 ) -> Summary:
     """Compute what is missing or failed, commit each group as it finishes, and merge the tables.
 
@@ -134,12 +141,14 @@ def run_study(
     a small share of the sweep's time. With ``recompute`` the runs that ``only`` chooses are
     computed anew, whatever there is of them; a run's earlier results stand until its new ones are
     committed, and stay where it fails.
+    ``replace`` lets a changed protocol leave every stored run
+    unplanned; else that is refused.
     """
     began = time.perf_counter()
     if planned.missing_data:
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
-    check_folder(store, planned.study)
+    before_training(store, planned, replace=replace)
     check_contents(folder, planned.contents)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     with locked(folder):
