@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,6 +75,13 @@ norm = "batch"
 batch_size = 1
 learning_rate = 0.1
 """
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change a stored JSON file as a user may: with its checksum taken out."""
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    content.pop("checksum", None)
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def study_of(text: str) -> Study:

@@ -18,7 +18,7 @@ from normbench.executors.inline import InlineExecutor
 from normbench.results.load import load
 from normbench.results.schema import MEASURED_COLUMNS, SCHEMA_VERSION
 from normbench.results.store import Store
-from tests.support import FATES, TINY, Watcher, differences, status_counts, sweep, tables
+from tests.support import FATES, TINY, Watcher, differences, edit, status_counts, sweep, tables
 
 MORE_SEEDS = TINY.replace("seeds = 2", "seeds = 3")
 
@@ -165,16 +165,15 @@ _UNTIMED = """{"environments": {}, "groups": {"a": {"engine": {}, "runs": [], "e
 @pytest.mark.parametrize(
     "content", ["", "[]", "null", '{"invocations": 3}', _UNTIMED, '{"other": 1}', "{"]
 )
-def test_damaged_side_files_never_stop_a_sweep(tmp_path, content):
-    for name in ("provenance.json", "execution.json"):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    summary = sweep(TINY, tmp_path, only=["norm=batch", "batch_size=8"])
-    assert summary.by_status == {"finished": 2, "missing": 6}
-    assert len(load(tmp_path).provenance["invocations"]) == 1
-    for name in ("provenance.json.damaged", "execution.json.damaged"):
-        assert (tmp_path / name).read_text(encoding="utf-8") == content
-    sweep(TINY, tmp_path)
-    assert not (tmp_path / "execution.json.damaged2").exists()
+@pytest.mark.parametrize("name", ["provenance.json", "execution.json"])
+def test_a_damaged_side_file_stops_a_sweep_and_stays(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ResultsError, match=rf"{name} is damaged .*move it away: then"):
+        sweep(TINY, tmp_path)
+    assert (tmp_path / name).read_text(encoding="utf-8") == content
+    assert load(tmp_path).runs.status.eq("missing").all()
+    (tmp_path / name).unlink()
+    assert sweep(TINY, tmp_path, only=["norm=batch", "batch_size=8"]).computed == 2
 
 
 # -- resuming ----------------------------------------------------------------------------------
@@ -333,11 +332,8 @@ def test_a_folder_of_another_protocol_is_refused_untouched(whole, tmp_path):
 def test_results_of_a_newer_version_are_refused_untouched(tmp_path):
     folder = tmp_path / "newer"  # the folder's name must not matter
     folder.mkdir()
-    (folder / "protocol.json").write_text("{", encoding="utf-8")
     sweep(TINY, folder, only=["norm=batch"])
-    path = folder / "protocol.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(content | {"schema_version": SCHEMA_VERSION + 1}), encoding="utf-8")
+    edit(folder / "protocol.json", schema_version=SCHEMA_VERSION + 1)
     before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
     with pytest.raises(ResultsError, match="newer normbench"):
         sweep(TINY, folder)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from normbench.results import files
 from normbench.results.schema import SCHEMA_VERSION
 from tests.cli.refusals import CLAIMED, READERS, everything, refused, steady
-from tests.support import TINY, made_up
+from tests.support import TINY, edit, made_up
 
 # -- results of another kind -------------------------------------------------------------------
 
@@ -26,9 +28,7 @@ def test_a_folder_of_another_protocol_is_refused_untouched(cli, results, tmp_pat
 
 
 def _newer_protocol(folder: Path) -> None:
-    path = folder / "protocol.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(content | {"schema_version": SCHEMA_VERSION + 1}), encoding="utf-8")
+    edit(folder / "protocol.json", schema_version=SCHEMA_VERSION + 1)
 
 
 def _newer_table(folder: Path) -> None:
@@ -95,32 +95,32 @@ def test_a_results_folder_that_may_not_be_written_keeps_its_results(
     assert everything(results) == before
 
 
-@pytest.mark.parametrize("name", ["protocol.json", "runs.parquet"])
+#: Files that every command needs.
+EVERYWHERE = ("protocol.json", "runs.parquet")
+GUARDS = ("data.json", "execution.json", "provenance.json", "decisions.json", "registration.json")
+
+
+@pytest.mark.parametrize("name", [*EVERYWHERE, *GUARDS])
 def test_a_stored_file_that_is_withheld_is_neither_replaced_nor_set_aside(
     cli, claimed, monkeypatch, name
 ):
+    if not (claimed / name).exists():
+        (claimed / name).write_text('{"version": 1, "rates": {}, "thresholds": {}, "claims": {}}')
     before = everything(claimed)
-    real_file, real_text = pq.ParquetFile.__init__, Path.read_text
+    real = os.open
+    needed = (*READERS, "plan", "run") if name in EVERYWHERE else ("run",)
 
-    def refuse(path):
-        if Path(path).name == name:
+    def refuse(path, *arguments, **keywords):
+        if isinstance(path, Path) and path.name == name:
             raise PermissionError(13, "Permission denied", str(path))
-
-    def open_file(self, path, *arguments, **keywords):
-        refuse(path)
-        real_file(self, path, *arguments, **keywords)
-
-    def read_text(self, *arguments, **keywords):
-        refuse(self)
-        return real_text(self, *arguments, **keywords)
+        return real(path, *arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pq.ParquetFile, "__init__", open_file)
-        patch.setattr(Path, "read_text", read_text)
-        for command in ("plan", *READERS, "run"):
+        patch.setattr(files.os, "open", refuse)
+        for command in needed:
             said = cli(command, "tiny.toml" if command in ("run", "plan") else "results/tiny")
             refused(said, f"{name} cannot be read (Permission denied)", "it is left as it is")
-    tables = {"epochs.parquet", "predictions.parquet", "runs.parquet", "protocol.json"}
+    tables = {"epochs.parquet", "predictions.parquet", "runs.parquet", "protocol.json", name}
     after = everything(claimed)
     assert {n: after[n] for n in tables} == {n: before[n] for n in tables}
     assert not list(claimed.glob("*.damaged*"))
@@ -177,8 +177,8 @@ NEEDED = {
     "predictions.parquet": ("analyse", "report"),
     "decisions.json": ("analyse", "check", "report"),
     "registration.json": ("analyse", "check", "report"),
-    "provenance.json": (),
-    "execution.json": (),
+    "provenance.json": ("report",),
+    "execution.json": ("analyse", "check", "report"),
 }
 
 
@@ -190,7 +190,7 @@ NEEDED = {
 def test_a_damaged_file_is_named_by_who_needs_it_and_stays(cli, claimed, tmp_path, name, kind):
     path = claimed / name
     content = path.read_bytes() if path.exists() else b'{"version": 1, "rates": {'
-    other = b'{"version": 1, "schema_version": 1, "a": 3, "invocations": [{"started": "x"}]}'
+    other = b'{"version": 1, "schema_version": 1, "a": 3, "invocations": 3}'
     path.write_bytes(content[: len(content) // 2] if kind == "cut" else other)
     before = everything(claimed)
     works = [command for command in READERS if command not in NEEDED[name]]

@@ -85,7 +85,7 @@ def strike(
     write, sync, replace = pq.ParquetWriter.write_table, os.fsync, Path.replace
 
     def write_table(self: pq.ParquetWriter, *arguments: Any, **keywords: Any) -> None:
-        meet(Path(self.where))
+        meet(Path(f"/proc/self/fd/{self.where.fileno()}").readlink())
         write(self, *arguments, **keywords)
 
     def fsync(descriptor: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from normbench.results import files
 from normbench.results.schema import SCHEMA_VERSION, arrow_schema
 from normbench.results.store import ORDER, Store, latest_results
 from tests.results.stored import PROBED, TABLES, CrashError, contents, crash_at, curve, unmerged
-from tests.support import TINY, made_up, made_up_rows, plan_of, status_counts
+from tests.support import TINY, edit, made_up, made_up_rows, plan_of, status_counts
 
 
 @pytest.fixture
@@ -231,9 +230,7 @@ def test_a_damaged_protocol_is_told_in_one_way(tmp_path, content):
 def test_a_protocol_of_a_newer_version_is_refused(tmp_path):
     store = made_up(tmp_path / "r", TINY, curve)
     path = store.folder / "protocol.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content |= {"schema_version": SCHEMA_VERSION + 1, "study": {"unknown": "layout"}}
-    path.write_text(json.dumps(content), encoding="utf-8")
+    edit(path, schema_version=SCHEMA_VERSION + 1, study={"unknown": "layout"})
     with pytest.raises(ResultsError, match=r"newer normbench.*upgrade"):
         store.read_study()
 

@@ -10,7 +10,7 @@ import pytest
 from normbench.results.schema import arrow_schema, to_table
 from normbench.results.store import ORDER
 from tests.results.stored import PROBED, TABLES, CrashError, contents, crash_at, curve, unmerged
-from tests.support import TINY, made_up, plan_of, status_counts
+from tests.support import TINY, edit, made_up, plan_of, status_counts
 
 
 def test_without_probes_there_is_no_such_file_and_an_empty_table(tmp_path):
@@ -89,7 +89,7 @@ def test_results_of_before_there_were_probes_are_read_and_kept(tmp_path):
     for series in content["study"]["experiments"]:
         for cell in series["cells"]:
             del cell["probes"]
-    study.write_text(json.dumps(content | {"schema_version": 1}), encoding="utf-8")
+    edit(study, schema_version=1, study=content["study"])
     assert store.read_study() == planned.study
     assert store.read("runs")["probe_values"].null_count == 8
     store.consolidate(planned.rows)

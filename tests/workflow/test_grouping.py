@@ -19,7 +19,7 @@ from normbench.results.load import load
 from normbench.training import group as module
 from normbench.training.work import Calibrated, Calibration, Measured
 from normbench.workflow.grouping import choose, engine_mode
-from tests.support import TINY, Watcher, differences, sweep
+from tests.support import TINY, Watcher, differences, edit, sweep
 
 PLAIN, PACKED = Engine("plain"), Engine("packed", "im")
 
@@ -226,7 +226,7 @@ def test_a_plan_of_another_machine_is_refused(tmp_path):
     content = json.loads(path.read_text(encoding="utf-8"))
     for group in content["groups"].values():
         group["environment"] = "elsewhere"
-    path.write_text(json.dumps(content), encoding="utf-8")
+    edit(path, groups=content["groups"])
     with pytest.raises(UsageError, match="made on another machine"):
         sweep(TINY, tmp_path / "b", follow=read_plan_file(path))
 

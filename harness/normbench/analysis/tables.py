@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -66,10 +67,10 @@ class Analysis:
         return written
 
 
-def _writers(table: pd.DataFrame) -> dict[str, Callable[[Path], None]]:
+def _writers(table: pd.DataFrame) -> dict[str, Callable[[IO[bytes]], object]]:
     return {
-        "csv": lambda path: table.to_csv(path, index=False, lineterminator="\n"),
-        "parquet": lambda path: table.to_parquet(path, index=False),
+        "csv": lambda file: table.to_csv(file, index=False, lineterminator="\n"),
+        "parquet": lambda file: table.to_parquet(file, index=False),
     }
 
 

@@ -8,7 +8,6 @@ page is gone is passed over.
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,9 +18,15 @@ from filelock import FileLock, Timeout
 
 from normbench.analysis.tables import Analysis
 from normbench.analysis.versus import Versus
-from normbench.errors import WorkError
+from normbench.errors import ResultsError, WorkError
 from normbench.report.blocks import Page
-from normbench.results.files import make_folder, read_object, write_text
+from normbench.results.files import (
+    make_folder,
+    open_stored,
+    read_object,
+    write_object,
+    write_text,
+)
 from normbench.results.load import Results
 
 NAME = "index.html"
@@ -92,13 +97,13 @@ def _counts(found: Mapping[Any, Any]) -> dict[str, int]:
 def is_ours(index: Path) -> bool:
     """Whether the file is a list of reports, whole or cut short, or there is none yet."""
     try:
-        with index.open(encoding="utf-8", errors="replace") as file:
+        with open_stored(index) as file:
             start = file.read(len(_START))
     except FileNotFoundError:
         return True
-    except OSError:
+    except (OSError, ResultsError):
         return False
-    return _START.startswith(start)
+    return _START.encode().startswith(start)
 
 
 def keep_index(page: Path, record: Record, *, renew: bool = True) -> Path | None:
@@ -114,7 +119,7 @@ def keep_index(page: Path, record: Record, *, renew: bool = True) -> Path | None
         return None
     make_folder(folder)
     content = {"version": RECORD_VERSION, **asdict(record)}
-    write_text(_record_path(page), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_object(_record_path(page), content)
     if not renew:
         return None
     # Whoever holds the lock last sees all records, so that no report is missing in the list.
@@ -146,7 +151,10 @@ def _record_path(page: Path) -> Path:
 
 def _read(path: Path) -> Record | None:
     """The record in a file; None where there is none, or where it is damaged or newer."""
-    content = read_object(path) or {}
+    try:
+        content = read_object(path, "the report is then listed by its name") or {}
+    except ResultsError:
+        return None
     title, when = content.get("title"), content.get("when")
     counts = [content.get(name) for name in ("runs", "verdicts")]
     whole = isinstance(title, str) and isinstance(when, str) and all(map(_is_counts, counts))

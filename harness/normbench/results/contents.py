@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from normbench.errors import ResultsError
-from normbench.results.files import read_object, write_text
+from normbench.results.files import read_object, write_object
 
 NAME = "data.json"
+#: What moving the file away means.
+_WITHOUT = "then the data of the next run count as those of the earlier ones, unchecked"
 
 
 def read_contents(folder: Path) -> dict[str, str]:
-    """The stored keys by data set (name and parameters as JSON); empty where none is readable."""
-    known = read_object(folder / NAME) or {}
+    """The stored keys by data set (name and parameters as JSON); empty where none were stored."""
+    known = read_object(folder / NAME, _WITHOUT) or {}
     found = {}
     for name, key in known.items():
         with contextlib.suppress(ValueError):
@@ -30,7 +32,7 @@ def check_contents(folder: Path, contents: Mapping[str, str]) -> None:
     ``contents`` gives, for each data set of the protocol (with its parameters), the key of its
     content. Raises :class:`ResultsError` where a stored key is another.
     """
-    known = read_object(folder / NAME) or {}
+    known = read_object(folder / NAME, _WITHOUT) or {}
     for name, key in contents.items():
         if isinstance(known.get(name), str) and known[name] != key:
             label = json.loads(name)["name"]
@@ -43,6 +45,6 @@ def check_contents(folder: Path, contents: Mapping[str, str]) -> None:
 
 def record_contents(folder: Path, contents: Mapping[str, str]) -> None:
     """Store the keys of the data that runs are about to use."""
-    known = read_object(folder / NAME) or {}
+    known = read_object(folder / NAME, _WITHOUT) or {}
     if {**known, **contents} != known:
-        write_text(folder / NAME, json.dumps({**known, **contents}, indent=1) + "\n")
+        write_object(folder / NAME, {**known, **contents})

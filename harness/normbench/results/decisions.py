@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from normbench.errors import NewerResultsError, ResultsError
+from normbench.errors import NewerResultsError
 from normbench.plan.decisions import Decisions
 from normbench.plan.spec import digest
 from normbench.protocol.study import Study
-from normbench.results.files import write_text
+from normbench.results.files import damaged, read_object, write_object
 from normbench.results.provenance import now
 
 DECISIONS_VERSION = 1
@@ -24,29 +23,21 @@ def _read(
 
     ``check`` raises where something is missing in it; ``without`` says what moving it away means.
     """
-    if not path.exists():
+    content = read_object(path, without)
+    if content is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         version = int(content["version"])
         if version <= DECISIONS_VERSION:
             check(content)
-    except OSError as error:
-        raise ResultsError(
-            f"{path} cannot be read ({error.strerror or error}); allow reading it"
-        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
-            f"move it away: {without}"
-        ) from None
+        raise damaged(path, error, without) from None
     if version > DECISIONS_VERSION:
         raise NewerResultsError(
             f"{path} was written by a newer normbench (version {version}; this one reads up to "
             f"{DECISIONS_VERSION}); upgrade normbench to read it"
         )
-    result: dict[str, Any] = content
-    return result
+    return content
 
 
 def _check_decisions(content: dict[str, Any]) -> None:
@@ -97,7 +88,7 @@ def add_decisions(
     taken = {key: {**choice, "decided": now()} for key, choice in choices.items()}
     record[kind] = {**taken, **{k: v for k, v in record[kind].items() if k not in anew or
                                 k not in taken}}  # fmt: skip
-    write_text(folder / "decisions.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+    write_object(folder / "decisions.json", record, sort=True)
 
 
 def claim_hashes(study: Study) -> dict[str, str]:
@@ -129,8 +120,7 @@ def register_claims(folder: Path, study: Study) -> None:
         "registered": now(),
         "claims": claim_hashes(study),
     }
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    write_text(folder / "registration.json", text)
+    write_object(folder / "registration.json", content, sort=True)
 
 
 def exploratory_claims(folder: Path, study: Study) -> set[str]:

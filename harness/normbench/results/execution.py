@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,21 +10,26 @@ from typing import Any
 from normbench.errors import ResultsError
 from normbench.plan.execution import Engine, ExecutionPlan, GroupPlan
 from normbench.plan.spec import digest
-from normbench.results.files import read_object, set_aside, write_text
+from normbench.results.files import damaged, read_object, write_object
 
 NAME = "execution.json"
 
 
+_WITHOUT = (
+    "then nothing says any more in which environment the present results were computed, and runs "
+    "to come get a new plan"
+)
+
+
 def read_execution(folder: Path) -> ExecutionPlan:
-    """The plan of a folder; one that is damaged counts as empty, and its runs get a new one."""
-    return _read(folder / NAME) or ExecutionPlan()
+    """The plan of a folder, empty where there is none.
 
-
-def _read(path: Path) -> ExecutionPlan | None:
-    """The plan in a file; None where there is none, or it is damaged."""
-    content = read_object(path)
+    Raises :class:`ResultsError` where it is damaged or cannot be read.
+    """
+    path = folder / NAME
+    content = read_object(path, _WITHOUT)
     if content is None:
-        return None
+        return ExecutionPlan()
     try:
         groups = {
             key: GroupPlan(
@@ -36,8 +40,8 @@ def _read(path: Path) -> ExecutionPlan | None:
         }  # fmt: skip
         replaced = frozenset(k for k, g in content["groups"].items() if g.get("replaced"))
         return ExecutionPlan(dict(content["environments"]), groups, replaced)
-    except (TypeError, KeyError, AttributeError, ValueError):
-        return None
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise damaged(path, error, _WITHOUT) from None
 
 
 def read_plan_file(path: Path) -> ExecutionPlan:
@@ -56,16 +60,8 @@ def add_groups(
     groups: Iterable[GroupPlan],
     replaced: Iterable[str] = (),
 ) -> None:
-    """Store groups before any of them is computed, and mark those that others replace.
-
-    A plan that is damaged is set aside under the ending ``.damaged``.
-    """
-    path = folder / NAME
-    plan = _read(path)
-    if plan is None:
-        plan = ExecutionPlan()
-        if path.exists():
-            set_aside(path)
+    """Store groups before any of them is computed, and mark those that others replace."""
+    plan = read_execution(folder)
     environments = {**plan.environments, digest(dict(environment)): dict(environment)}
     known = {**plan.groups, **{group.key: group for group in groups}}
     gone = plan.replaced | set(replaced)
@@ -83,7 +79,7 @@ def add_groups(
             for key, group in known.items()
         },
     }
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_object(folder / NAME, content)
 
 
 def environment_of_group(folder: Path) -> dict[str, str]:

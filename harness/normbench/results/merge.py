@@ -8,11 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from normbench.results.files import atomic_write
 from normbench.results.pieces import Pieces
 from normbench.results.schema import DONE, RESULT_COLUMNS, PlannedRows, arrow_schema, to_table
+from normbench.results.tables import write_file
 
 _COMPUTED = (*DONE, "failed", "undefined")
 _ROWS = 1024  # rows of the table ``runs``, which has many columns, held at once
@@ -65,7 +64,7 @@ class Merge:
             content: Iterable[pa.Table] = self._runs()
         else:
             content = self.others[table].chunks([k for k in self.committed if self._has(table, k)])
-        atomic_write(path, lambda temporary: _write(temporary, arrow_schema(table), content))
+        write_file(path, arrow_schema(table), content)
 
     def _runs(self) -> Iterator[pa.Table]:
         for start in range(0, len(self.planned), _ROWS):
@@ -107,9 +106,3 @@ def _one_row_each(runs: pa.Table, keys: Sequence[str]) -> pa.Table:
     """A run of several experiments has as many rows, all with the same results."""
     last = {key: i for i, key in enumerate(runs.column("run_hash").to_pylist())}
     return runs.take(pa.array([last[key] for key in keys], pa.int64()))
-
-
-def _write(path: Path, schema: pa.Schema, content: Iterable[pa.Table]) -> None:
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
-        for table in content:
-            writer.write_table(table)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from normbench.results.files import set_aside
+from normbench.results.files import DamagedError, set_aside
 from normbench.results.schema import arrow_schema
-from normbench.results.tables import DamagedError, row_groups
+from normbench.results.tables import row_groups
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import subprocess
@@ -12,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from normbench.results.files import read_object, set_aside, write_text
+from normbench.results.files import damaged, read_object, write_object
 
 PACKAGES = ("normbench", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy",
             "scikit-learn")  # fmt: skip
@@ -67,20 +66,21 @@ def now() -> str:
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """All invocations that worked on these results, oldest first."""
-    content = read_object(folder / "provenance.json") or {}
-    invocations = content.get("invocations")
-    whole = isinstance(invocations, list) and all(isinstance(i, dict) for i in invocations)
-    return {"invocations": invocations if whole else []}
+    path = folder / "provenance.json"
+    without = "then nothing says any more where and with what the present results were computed"
+    content = read_object(path, without)
+    invocations = [] if content is None else content.get("invocations")
+    if not isinstance(invocations, list) or not all(isinstance(i, dict) for i in invocations):
+        raise damaged(path, "it holds no invocations", without)
+    return {"invocations": invocations}
 
 
 def record_invocation(folder: Path, invocation: dict[str, Any]) -> None:
     """Add an invocation, or replace the one with the same start (when it ends)."""
-    path, content = folder / "provenance.json", read_provenance(folder)
-    if not content["invocations"] and path.exists():
-        set_aside(path)
+    content = read_provenance(folder)
     earlier = [i for i in content["invocations"] if i.get("started") != invocation["started"]]
     content["invocations"] = [*earlier, invocation]
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_object(folder / "provenance.json", content)
 
 
 def command_line() -> list[str]:

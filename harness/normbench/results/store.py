@@ -5,22 +5,30 @@
 ``parts/``: its epochs, predictions and probes first, its runs last, so that a group without a
 readable ``runs`` part counts as not run. Merging the
 parts into the tables follows the same order, and a part is deleted only after ``runs.parquet``
-holds it; a crash in between leaves the group in both places, and the part wins.
+holds it; a crash in between leaves the group in both places, and the part wins. Only files of
+these exact names are read or deleted: others in the folder are somebody else's.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import re
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from normbench.errors import ResultsError
+from normbench.errors import ResultsError, WorkError
 from normbench.protocol.study import Study
-from normbench.results.files import atomic_write, make_folder, write_text
+from normbench.results.files import (
+    damaged,
+    first_line,
+    make_folder,
+    read_object,
+    write_object,
+    write_text,
+)
 from normbench.results.merge import Merge
 from normbench.results.pieces import Pieces
 from normbench.results.schema import (
@@ -30,10 +38,22 @@ from normbench.results.schema import (
     arrow_schema,
     to_table,
 )
-from normbench.results.tables import check_version, first_line, read_file, unreadable
+from normbench.results.tables import check_version, read_file, write_file
 
 #: The order in which tables are written: ``runs`` is the commit record and comes last.
 ORDER = ("epochs", "predictions", "probes", "runs")
+_PART = re.compile(rf"\d{{6,}}\.({'|'.join(ORDER)})\.parquet")
+#: What a killed process leaves of a file that it was writing in the results folder.
+_TEMPORARY = re.compile(
+    rf"(({'|'.join(ORDER)}|timings)\.parquet|protocol\.toml"
+    r"|(protocol|provenance|execution|data|decisions|registration)\.json)\.\d+\.tmp"
+)
+_TEMPORARY_PART = re.compile(_PART.pattern + r"\.\d+\.tmp")
+#: What moving ``protocol.json`` away means.
+_WITHOUT = (
+    "then `normbench run` takes the folder for that of the protocol which it is given, whose name "
+    "must be that of the present results"
+)
 
 
 class Store:
@@ -42,6 +62,40 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parts = folder / "parts"
+        self._held: tuple[int, int] | None = None
+
+    # -- the folder -----------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Begin to write: from here on this very folder is meant, not whatever bears its name.
+
+        Raises :class:`ResultsError` where its parts lie elsewhere: they are deleted once merged,
+        and nothing outside of the folder may be.
+        """
+        if self.parts.is_symlink():
+            raise ResultsError(
+                f"{self.parts} is a link out of the results folder; normbench deletes parts once "
+                "they are merged, and nothing elsewhere: put a folder in its place, or link the "
+                "whole results folder"
+            )
+        found = self.folder.stat()
+        self._held = found.st_dev, found.st_ino
+
+    def check_held(self) -> None:
+        """Raises :class:`WorkError` where the folder that is held is no longer in its place."""
+        if self._held is None:
+            return
+        try:
+            found = self.folder.stat()
+            gone = (found.st_dev, found.st_ino) != self._held
+        except FileNotFoundError:
+            gone = True
+        if gone:
+            raise WorkError(
+                f"the results folder {self.folder} was removed or moved while runs were computed; "
+                "what was finished before is where it was moved to, if anywhere: move it back, "
+                "then run the same command again"
+            )
 
     def path(self, table: str) -> Path:
         """Where a table lies."""
@@ -62,17 +116,19 @@ class Store:
         :class:`UnreadableResultsError` if the system does not let it be read.
         """
         path = self.folder / "protocol.json"
-        if not path.exists():
+        content = read_object(path, _WITHOUT)
+        if content is None:
             raise ResultsError(
                 f"{self.folder} holds no results: there is no protocol.json in it; "
                 "run `normbench run PROTOCOL` first, or name the right folder"
             )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             check_version(int(content["schema_version"]), path)
-            return Study.model_validate(content["study"])
-        except OSError as error:
-            raise unreadable(path, error) from None
+            study = content["study"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(path, error, _WITHOUT) from None
+        try:
+            return Study.model_validate(study)
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsError(
                 f"{path} is damaged, or names what is not installed here ({first_line(error)}); "
@@ -83,7 +139,7 @@ class Store:
         """Store the resolved protocol, and beside it the file as its author wrote it."""
         make_folder(self.folder)
         content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
-        write_text(self.folder / "protocol.json", json.dumps(content, indent=1) + "\n")
+        write_object(self.folder / "protocol.json", content)
         write_text(self.folder / "protocol.toml", source)
 
     # -- tables ---------------------------------------------------------------------------
@@ -117,8 +173,15 @@ class Store:
         return _filled_in(tables) if table == "runs" else _latest(tables)
 
     def _files(self, table: str) -> list[Path]:
-        files = [self.path(table), *sorted(self.parts.glob(f"*.{table}.parquet"))]
+        files = [self.path(table), *self._parts(table)]
         return [path for path in files if path.exists()]
+
+    def _parts(self, *tables: str) -> list[Path]:
+        """The parts of these tables, or all, in the order of their groups."""
+        if not self.parts.is_dir():
+            return []
+        found = ((path, _PART.fullmatch(path.name)) for path in self.parts.iterdir())
+        return sorted(path for path, name in found if name and (not tables or name[1] in tables))
 
     def _committed(self, path: Path) -> bool:
         """Whether a file counts: a part does so with its group's ``runs``, which came last."""
@@ -130,13 +193,13 @@ class Store:
 
         Without rows of probes there is no such part.
         """
+        self.check_held()
         make_folder(self.parts)
         for table in ORDER:
             if table == "probes" and not rows.get(table):
                 continue
             content = to_table(table, rows[table])
-            path = self.parts / f"{group}.{table}.parquet"
-            atomic_write(path, lambda p, t=content: pq.write_table(t, p, write_page_checksum=True))  # type: ignore[misc]
+            write_file(self.parts / f"{group}.{table}.parquet", content.schema, [content])
 
     def consolidate(self, planned: PlannedRows) -> None:
         """Merge all parts into the tables, with a row for every planned run.
@@ -144,8 +207,9 @@ class Store:
         See :class:`Merge` for the rows and their order. What it holds in memory does not grow
         with the tables, but for every run's hash, status and place.
         """
+        self.check_held()
         make_folder(self.folder)
-        parts = sorted(self.parts.glob("*.parquet"))
+        parts = self._parts()
         merge = Merge(planned, self._pieces)
         for table in ORDER:
             if table != "probes" or merge.others[table].count or self.path(table).exists():
@@ -158,9 +222,14 @@ class Store:
 
     def clean(self) -> None:
         """Remove temporary files that a killed process left behind."""
-        for folder in (self.folder, self.parts):
-            for path in folder.glob("*.tmp"):
-                path.unlink()
+        for path in self._left_behind():
+            path.unlink()
+
+    def _left_behind(self) -> Iterator[Path]:
+        for folder, name in ((self.folder, _TEMPORARY), (self.parts, _TEMPORARY_PART)):
+            for path in list(folder.iterdir()) if folder.is_dir() else []:
+                if name.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                    yield path
 
 
 def _filled_in(tables: list[pa.Table]) -> pa.Table:

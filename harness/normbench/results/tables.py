@@ -1,21 +1,25 @@
-"""Reading one file of a table: its checksums, its schema version, and what is wrong with it."""
+"""One file of a table: writing it with its checksums, reading it, and what is wrong with it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from normbench.errors import NewerResultsError, ResultsError, UnreadableResultsError
+from normbench.errors import NewerResultsError
+from normbench.results.digest import fits, seal
+from normbench.results.files import (
+    DamagedError,
+    atomic_write,
+    first_line,
+    open_stored,
+    unreadable,
+)
 from normbench.results.schema import SCHEMA_VERSION, arrow_schema
-
-
-class DamagedError(ResultsError):
-    """A file that is no table, or not all of one."""
 
 
 def check_version(version: int, path: Path) -> None:
@@ -41,36 +45,55 @@ def read_file(path: Path, table: str, columns: Sequence[str] | None = None) -> p
 def row_groups(path: Path, table: str, only: int | None = None) -> Iterator[pa.Table]:
     """A file's row groups, one after the other, or one of them; raises as :func:`read_file`."""
     wanted = arrow_schema(table).names
-    with _opened(path, table, wanted) as (file, present):
+    with _opened(path, table, wanted, whole=only is None) as (file, present):
         for index in range(file.num_row_groups) if only is None else [only]:
             # for the few rows of a part, Arrow's threads cost more than they save
             found = file.read_row_group(index, columns=present, use_threads=False)
             yield _whole_schema(found, table, wanted)
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in a line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def write_file(path: Path, schema: pa.Schema, content: Iterable[pa.Table]) -> None:
+    """Write a table's file whole, a row group for each table of ``content``."""
+
+    def write(file: IO[bytes]) -> None:
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+            for table in content:
+                writer.write_table(table)
+        seal(file)
+
+    atomic_write(path, write)
 
 
-def unreadable(path: Path, error: OSError) -> UnreadableResultsError:
-    """The error for a file that the system does not let be read."""
-    return UnreadableResultsError(
-        f"{path} cannot be read ({os.strerror(error.errno or 0)}); it is left as it is: allow "
-        "reading it, or move it away"
-    )
+@contextmanager
+def opened(path: Path, *, whole: bool = True) -> Iterator[pq.ParquetFile]:
+    """A parquet file of ours; with ``whole`` its digest is checked.
+
+    Raises ``ValueError`` and Arrow's errors where it is damaged, ``FileNotFoundError``, and
+    :class:`UnreadableResultsError`. Arrow is given the file and never its name, in which it would
+    look for an address.
+    """
+    with open_stored(path) as file:
+        try:
+            if whole and not fits(file):
+                raise ValueError("its content does not fit its digest")
+            with pq.ParquetFile(file, page_checksum_verification=True) as found:
+                yield found
+        except OSError as error:
+            if error.errno is None:  # Arrow's own, of what it found in the file
+                raise ValueError(first_line(error)) from None
+            raise unreadable(path, error) from None
 
 
 @contextmanager
 def _opened(
-    path: Path, table: str, wanted: Sequence[str]
+    path: Path, table: str, wanted: Sequence[str], *, whole: bool = True
 ) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
     """A table's file, and those of the columns that it has: an older version wrote fewer.
 
     What is wrong with it is told as this module's errors.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with opened(path, whole=whole) as file:
             schema = file.schema_arrow
             held = set(schema.names)
             check_version(int((schema.metadata or {}).get(b"normbench_schema", b"0")), path)
@@ -78,11 +101,7 @@ def _opened(
             if foreign:
                 raise ValueError(f"{table} has no column {foreign[0]!r}")
             yield file, [name for name in wanted if name in held]
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise unreadable(path, error) from None
+    except (pa.ArrowException, ValueError) as error:
         raise DamagedError(
             f"{path} is damaged ({first_line(error)}); `normbench run` with "
             "the protocol sets it aside and computes again what it held"

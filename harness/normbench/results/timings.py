@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from normbench.errors import NewerResultsError, ResultsError, UnreadableResultsError
-from normbench.results.files import atomic_write, make_folder
+from normbench.results.files import first_line, make_folder
 from normbench.results.schema import SCHEMA_VERSION, Column
+from normbench.results.tables import check_version, opened, write_file
 
 NAME = "timings.parquet"
 
@@ -59,28 +58,18 @@ def read_timings(folder: Path) -> pa.Table:
     :class:`UnreadableResultsError` if the system does not let it be read.
     """
     path, schema = folder / NAME, timings_schema()
-    if not path.exists():
-        return schema.empty_table()
     try:
-        found = pq.read_table(path, page_checksum_verification=True)
-        version = int((found.schema.metadata or {}).get(b"normbench_schema", b"0"))
-        if version <= SCHEMA_VERSION:
-            return found.select(schema.names).cast(schema)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise UnreadableResultsError(
-                f"{path} cannot be read ({os.strerror(error.errno)}); it is left as it is: allow "
-                "reading it, or move it away"
-            ) from None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        with opened(path) as file:
+            held = file.schema_arrow.metadata or {}
+            check_version(int(held.get(b"normbench_schema", b"0")), path)
+            return file.read().select(schema.names).cast(schema)
+    except FileNotFoundError:
+        return schema.empty_table()
+    except (pa.ArrowException, ValueError, KeyError) as error:
         raise ResultsError(
-            f"{path} is damaged ({reason}); `normbench time {folder}` measures it anew, or "
-            "delete it to do without"
+            f"{path} is damaged ({first_line(error)}); `normbench time {folder}` measures it "
+            "anew, or delete it to do without"
         ) from None
-    raise NewerResultsError(
-        f"{path} was written by a newer normbench (results schema {version}; this one reads up "
-        f"to {SCHEMA_VERSION}); upgrade normbench to read it"
-    )
 
 
 def write_timings(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -100,7 +89,4 @@ def write_timings(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
         raise KeyError(f"timings has no column {key!r}")
     table = pa.Table.from_pylist(list(rows), schema=schema)
     make_folder(folder)
-    atomic_write(
-        folder / NAME,
-        lambda p: pq.write_table(table, p, compression="zstd", write_page_checksum=True),
-    )
+    write_file(folder / NAME, schema, [table])

@@ -20,6 +20,7 @@ from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
 from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
+from normbench.results.files import DamagedError
 from normbench.results.schema import PlannedRows
 from normbench.results.store import Store
 from normbench.workflow.unplanned import Unplanned, count_unplanned, refuse_to_lose
@@ -118,7 +119,8 @@ def _one_per_cell(runs: Iterable[RunSpec]) -> list[RunSpec]:
 def check_folder(store: Store, study: Study) -> None:
     """Refuse a folder whose results are another protocol's, newer, or withheld by the system.
 
-    Nothing is written. A damaged ``protocol.json`` passes: running the protocol writes it anew.
+    Nothing is written. One that names what is not installed here passes: running the protocol
+    writes it anew. A damaged one does not: whose results these are would be forgotten.
     """
     if not store.exists:
         return
@@ -126,7 +128,7 @@ def check_folder(store: Store, study: Study) -> None:
     exploratory_claims(store.folder, study)
     try:
         stored = store.read_study()
-    except (NewerResultsError, UnreadableResultsError):
+    except (NewerResultsError, UnreadableResultsError, DamagedError):
         raise
     except ResultsError:
         return

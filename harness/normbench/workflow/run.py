@@ -152,6 +152,7 @@ def run_study(
     check_contents(folder, planned.contents)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     with locked(folder):
+        store.hold()
         store.clean()
         store.write_study(planned.study, source)
         register_claims(folder, planned.study)
