@@ -14,6 +14,7 @@ from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import final_values, times
 from normbench.analysis.matching import Match
 from normbench.analysis.pairing import pair
+from normbench.stats.rounding import difference
 from normbench.stats.speed import trained
 
 #: How a run says that its execution was not recorded.
@@ -52,7 +53,7 @@ class Change:
     @property
     def d(self) -> Floats:
         """By how much B is better, seed by seed: less error, or earlier at the threshold."""
-        return self.a - self.b
+        return difference(self.a, self.b)
 
     @property
     def still(self) -> bool:

@@ -18,7 +18,8 @@ from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.stats.planning import minimum_detectable_effect, seeds_needed
 from normbench.stats.refusals import complete_blocks
-from normbench.stats.smallbatch import inverse_batch_weights
+from normbench.stats.rounding import difference, log_ratio
+from normbench.stats.smallbatch import contrast_of
 from normbench.stats.verdict import Claim, Verdict, judge_family
 
 COLUMNS = [
@@ -85,15 +86,15 @@ def _benefit(one: _Ready, seeds: Sequence[int]) -> Floats:
     a = np.array([[cell.values[s] for cell in one.a] for s in seeds], dtype=np.float64)
     b = np.array([[cell.values[s] for cell in one.b] for s in seeds], dtype=np.float64)
     end, sizes = one.claim.endpoint, one.hypothesis.batch_sizes
-    if end.kind == "time" and end.estimand == "geometric-ratio":
-        a, b = np.log(a), np.log(b)
+    ratio = end.kind == "time" and end.estimand == "geometric-ratio"
     smaller = end.kind in ("time", "diverged") or end.better == "min"
-    d: Floats = b - a if smaller else a - b
+    more, less = (b, a) if smaller else (a, b)
     if one.claim.kind == "interaction":
         # how much more b loses than a from the largest to the smallest batch, by a fit in 1/b
         span = 1.0 / min(sizes) - 1.0 / max(sizes)
-        weighted: Floats = d @ inverse_batch_weights(list(sizes)) * span
-        return weighted
+        terms = (np.log(more), -np.log(less)) if ratio else (more, -less)
+        return contrast_of(terms, list(sizes)) * span
+    d: Floats = log_ratio(more, less) if ratio else difference(more, less)
     return d if one.claim.kind == "equivalence" else d[:, 0]
 
 

@@ -15,7 +15,8 @@ from normbench.analysis.endpoints import KEYS, RESULT_COLUMNS, final_values, key
 from normbench.analysis.pairing import noted_row, pair, refused_row
 from normbench.protocol.claims import ClaimMetric, Evaluation
 from normbench.stats.compare import paired_difference
-from normbench.stats.smallbatch import inverse_batch_weights
+from normbench.stats.rounding import settled
+from normbench.stats.smallbatch import contrast_of
 
 KINDS: tuple[Evaluation, ...] = ("running", "recomputed", "batch")
 #: The whole difference to the reference and what it is made of: between which two errors each is.
@@ -79,18 +80,21 @@ def _split(panel: Panel, found: list[_Kinds], alpha: float) -> list[dict[str, An
             if pairing.refusal:
                 rows.append(key | {"part": part} | refused_row(pairing.refusal, estimand))
                 continue
-            columns, lost = [], 0
+            sides: tuple[list[Floats], list[Floats]] = ([], [])
+            lost = 0
             for i, (kinds, cell) in enumerate(group):
                 mine, theirs = pairing.picks[2 * i], pairing.picks[2 * i + 1]
                 end = final_values(cell, panel.series.window)
                 errors = {str(k): v[mine] for k, v in kinds.values.items()}
                 errors["reference"] = end.values[theirs]
-                columns.append(errors[more] - errors[less])
+                sides[0].append(errors[more])
+                sides[1].append(-errors[less])
                 lost += int(kinds.diverged[mine].sum() + end.diverged[theirs].sum())
-            d = np.stack(columns, axis=1)
+            terms = [np.stack(side, axis=1) for side in sides]
+            d = settled(terms).ravel()
             if len(sizes) > 1:
-                d = d @ inverse_batch_weights(sizes) * (1 / min(sizes) - 1 / max(sizes))
-            result = paired_difference(d.ravel(), alpha=alpha, diverged=lost, estimand=estimand)
+                d = contrast_of(terms, sizes) * (1 / min(sizes) - 1 / max(sizes))
+            result = paired_difference(d, alpha=alpha, diverged=lost, estimand=estimand)
             rows.append(key | {"part": part, "diverged": lost} | noted_row(result, pairing.notes))
     return rows
 

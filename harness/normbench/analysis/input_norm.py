@@ -14,6 +14,7 @@ from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, RESULT_COLUMNS, final_values, times
 from normbench.analysis.pairing import noted_row, pair, refused_row
 from normbench.stats.compare import paired_difference
+from normbench.stats.rounding import settled
 
 COLUMNS = [*KEYS, "input_norm", "off", "against", "endpoint", "threshold", *RESULT_COLUMNS,
            "diverged"]  # fmt: skip
@@ -64,9 +65,8 @@ def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> 
     found = [read(cell) for cell in cells]
     values = [v[p] for (v, _), p in zip(found, pairing.picks, strict=True)]
     lost = sum(int(d[p].sum()) for (_, d), p in zip(found, pairing.picks, strict=True))
-    d = values[0] - values[1]
-    if len(cells) == 4:
-        d = d - (values[2] - values[3])
+    signs = (1.0, -1.0, -1.0, 1.0)[: len(values)]
+    d = settled([sign * own for sign, own in zip(signs, values, strict=True)])
     result = paired_difference(
         d, alpha=alpha, diverged=lost,
         estimand="mean over seeds of what input normalization gains (positive: it helps)"

@@ -12,6 +12,7 @@ from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.endpoints import RESULT_COLUMNS, final_values
 from normbench.analysis.pairing import Pairing, noted_row, pair, refused_row
 from normbench.stats.planning import seeds_needed
+from normbench.stats.rounding import difference
 from normbench.stats.verdict import Claim, Verdict, judge_family
 
 KEYS = ["experiment", "setting", "batch_size", "norm", "other"]
@@ -86,8 +87,8 @@ def _judged(
     lost = {i: int(ends[i].diverged[pick].sum()) for i, pick in picks.items()}
     claims = [
         Claim(
-            f"{cells[a].norm} against {cells[b].norm}", "superiority", values[b] - values[a],
-            diverged=lost[a] + lost[b],
+            f"{cells[a].norm} against {cells[b].norm}", "superiority",
+            difference(values[b], values[a]), diverged=lost[a] + lost[b],
             estimand=f"final error of {cells[b].norm} minus that of {cells[a].norm}",
         )
         for a, b in pairs

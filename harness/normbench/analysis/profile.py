@@ -14,6 +14,7 @@ from normbench.analysis.pairing import pair
 from normbench.errors import StatisticsError
 from normbench.stats.multiplicity import simultaneous_band
 from normbench.stats.refusals import few_seeds
+from normbench.stats.rounding import constant, difference
 from normbench.stats.thresholds import pooled_grid
 
 COLUMNS = [*KEYS, "reference", "threshold", "saved", "low", "high", "level", "reached",
@@ -36,7 +37,7 @@ def _grid(panel: Panel) -> Floats | str:
         )
     except StatisticsError as error:
         return str(error).splitlines()[0]
-    if not np.ptp(found) > 0:
+    if constant(found):
         return "all runs reach the same level"
     return found
 
@@ -56,7 +57,7 @@ def _compared(
     if refusal:
         return {"refusal": refusal, "n": 0}
     mine, theirs = pairing.picks
-    saved = other[0][theirs] - own[0][mine]
+    saved = difference(other[0][theirs], own[0][mine])
     columns: dict[str, Any] = {
         "saved": saved.mean(axis=0), "n": len(saved), "refusal": few_seeds(len(saved)) or "",
         "reached": own[1][mine].mean(axis=0), "reached_reference": other[1][theirs].mean(axis=0),

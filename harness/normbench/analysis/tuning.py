@@ -17,6 +17,7 @@ from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.results.schema import axis_values
 from normbench.stats.outcome import blind_score, endpoint_values
+from normbench.stats.rounding import difference, settled
 
 COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean",
            "runs", "planned", "diverged", "stable", "chosen"]  # fmt: skip
@@ -60,10 +61,11 @@ def _choose(rows: list[dict[str, Any]], tune: Tune) -> None:
         row |= {"stable": False, "chosen": False}
     if any(row["runs"] < row["planned"] for row in rows):
         return
-    best = min(rows, key=lambda row: (row["mean"], row["learning_rate"]))
+    least = min(row["mean"] for row in rows)
+    best = next(row for row in rows if not difference(row["mean"], least) > 0)  # from low to high
     best["chosen"] = True
     for row in rows:
-        close = row["mean"] <= best["mean"] + tune.stable_within
+        close = not settled([row["mean"], -least, -tune.stable_within]) > 0
         row["stable"] = bool(close and row["diverged"] == 0)
 
 

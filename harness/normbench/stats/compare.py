@@ -26,6 +26,7 @@ from normbench.stats.guard import FRAGILE_BELOW, asymmetry_guard, skewness
 from normbench.stats.interval import subset_mean_interval, t_interval
 from normbench.stats.refusals import cannot_reach, count_nonzero, few_seeds
 from normbench.stats.result import Detail, Result
+from normbench.stats.rounding import constant, difference
 
 SYMMETRY = (
     "the differences are symmetric about the null value, which labels exchangeable within a "
@@ -76,7 +77,7 @@ def paired(
     winner, rival = labels
     better = f"{rival} minus {winner}" if goal == "min" else f"{winner} minus {rival}"
     result = paired_difference(
-        sign * (second - first),
+        sign * difference(second, first),
         alpha=alpha,
         null=null,
         estimand=f"mean over seeds of {better} in {metric} (positive: {labels[0]} is better)",
@@ -133,7 +134,7 @@ def paired_difference(
     if normal_interval and n >= 2:
         details["t_interval"] = t_interval(values, alpha)
         details["t_interval_note"] = "assumes normality"
-    refusal = few_seeds(n) or cannot_reach(count_nonzero(values - null), alpha)
+    refusal = few_seeds(n) or cannot_reach(count_nonzero(difference(values, null)), alpha)
     result = Result(
         name=name,
         estimand=estimand,
@@ -201,7 +202,8 @@ def _inferred(result: Result, d: FloatArray, alpha: float, null: float) -> Resul
         )
     if d.size > EXACT_LIMIT:
         warnings.append("p and interval use 99,999 drawn sign patterns with a fixed seed")
-    zeros = d.size - count_nonzero(d - null)
+    shifted = difference(d, null)
+    zeros = d.size - count_nonzero(shifted)
     if zeros:
         warnings.append(
             f"{zeros} of {d.size} differences equal the null value: ties cost power; prefer "
@@ -211,21 +213,21 @@ def _inferred(result: Result, d: FloatArray, alpha: float, null: float) -> Resul
         result,
         interval=interval,
         level=1.0 - alpha,
-        p=sign_flip_p(d - null),
+        p=sign_flip_p(shifted),
         warnings=tuple(warnings),
         details=details,
     )
 
 
 def _description(d: FloatArray, null: float, correlation: float | None) -> dict[str, Detail]:
-    sd = float(d.std(ddof=1)) if d.size > 1 else None
+    sd = (0.0 if constant(d) else float(d.std(ddof=1))) if d.size > 1 else None
     mean = float(d.mean())
     return {
         "mean": mean,
         "sd": sd,
         "effect_size_d_z": (mean - null) / sd if sd else None,
         "null": null,
-        "n_nonzero": count_nonzero(d - null),
+        "n_nonzero": count_nonzero(difference(d, null)),
         "skewness": skewness(d),
         "seed_correlation": correlation,
     }

@@ -29,6 +29,7 @@ from normbench.stats.guard import bootstrap_t_interval
 from normbench.stats.interval import subset_ratio_interval
 from normbench.stats.refusals import few_seeds
 from normbench.stats.result import Result
+from normbench.stats.rounding import difference, log_ratio
 
 
 def restricted_mean_difference(
@@ -61,7 +62,7 @@ def restricted_mean_difference(
     """
     a, b = _times(r_a, r_b, budget)
     result = paired_difference(
-        b - a,
+        difference(b, a),
         alpha=alpha,
         null=null,
         diverged=diverged,
@@ -96,7 +97,7 @@ def geometric_ratio(
     a, b = _times(r_a, r_b, budget)
     _positive(a, b, "a geometric ratio")
     logs = paired_difference(
-        np.log(a / b), alpha=alpha, diverged=diverged, seed_correlation=seed_correlation(a, b)
+        log_ratio(a, b), alpha=alpha, diverged=diverged, seed_correlation=seed_correlation(a, b)
     )
     details = {k: v for k, v in logs.details.items() if k not in ("mean", "null")}
     for key in ("flip_interval", "bootstrap_t_interval"):
@@ -136,7 +137,7 @@ def ratio_of_means(
     a, b = _times(r_a, r_b, budget)
     _positive(a, b, "a ratio of means")
     base = paired_difference(
-        b - a, alpha=alpha, diverged=diverged, seed_correlation=seed_correlation(a, b)
+        difference(b, a), alpha=alpha, diverged=diverged, seed_correlation=seed_correlation(a, b)
     )
     interval = None
     details = {k: v for k, v in base.details.items() if k not in ("mean", "null")}
@@ -242,7 +243,7 @@ def _guarded_ratios(a: FloatArray, b: FloatArray, alpha: float) -> tuple[float, 
     centre = float(a.mean() / b.mean())
 
     def kept(rho: float) -> bool:
-        low, high = bootstrap_t_interval(a - rho * b, alpha)
+        low, high = bootstrap_t_interval(difference(a, rho * b), alpha)
         return low <= 0.0 <= high
 
     def end(factor: float) -> float:

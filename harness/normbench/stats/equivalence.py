@@ -27,6 +27,7 @@ from normbench.stats.guard import asymmetry_guard
 from normbench.stats.interval import subset_mean_interval
 from normbench.stats.refusals import few_seeds
 from normbench.stats.result import Interval, Result
+from normbench.stats.rounding import difference
 
 
 def tost(d: ArrayLike, margin: float, *, alpha: float = 0.05, claims: int = 1) -> Result:
@@ -85,7 +86,7 @@ def invariance(
     if at.size == 0:
         raise fault("the reference is one of the sizes", reference, f"one of {sizes.tolist()}")
     others = np.delete(np.arange(sizes.size), at[0])
-    d = table[:, others] - table[:, at]
+    d = difference(table[:, others], table[:, at])
     result = equivalence(d, margin, alpha=alpha, claims=claims)
     return replace(
         result,
@@ -175,13 +176,14 @@ def margin_p_values(d: ArrayLike, margin: float) -> tuple[FloatArray, FloatArray
         StatisticsError: not a finite matrix, or a margin not above 0.
     """
     columns, delta = matrix(d, "d"), check_positive(margin, "margin")
+    above, below = difference(columns, -delta), difference(columns, delta)
     inside = np.maximum(
-        sign_flip_p_columns(columns + delta, "greater"),
-        sign_flip_p_columns(columns - delta, "less"),
+        sign_flip_p_columns(above, "greater"),
+        sign_flip_p_columns(below, "less"),
     )
     beyond = np.minimum(
-        sign_flip_p_columns(columns - delta, "greater"),
-        sign_flip_p_columns(columns + delta, "less"),
+        sign_flip_p_columns(below, "greater"),
+        sign_flip_p_columns(above, "less"),
     )
     return inside, beyond
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from normbench.stats.checks import FloatArray, check_alpha, check_count, fault, vector
 from normbench.stats.result import Interval
+from normbench.stats.rounding import constant
 
 SKEWNESS_LIMIT = 1.0
 GUARD_SEEDS = 10
@@ -75,9 +76,9 @@ def skewness(d: ArrayLike) -> float:
     """
     values = vector(d, "d")
     centred = values - values.mean()
-    largest = float(np.abs(centred).max())
-    if largest <= 1e-12 * float(np.abs(values).max()):
+    if constant(values):
         return 0.0
+    largest = float(np.abs(centred).max())
     centred = centred / largest
     return float((centred**3).mean() / (centred**2).mean() ** 1.5)
 
@@ -114,7 +115,7 @@ def bootstrap_t_interval(
     k = int(check_alpha(alpha) / 2.0 * (resamples + 1) + 1e-9)
     if k == 0:
         return -np.inf, np.inf
-    if error == 0.0:
+    if constant(values):
         return mean, mean
     return mean - error * float(ordered[resamples - k]), mean - error * float(ordered[k - 1])
 

@@ -24,6 +24,7 @@ from normbench.stats.checks import (
 )
 from normbench.stats.flip import EXACT_LIMIT, joint_signs, sign_flip_p
 from normbench.stats.result import Interval
+from normbench.stats.rounding import difference
 
 LISTING_LIMIT = 16
 """Up to here all subset means are listed; above, the wanted one is searched for."""
@@ -277,7 +278,7 @@ def _reconciled(
 ) -> Interval:
     """Move an end onto or off ``null`` where the test, which forgives rounding, says so."""
     low, high = ends
-    rejected = reaches(sign_flip_p(a - null * b), alpha)
+    rejected = reaches(sign_flip_p(difference(a, null * b)), alpha)
     if rejected == (not low <= null <= high):
         return ends
     if not rejected:

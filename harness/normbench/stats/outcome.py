@@ -22,6 +22,7 @@ from normbench.stats.checks import (
     check_positive,
     fault,
 )
+from normbench.stats.rounding import difference
 from normbench.stats.speed import WINDOW, blanked, restricted_time, trained
 
 Kind = Literal["final", "best", "time", "aulc", "diverged"]
@@ -127,7 +128,7 @@ def endpoint_values(
     if kind != "aulc":
         finished = np.where(broken, score, finished)
     sign = check_goal(goal)
-    worse: BoolArray = np.asarray(sign * (finished - score) > 0)
+    worse: BoolArray = np.asarray(sign * difference(finished, score) > 0)
     return Endpoint(np.where(worse, score, finished), broken, worse & ~broken)
 
 

@@ -27,6 +27,7 @@ from normbench.stats.compare import CONDITIONAL, SEEDS, SYMMETRY, paired_differe
 from normbench.stats.flip import sign_flip_p_columns
 from normbench.stats.refusals import few_seeds
 from normbench.stats.result import Result
+from normbench.stats.rounding import settled
 
 GRID_STEP = 1.0 / 16.0
 
@@ -76,10 +77,11 @@ def inverse_batch_contrast(
     Source: Barr et al. (2013) on random slopes.
     """
     sizes = _batch_sizes(batch_sizes)
-    d = _differences(questioned, reference, sizes, goal)
-    contrast = d @ inverse_batch_weights(sizes.tolist())
+    sides = _sides(questioned, reference, sizes, goal)
+    contrast = contrast_of(sides, sizes.tolist())
     span = float(1.0 / sizes.min() - 1.0 / sizes.max())
-    ends = d[:, int(sizes.argmin())] - d[:, int(sizes.argmax())]
+    smallest, largest = int(sizes.argmin()), int(sizes.argmax())
+    ends = settled([*(s[:, smallest] for s in sides), *(-s[:, largest] for s in sides)])
     low, high = sizes.min(), sizes.max()
     result = paired_difference(
         contrast * span,
@@ -144,7 +146,8 @@ def crossover_batch_size(
         StatisticsError: shapes or sizes that do not fit, or values not finite.
     """
     sizes = _batch_sizes(batch_sizes)
-    d = _differences(questioned, reference, sizes, goal) - by_at_least
+    sides = _sides(questioned, reference, sizes, goal)
+    d = settled([*sides, np.full(sides[0].shape, -float(by_at_least))])
     alpha = check_alpha(alpha)
     order = np.argsort(sizes)
     sizes, d = sizes[order], d[:, order]
@@ -218,7 +221,7 @@ def _interpolated(d: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]
     grid = grid[np.concatenate([[True], np.diff(grid) > 1e-9])]
     left = np.clip(np.searchsorted(x, grid, side="right") - 1, 0, x.size - 2)
     share = (grid - x[left]) / (x[left + 1] - x[left])
-    return grid, d[:, left] * (1.0 - share) + d[:, left + 1] * share
+    return grid, settled([d[:, left] * (1.0 - share), d[:, left + 1] * share])
 
 
 def _batch_sizes(batch_sizes: Sequence[float]) -> FloatArray:
@@ -232,10 +235,16 @@ def _batch_sizes(batch_sizes: Sequence[float]) -> FloatArray:
     return sizes
 
 
-def _differences(
+def contrast_of(terms: Sequence[FloatArray], batch_sizes: Sequence[float]) -> FloatArray:
+    """Return per seed the slope in 1/b of a sum of terms, shape (n, K) each; 0 where rounding."""
+    weights = inverse_batch_weights(batch_sizes)
+    return settled(np.concatenate([term * weights for term in terms], axis=1), axis=1)
+
+
+def _sides(
     questioned: ArrayLike, reference: ArrayLike, sizes: FloatArray, goal: Goal
-) -> FloatArray:
-    """Return the loss of the norm in question minus that of the reference, shape (n, K)."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return two terms, (n, K) each, of what the norm in question loses over the reference."""
     first, second = matrix(questioned, "questioned"), matrix(reference, "reference")
     same_shape(first, second, "questioned and reference")
     if first.shape[1] != sizes.size:
@@ -244,4 +253,4 @@ def _differences(
             f"{first.shape[1]} columns, {sizes.size} sizes",
             "give the sizes in the order of the columns",
         )
-    return check_goal(goal) * (first - second)
+    return check_goal(goal) * first, -check_goal(goal) * second

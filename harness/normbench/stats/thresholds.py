@@ -24,8 +24,9 @@ from normbench.stats.checks import (
 )
 from normbench.stats.durations import restricted_mean_difference
 from normbench.stats.multiplicity import Band, max_t, simultaneous_band
-from normbench.stats.refusals import cannot_reach
+from normbench.stats.refusals import cannot_reach, count_nonzero
 from normbench.stats.result import Result
+from normbench.stats.rounding import difference
 from normbench.stats.speed import WINDOW, restricted_time, running_mean, trained
 
 REACHED_SHARE = 0.8
@@ -160,7 +161,7 @@ def threshold_sweep(
     r_a, r_b = (np.stack([run.time for run in side], axis=1) for side in runs)
     same_shape(r_a, r_b, "curves_a and curves_b")
     diverged = int(runs[0][0].diverged.sum() + runs[1][0].diverged.sum())
-    d = r_b - r_a
+    d = difference(r_b, r_a)
     adjusted = max_t(d)
     band = simultaneous_band(d, alpha)
     results = []
@@ -169,7 +170,7 @@ def threshold_sweep(
             r_a[:, j], r_b[:, j], budget=budget, alpha=alpha, diverged=diverged
         )
         refused = single.refusal or cannot_reach(
-            int(np.count_nonzero(d[:, j])), alpha, thetas.size, "max-t"
+            count_nonzero(d[:, j]), alpha, thetas.size, "max-t"
         )
         pair = (float(band.low[j]), float(band.high[j])) if band.kept[j] else None
         results.append(

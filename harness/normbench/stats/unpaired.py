@@ -20,6 +20,7 @@ from normbench.stats.checks import (
 )
 from normbench.stats.flip import DRAWS, SIGN_SEED
 from normbench.stats.result import Interval, Result
+from normbench.stats.rounding import constant, difference
 
 LEAST_PER_GROUP = 4
 _LISTED = 200_000
@@ -59,7 +60,7 @@ def welch_permutation(a: ArrayLike, b: ArrayLike, *, goal: Goal, alpha: float = 
     return Result(
         name="Welch's t by permutation (unpaired)",
         estimand="difference of the group means (positive: A is better)",
-        estimate=float(first.mean() - second.mean()),
+        estimate=float(difference(first.mean(), second.mean())),
         interval=interval,
         level=None if interval is None else 1.0 - alpha,
         p=p,
@@ -88,8 +89,8 @@ class _Welch:
     def of(cls, a: FloatArray, b: FloatArray, labels: BoolArray) -> _Welch:
         g = np.concatenate([np.ones(a.size), np.zeros(b.size)])
         x = np.concatenate([a, b])
-        scale = float(np.abs(x - x.mean()).max()) or 1.0
-        return cls(x, g, labels, float(a.mean() - b.mean()), scale)
+        scale = float(np.abs(x if constant(x) else x - x.mean()).max()) or 1.0
+        return cls(x, g, labels, float(difference(a.mean(), b.mean())), scale)
 
     def p(self, mu: float) -> float:
         x = self.x - mu * self.g

@@ -21,6 +21,7 @@ from normbench.stats.interval import subset_mean_interval
 from normbench.stats.multiplicity import Band, holm, max_t, simultaneous_band
 from normbench.stats.refusals import Correction, cannot_reach, count_nonzero
 from normbench.stats.result import Interval, Result, number, p_text
+from normbench.stats.rounding import difference
 
 Kind = Literal["superiority", "noninferiority", "equivalence", "interaction"]
 Outcome = Literal["supported", "refuted", "inconclusive"]
@@ -122,7 +123,7 @@ def judge_family(
     results = [_alone(claim, alpha, len(checked), method) for claim in checked]
     pairs: list[Interval | None]
     if method == "max-t":
-        shifted = np.column_stack([claim.d - claim.bound for claim in checked])
+        shifted = np.column_stack([difference(claim.d, claim.bound) for claim in checked])
         adjusted = max_t(shifted)
         pairs = [None] * len(checked)
         if len(shifted) > 1:  # one seed has no spread, and nothing is tested
@@ -223,7 +224,7 @@ def _alone(claim: Claim, alpha: float, m: int, method: Correction) -> Result:
         if not reaches(2.0 ** -len(claim.d), alpha / m):
             refusal = f"cannot reach α = {alpha / m:.3g} at this n: {len(claim.d)} seeds"
     elif refusal is None:
-        refusal = cannot_reach(count_nonzero(claim.d - claim.bound), alpha, m, method)
+        refusal = cannot_reach(count_nonzero(difference(claim.d, claim.bound)), alpha, m, method)
     if refusal is None:
         return result
     return replace(result, refusal=refusal, p=None, interval=None, level=None)
