@@ -173,7 +173,7 @@ def test_a_footer_that_does_not_fit_is_damage():
         tail = module.hashlib.sha256(text).digest() + len(text).to_bytes(8, "little")
         path.write_bytes(images(7).tobytes() + text + tail + module.MARK)
         with pytest.raises(DamagedError):
-            read(path, whole=True)
+            read(path)
 
 
 def test_images_are_compared_once_a_process_and_file(monkeypatch):
@@ -189,19 +189,28 @@ def test_images_are_compared_once_a_process_and_file(monkeypatch):
     assert len(checks) == 2
 
 
-def test_a_worker_trusts_what_its_parent_has_read(monkeypatch):
-    load_or_make("a", 1, SHAPE, Maker())
+def test_a_worker_checks_what_it_opens(monkeypatch):
+    path = load_or_make("a", 1, SHAPE, Maker()).path
+    whole = path.read_bytes()
+    path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
     monkeypatch.setattr(module, "is_worker", lambda: True)
-    monkeypatch.setattr(module, "_check_blocks", None)
-    assert len(load_or_make("a", 1, SHAPE, Maker()).images) == 7
+    make = Maker()
+    assert np.array_equal(load_or_make("a", 1, SHAPE, make).images, images(7))
+    assert make.calls == 1
+
+
+def test_the_digest_stands_for_the_images():
+    found = [load_or_make("a", i, SHAPE, Maker(n)) for i, n in enumerate((7, 7, 6))]
+    assert found[0].digest == found[1].digest != found[2].digest
+    assert load_or_make("a", 0, SHAPE, Maker()).digest == found[0].digest
 
 
 def test_what_is_skipped_is_listed_beside_the_cache():
-    skipped = {"b.jpg": "empty file", "\udcff.jpg": "truncated"}
+    skipped = {"b.jpg": "empty file", "\udcff.jpg": "truncated", "\x1b[2J.jpg": "a\nb"}
     found = load_or_make("a", 1, SHAPE, Maker(notes={"skipped": skipped}))
     assert found.notes["skipped"] == skipped
     log = log_beside(found.path)
-    assert log.read_bytes() == b"b.jpg\tempty file\n\xff.jpg\ttruncated\n"
+    assert log.read_bytes() == b"\\x1b[2J.jpg\ta\\nb\nb.jpg\tempty file\n\\xff.jpg\ttruncated\n"
     assert not log_beside(load_or_make("a", 2, SHAPE, Maker()).path).exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -167,9 +168,9 @@ def test_a_panorama_costs_no_more_than_a_square(tmp_path):
 def test_a_file_that_the_system_refuses_stops_everything(tmp_path, monkeypatch):
     path = save(tmp_path / "cat.1.jpg")
 
-    def refuse(_):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UsageError, match=r"cat\.1\.jpg cannot be read \(Permission denied\)"):
         read_photo(path, 32)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from normbench.datasets.layouts import Listing, check_classes, few_of, find_photos
+from normbench.datasets.layouts import Listing, check_classes, find_photos
+from normbench.datasets.names import few_of, printable
 from normbench.errors import DataMissingError, UsageError
 from tests.datasets.conftest import LAYOUTS, save
 
@@ -193,3 +194,8 @@ def test_a_class_that_lost_all_its_items_is_not_forgotten(tmp_path):
 def test_long_lists_are_cut():
     assert few_of("abcd") == "a, b, c, d"
     assert few_of("abcdef") == "a, b, c, d and 2 more"
+
+
+def test_no_name_commands_a_terminal():
+    assert printable("a\x1b[2J\n\udcff\u202e.jpg") == r"a\x1b[2J\n\xff\u202e.jpg"
+    assert printable("Kätzchen 猫.jpg") == "Kätzchen 猫.jpg"

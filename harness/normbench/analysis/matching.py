@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from normbench.analysis.cells import CellCurves, panels, setting_axes
 from normbench.analysis.curves import computed_curves
 from normbench.protocol.schema import AXES
 from normbench.protocol.study import Series
-from normbench.results.contents import read_contents
+from normbench.results.contents import Recorded, name_of_row
 from normbench.results.load import Results
 
 
@@ -24,7 +23,7 @@ class Located:
     cell: CellCurves
     series: Series
     axes: dict[str, Any]
-    data: str
+    data: Recorded | None
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,12 @@ def _located(results: Results) -> Iterator[Located]:
     runs = results.runs[results.runs["phase"] == "evaluation"]
     firsts = runs.drop_duplicates(["experiment", "cell_hash"])
     rows = {(r["experiment"], r["cell_hash"]): r for r in firsts.to_dict("records")}
-    contents = read_contents(results.folder)
+    contents = results.contents
     for panel in panels(results, curves):
         for cell in panel.cells.values():
             row = rows[(cell.experiment, cell.cell_hash)]
             axes = {str(name): _plain(value) for name, value in row.items()}
-            yield Located(cell, panel.series, axes, _content(axes, contents))
+            yield Located(cell, panel.series, axes, contents.get(name_of_row(axes)))
 
 
 def _plain(value: Any) -> Any:
@@ -99,12 +98,6 @@ def _plain(value: Any) -> Any:
 def _base(label: Any) -> str:
     """The name of a component, without its parameters."""
     return str(label).partition("(")[0]
-
-
-def _content(axes: dict[str, Any], contents: dict[str, str]) -> str:
-    """The key of the content of the cell's data set, where it was recorded."""
-    wanted = {"name": _base(axes["dataset"]), **json.loads(axes.get("dataset_params") or "{}")}
-    return next((key for text, key in contents.items() if json.loads(text) == wanted), "")
 
 
 def _keys(varied: list[str]) -> list[Callable[[Located], Hashable]]:
@@ -153,5 +146,5 @@ def _differences(a: Located, b: Located) -> Iterator[str]:
             yield f"{axis} removed: was {old}"
         else:
             yield f"{axis}: {old} → {new}"
-    if a.data and b.data and a.data != b.data:
+    if a.data and b.data and not a.data.same(b.data.content):
         yield f"the content of the data set {_base(a.axes['dataset'])}"

@@ -95,6 +95,10 @@ def _print(summary: PlanSummary) -> None:
         console.print(f"void claim {text}", highlight=False, markup=False)
     for text in summary.missing_data:
         console.print(f"missing data: {text}", markup=False, highlight=False)
+    for text in summary.skipped_data:
+        console.print(text, markup=False, highlight=False)
+    if summary.changed_data:
+        console.print(f"run will refuse: {summary.changed_data}", markup=False, highlight=False)
     if summary.estimated_seconds is not None:
         console.print(
             f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s)",

@@ -126,6 +126,7 @@ def run(
         )
         from normbench.training.work import leave_worker, set_up_worker
         from normbench.workflow import prepare_plan, run_study
+        from normbench.workflow.data import data_notes
         from normbench.workflow.grouping import engine_mode
         from normbench.workflow.plan import before_training
 
@@ -144,7 +145,10 @@ def run(
             stack.enter_context(executor)
         prepared = executor
         planned = prepare_plan(study, executor=prepared)
-        for said in before_training(Store(folder), planned, replace=replace):
+        for said in (
+            *before_training(Store(folder), planned, replace=replace),
+            *data_notes(planned.contents),
+        ):
             print(said, file=sys.stderr)
         device = choose_device(device, lambda: _accelerator(prepared))
         names = choose_devices(device, devices, workers)

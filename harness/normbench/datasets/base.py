@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
+
+from normbench.datasets.content import Skipped, digest_of
 
 Task = Literal["classification", "regression"]
 
@@ -28,6 +31,9 @@ class Arrays:
     ``test_inputs`` are what the items of the test split look like where that differs, such as
     sequences with more steps than in training: (items, …) in the order of ``inputs``, with the
     same channels and the same labels.
+
+    ``skipped`` says which files were left out, and ``read_by`` which program made pixels of the
+    others. ``known`` may give an array of these and a digest of it, where there is one already.
     """
 
     key: str
@@ -39,6 +45,14 @@ class Arrays:
     standardized: bool = False
     features: tuple[str, ...] = ()
     test_inputs: NDArray[Any] | None = None
+    skipped: Skipped | None = None
+    read_by: str = ""
+    known: tuple[NDArray[Any], str] | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the content: of all that training reads."""
+        return digest_of(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -6,9 +6,8 @@ footer's own digest, its length and a mark. The images come first so that they c
 into memory; the footer comes last so that nothing but a complete file has one.
 
 What is checked, and when: length, mark and footer every time; all blocks once in each process
-that is nobody's worker, before it hands work out (2,000 photos of 224 pixels: a fraction of a
-second). Workers, of which many start, trust what their parent has just read. A file that fails
-is named in a warning and made again.
+that opens the file, whoever started it (2,000 photos of 224 pixels: a fifth of a second). A file
+that fails is named in a warning and made again.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from normbench.datasets.names import printable
 from normbench.datasets.whole import cache_folder, cannot_write, whole_file
 
 log = logging.getLogger(__name__)
@@ -52,13 +52,15 @@ class DamagedError(Exception):
 class Cached:
     """Images of shape (items, *shape), uint8, read-only and mapped from ``path``.
 
-    ``labels`` has shape (items,), int64; ``notes`` is what the maker returned.
+    ``labels`` has shape (items,), int64; ``notes`` is what the maker returned; ``digest`` stands
+    for the images (it is made of those of the blocks, with which they were compared).
     """
 
     path: Path
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     notes: dict[str, Any]
+    digest: str
 
 
 def is_worker() -> bool:
@@ -81,17 +83,18 @@ def load_or_make(name: str, identity: Any, shape: tuple[int, ...], make: Make) -
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path):
             found = _usable(path, warn=True)  # another process may have made it meanwhile
             if found is not None:
                 return found
             _write(path, shape, make)
     except OSError as error:
         raise cannot_write(path, error) from error
-    return read(path, whole=False)
+    return read(path)
 
 
-def _locked(path: Path) -> FileLock:
+def locked(path: Path) -> FileLock:
+    """The lock of a file of the cache; that another process holds it is said."""
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -103,7 +106,7 @@ def _locked(path: Path) -> FileLock:
 
 def _usable(path: Path, warn: bool = False) -> Cached | None:
     try:
-        return read(path, whole=not is_worker())
+        return read(path)
     except FileNotFoundError:
         return None
     except DamagedError as error:
@@ -154,10 +157,10 @@ def _list_skipped(path: Path, skipped: dict[str, str]) -> None:
     if not skipped:
         path.unlink(missing_ok=True)
         return
-    lines = [f"{name}\t{reason}\n" for name, reason in sorted(skipped.items())]
+    # written out, so that no name can break a line or command a terminal
+    lines = [f"{printable(n)}\t{printable(reason)}\n" for n, reason in sorted(skipped.items())]
     with whole_file(path) as file:
-        # names are bytes to the system: any of them can be written
-        file.write("".join(lines).encode("utf-8", "surrogateescape"))
+        file.write("".join(lines).encode())
 
 
 def _images_per_block(shape: tuple[int, ...]) -> int:
@@ -170,8 +173,8 @@ def _images_per_block(shape: tuple[int, ...]) -> int:
 _checked: set[tuple[str, int, int, int]] = set()
 
 
-def read(path: Path, *, whole: bool) -> Cached:
-    """Open a cache file; ``whole`` also compares every image with its digest.
+def read(path: Path) -> Cached:
+    """Open a cache file; the first time in this process every image is compared with its digest.
 
     Raises ``FileNotFoundError`` and :class:`DamagedError`.
     """
@@ -189,10 +192,11 @@ def read(path: Path, *, whole: bool) -> Cached:
         raise DamagedError("its length does not fit its footer")
     status = path.stat()
     identity = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
-    if whole and identity not in _checked:
+    if identity not in _checked:
         _check_blocks(images, digests)
         _checked.add(identity)
-    return Cached(path, images, labels, notes)
+    content = hashlib.sha256(json.dumps([list(shape), digests]).encode()).hexdigest()
+    return Cached(path, images, labels, notes, content)
 
 
 def _footer(path: Path) -> tuple[dict[str, Any], int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.datasets.hashes import read_bytes
+from normbench.datasets.layouts import LARGEST
+from normbench.datasets.metadata import orientation, without_metadata
+from normbench.datasets.names import printable
 from normbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,30 +23,50 @@ if TYPE_CHECKING:
 
 #: Pictures longer than this many times their width are resized in the middle alone.
 LONGEST = 16
+#: How a picture of each orientation becomes upright; one of 1 is.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
 
 
 class UnreadableError(Exception):
     """A file whose content is no image that can be used, with the reason."""
 
 
-def read_photo(path: Path, resolution: int) -> NDArray[np.uint8]:
+def read_photo(path: Path, resolution: int, sha256: str = "") -> NDArray[np.uint8]:
     """The photo as uint8 of shape (3, resolution, resolution), channels red, green, blue.
 
     Raises :class:`UnreadableError` where the content is not that of an image (empty, truncated,
     another kind of file), and :class:`UsageError` where the operating system does not give the
-    content: that is not the photo's fault, and leaving it out would change the data set.
-    """
-    from PIL import Image
+    content, or gives another than that of the digest ``sha256``: that is not the photo's fault,
+    and leaving it out would change the data set.
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
+    Where a picture cannot be read, and can without its metadata, the metadata were to blame.
+    """
+    content = read_bytes(path)
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise UsageError(
-            f"{path} cannot be read ({error.strerror or error}); likely fix: allow reading it, "
-            "or remove it from the folder"
-        ) from error
+            f"{printable(path)} changed while the photos were read; likely fix: run the same "
+            "command again once nothing writes there"
+        )
     if not content:
         raise UnreadableError("empty file")
+    if len(content) > LARGEST:
+        raise UnreadableError(f"more than {LARGEST >> 20} MiB")
+    try:
+        return _decoded(content, resolution)
+    except UnreadableError:
+        bare = without_metadata(content)
+        if bare is not None:
+            with contextlib.suppress(UnreadableError):
+                return _decoded(bare, resolution)
+        raise
+
+
+def _decoded(content: bytes, resolution: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content)) as image:
             return crop(upright_rgb(image), resolution)
@@ -62,9 +88,12 @@ def upright_rgb(image: Image) -> Image:
     taken. Raises :class:`UnreadableError` for grey levels beyond 16 bits and for
     floating-point pixels, whose range nobody tells.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    image = ImageOps.exif_transpose(image)
+    image.load()  # some formats tell their metadata only at their end
+    turn = _TURNS.get(orientation(image))
+    if turn is not None:
+        image = image.transpose(Image.Transpose[turn])
     if image.mode == "F":
         raise UnreadableError("floating-point pixels have no known range")
     if image.mode == "I" or image.mode.startswith("I;16"):

@@ -76,7 +76,10 @@ class Pets:
         cached = load_or_make(
             f"pets-{resolution}px", ["pets", version, items], (3, resolution, resolution), make
         )
-        return Arrays(f"pets/{version}/{resolution}/{items}", cached.images, cached.labels, 2)
+        return Arrays(
+            f"pets/{version}/{resolution}/{items}", cached.images, cached.labels, 2,
+            known=(cached.images, cached.digest),
+        )  # fmt: skip
 
 
 PETS = Pets()

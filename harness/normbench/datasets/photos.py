@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,29 +20,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normbench.datasets.base import Arrays
-from normbench.datasets.cache import Append, Cached, is_worker, load_or_make, log_beside
+from normbench.datasets.cache import Append, Cached, load_or_make, log_beside
+from normbench.datasets.content import Skipped
 from normbench.datasets.decode import UnreadableError, read_photo
-from normbench.datasets.layouts import Listing, Photo, check_classes, few_of, find_photos
+from normbench.datasets.hashes import file_digests
+from normbench.datasets.layouts import Listing, Photo, check_classes, find_photos
+from normbench.datasets.names import few_of, printable
 from normbench.datasets.parallel import bar, in_order
 from normbench.datasets.split import stratified_subset
 from normbench.errors import DataMissingError, UsageError
 
-log = logging.getLogger(__name__)
-
 #: Environment variable that names the folder in which data sets lie.
 DATA_VARIABLE = "NORMBENCH_DATA"
-#: Raised when decoding, cropping or labelling changes, so that old caches are not used.
+#: Raised when cropping or labelling changes, so that results of both are told apart.
 VERSION = 1
+#: Raised when decoding changes for some files alone, so that old caches are not used.
+READER = 1
+
+
+def _folder(text: str, what: str) -> Path:
+    try:
+        if "\0" in text:
+            raise RuntimeError("it holds a null character")
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~ of a user who is not there
+        raise UsageError(
+            f"{what} must name a folder; received {printable(text)!r} ({error}); likely fix: write "
+            "the path out, from / on"
+        ) from error
 
 
 def _given_folder(params: Mapping[str, Any]) -> Path | None:
     path = str(params["path"])
-    return Path(path).expanduser() if path else None
+    return _folder(path, "the parameter path of a data set") if path else None
 
 
 def _cats_and_dogs_folder(params: Mapping[str, Any]) -> Path:
     own = os.environ.get(DATA_VARIABLE, "")
-    return _given_folder(params) or Path(own or "data").expanduser() / "dogs-vs-cats"
+    around = _folder(own or "data", f"the environment variable {DATA_VARIABLE}")
+    return _given_folder(params) or around / "dogs-vs-cats"
 
 
 def _cats_and_dogs(listing: Listing) -> list[str]:
@@ -52,7 +67,8 @@ def _cats_and_dogs(listing: Listing) -> list[str]:
     others = sorted(label for label, name in names.items() if name not in ("cat", "dog"))
     if others:
         raise UsageError(
-            f"dogs-vs-cats has the classes cat and dog; {listing.root} has {few_of(others)}; "
+            f"dogs-vs-cats has the classes cat and dog; {printable(listing.root)} has "
+            f"{few_of(others)}; "
             'likely fix: give the right folder, or use the data set "image-folder"'
         )
     return [names[photo.label] for photo in listing.photos]
@@ -78,10 +94,18 @@ class PhotoFolder:
     def missing(self, params: Mapping[str, Any]) -> str | None:
         """None if the folder is there, else how to get the photos."""
         folder = self.place(params)
-        if folder is not None and folder.exists():
-            return None
-        where = "no path is given" if folder is None else f"there is no folder {folder}"
-        return f"{where}; {self.how}"
+        if folder is None:
+            return f"no path is given; {self.how}"
+        try:
+            folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return f"there is no folder {printable(folder)}; {self.how}"
+        except OSError as error:
+            raise UsageError(
+                f"the folder {few_of([str(folder)])} cannot be read ({error.strerror}); likely "
+                "fix: allow reading it, or give another path"
+            ) from error
+        return None
 
     def load(self, params: Mapping[str, Any]) -> Arrays:
         """The photos as uint8 of shape (items, 3, resolution, resolution), sorted by name.
@@ -101,8 +125,9 @@ class PhotoFolder:
         check_classes(listing, labels, "images")
         resolution, items = int(params["resolution"]), int(params["items"])
         cached = self._decoded(listing, resolution)
-        self._tell_skipped(cached, len(listing.photos) + len(listing.skipped))
         key = f"{self.name}/{VERSION}/{resolution}/{items}/{_names(listing, cached)}"
+        files = len(listing.photos) + len(listing.skipped)
+        skipped = Skipped(cached.notes["skipped"], files, str(log_beside(cached.path)))
         images, labels_ = cached.images, cached.labels
         if items:
             chosen = stratified_subset(labels_, f"{self.name}/{VERSION}", items)
@@ -113,27 +138,22 @@ class PhotoFolder:
                     f"items must leave at least 2 photos of each of {len(listing.classes)} "
                     f"classes; received items = {items}, which leaves {fewest} of one"
                 )
-        return Arrays(key, images, labels_, len(listing.classes))
+        return Arrays(
+            key, images, labels_, len(listing.classes), skipped=skipped,
+            read_by=f"Pillow {cached.notes['pillow']}", known=(cached.images, cached.digest),
+        )  # fmt: skip
 
     def _decoded(self, listing: Listing, resolution: int) -> Cached:
-        content = [(p.name, p.size, p.mtime_ns) for p in listing.photos]
-        # the folder is part of it: files of equal names, sizes and times may differ elsewhere
-        identity = [self.name, VERSION, resolution, str(listing.root.resolve()), content,
-                    sorted(listing.skipped)]  # fmt: skip
+        digests = file_digests(listing.root, listing.photos)
+        content = [(p.name, digest) for p, digest in zip(listing.photos, digests, strict=True)]
+        identity = [self.name, VERSION, READER, resolution, content,
+                    sorted(listing.skipped.items())]  # fmt: skip
         return load_or_make(
             f"{self.name}-{resolution}px",
             identity,
             (3, resolution, resolution),
-            lambda append: _decode(listing, resolution, append),
+            lambda append: _decode(listing, digests, resolution, append),
         )
-
-    def _tell_skipped(self, cached: Cached, total: int) -> None:
-        skipped = cached.notes["skipped"]
-        if skipped and not is_worker():
-            log.warning(
-                "%s: %d of %d files are no usable images and are skipped: %s (reasons in %s)",
-                self.name, len(skipped), total, few_of(skipped), log_beside(cached.path),
-            )  # fmt: skip
 
 
 def _names(listing: Listing, cached: Cached) -> str:
@@ -142,12 +162,15 @@ def _names(listing: Listing, cached: Cached) -> str:
     return hashlib.sha256(json.dumps(used).encode()).hexdigest()[:12]
 
 
-def _decode(listing: Listing, resolution: int, append: Append) -> dict[str, Any]:
+def _decode(
+    listing: Listing, digests: Sequence[str], resolution: int, append: Append
+) -> dict[str, Any]:
     from PIL import Image, __version__
 
-    def read(photo: Photo) -> NDArray[np.uint8] | UnreadableError:
+    def read(one: tuple[Photo, str]) -> NDArray[np.uint8] | UnreadableError:
+        photo, digest = one
         try:
-            return read_photo(listing.root / photo.name, resolution)
+            return read_photo(listing.root / photo.name, resolution, digest)
         except UnreadableError as error:
             return error
 
@@ -158,7 +181,7 @@ def _decode(listing: Listing, resolution: int, append: Append) -> dict[str, Any]
     with warnings.catch_warnings(), bar(f"decoding {total:,} photos", total) as step:
         # oddities in EXIF and large sizes; what matters is raised, and then listed
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        for photo, image in in_order(read, listing.photos):
+        for (photo, _), image in in_order(read, zip(listing.photos, digests, strict=True)):
             step()
             if isinstance(image, UnreadableError):
                 skipped[photo.name] = str(image)
@@ -168,7 +191,7 @@ def _decode(listing: Listing, resolution: int, append: Append) -> dict[str, Any]
     if not used:
         reasons = few_of(f"{name}: {why}" for name, why in skipped.items())
         raise UsageError(
-            f"none of the {total} image files in {listing.root} can be read "
+            f"none of the {total} image files in {printable(listing.root)} can be read "
             f"({reasons}); likely fix: get them again, they were damaged on the way"
         )
     check_classes(listing, used, "readable images")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
+from normbench.results.contents import Recorded, read_contents
 from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.execution import environment_of_group
 from normbench.results.look import look
@@ -58,6 +59,11 @@ class Results:
     def exploratory_claims(self) -> set[str]:
         """Claims that were edited, or added, after the first run."""
         return exploratory_claims(self.folder, self.study)
+
+    @cached_property
+    def contents(self) -> dict[str, Recorded]:
+        """What is recorded of each data set that the runs were computed from."""
+        return read_contents(self.folder)
 
     @cached_property
     def environments(self) -> dict[str, str]:

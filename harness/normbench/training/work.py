@@ -6,10 +6,11 @@ which the workers could load theirs, so that it names functions here, which a wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from normbench.datasets.content import Content
 from normbench.plan.execution import PLAIN, Engine
 from normbench.plan.spec import RunSpec
 
@@ -25,6 +26,8 @@ class Group:
     engine: Engine = PLAIN
     #: Seconds of a worker that its steps were measured to take, where they were.
     seconds: float | None = None
+    #: Digests of the data sets (by name with parameters) that the runs are to be trained on.
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -86,7 +89,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found when a cell was checked, why, and what its data hold.
+    """What was found when a cell was checked, why, and what its data hold and leave out.
 
     ``missing`` data are not on this machine, a ``misfit`` has values that do not fit each other,
     and an ``undefined`` cell has no meaning.
@@ -94,7 +97,7 @@ class Checked:
 
     kind: Literal["sound", "undefined", "missing", "misfit"]
     why: str = ""
-    content: dict[str, str] = field(default_factory=dict)
+    content: dict[str, Content] = field(default_factory=dict)
 
 
 def set_up_worker() -> None:
@@ -122,7 +125,9 @@ def leave_worker() -> None:
 def train_group(group: Group) -> GroupRows:
     """See :func:`normbench.training.group.train_group`."""
     from normbench.training import group as module
+    from normbench.training.check import check_data
 
+    check_data(group)
     return module.train_group(group)
 
 

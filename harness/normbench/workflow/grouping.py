@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from normbench.datasets.content import Content
 from normbench.errors import UsageError
 from normbench.executors.base import Executor
 from normbench.plan.decisions import cell_key
@@ -23,6 +24,7 @@ from normbench.plan.execution import (
 from normbench.plan.spec import RunSpec, digest
 from normbench.results import provenance
 from normbench.results.execution import add_groups, read_execution
+from normbench.workflow.data import digests
 
 if TYPE_CHECKING:
     from normbench.training.work import Calibrated, Group, Measured
@@ -95,7 +97,8 @@ def choose(
 class Grouping:
     """Plans groups for a results folder on one device.
 
-    ``mode`` is ``auto`` (measured), or the engine to use wherever it can be used.
+    ``mode`` is ``auto`` (measured), or the engine to use wherever it can be used; ``contents`` are
+    those of the data that workers must find.
     """
 
     folder: Path
@@ -105,6 +108,7 @@ class Grouping:
     workers: int
     threads: int = 1
     mode: EngineMode = "auto"
+    contents: Mapping[str, Content] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.environment_hash = digest(dict(self.environment))
@@ -157,7 +161,8 @@ class Grouping:
     def _group(self, number: int, plan: GroupPlan, runs: tuple[RunSpec, ...]) -> Group:
         from normbench.training.work import Group
 
-        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, plan.seconds)
+        data = digests(runs, self.contents)
+        return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, plan.seconds, data)
 
     def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
         plain = [one for one in found.measured if one.engine.name == "plain"]

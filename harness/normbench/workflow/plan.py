@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from normbench.datasets.content import Content
 from normbench.errors import (
     Fault,
     NewerResultsError,
@@ -23,6 +24,7 @@ from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.files import DamagedError
 from normbench.results.schema import PlannedRows
 from normbench.results.store import Store
+from normbench.workflow.data import data_changes, data_notes
 from normbench.workflow.unplanned import Unplanned, count_unplanned, refuse_to_lose
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Planned:
     undefined: dict[str, str]
     missing_data: list[str]
     reasons: dict[str, str] = field(default_factory=dict)
-    contents: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, Content] = field(default_factory=dict)
 
     @property
     def rows(self) -> PlannedRows:
@@ -64,7 +66,7 @@ def prepare_plan(
     """
     runs = expand(study, decisions)
     reasons: dict[str, str] = {}
-    contents: dict[str, str] = {}
+    contents: dict[str, Content] = {}
     missing: dict[str, None] = {}
     faults: dict[str, Fault] = {}
     # the learning rate decides no shape: a cell is checked once for all its rates
@@ -193,6 +195,9 @@ class PlanSummary:
     stored: int | None = 0
     unplanned: int = 0
     notes: list[str] = field(default_factory=list)
+    #: Files that the data sets leave out, a line each, and why the data would be refused.
+    skipped_data: list[str] = field(default_factory=list)
+    changed_data: str = ""
 
 
 def summarise_plan(
@@ -249,6 +254,8 @@ def summarise_plan(
         stored=left.stored,
         unplanned=left.left,
         notes=[note for note in (left.sentence(), left.warning()) if note],
+        skipped_data=data_notes(planned.contents),
+        changed_data=data_changes(store, planned),
     )
 
 

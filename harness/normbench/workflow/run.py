@@ -19,10 +19,11 @@ from normbench.plan.execution import ExecutionPlan
 from normbench.plan.expand import select
 from normbench.plan.spec import RunSpec
 from normbench.results import provenance
-from normbench.results.contents import check_contents, record_contents
+from normbench.results.contents import record_contents, record_renewed
 from normbench.results.decisions import read_decisions, register_claims
 from normbench.results.schema import DONE, axis_values
 from normbench.results.store import Store
+from normbench.workflow.data import check_data
 from normbench.workflow.decide import decide_rates
 from normbench.workflow.grouping import EngineMode, Grouping, environment_record
 from normbench.workflow.plan import (
@@ -67,6 +68,8 @@ class Summary:
     untimed: bool = False
     #: Runs that were to be computed anew and failed: their earlier results are kept.
     not_renewed: int = 0
+    #: Runs of which results were committed.
+    committed: set[str] = field(default_factory=set)
     #: Wall-clock seconds: ``start`` until runs were chosen, ``form`` (measuring how to compute
     #: them), ``compute``, and ``merge``.
     seconds: dict[str, float] = field(default_factory=dict)
@@ -149,17 +152,18 @@ def run_study(
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
     before_training(store, planned, replace=replace)
-    check_contents(folder, planned.contents)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
+    check_data(store, planned, only, recompute=recompute)
     with locked(folder):
         store.hold()
         store.clean()
         store.write_study(planned.study, source)
         register_claims(folder, planned.study)
-        record_contents(folder, planned.contents)
+        record_contents(folder, check_data(store, planned, only, recompute=recompute))
         planned = replan(planned, read_decisions(folder))
         environment = environment_record(device)
         grouping = Grouping(folder, device, environment, executor, workers, threads, engine)
+        grouping.contents = planned.contents
         if follow is not None and not grouping.follow(follow):
             raise UsageError(
                 "the execution plan to follow was made on another machine, device or set of "
@@ -202,6 +206,7 @@ def run_study(
             if not decided and not renewal.more(select(planned.runs, only)):
                 break
             planned = replan(planned, read_decisions(folder))
+        record_renewed(folder, summary.committed)
         _finish(summary, store, planned)
         needed = _TIMING_CELL * len({run.cell_hash for run in planned.runs})
         share = _TIMING_SHARE * (time.perf_counter() - began)
@@ -258,6 +263,7 @@ def _compute(
                 rows["runs"] = _with_axes(rows["runs"], done.task.runs)
                 store.write_group(done.task.name, rows)
                 summary.computed += len(rows["runs"])
+                summary.committed |= {r["run_hash"] for r in rows["runs"] if r["status"] in DONE}
                 ahead -= sum(weights.pop(run.run_hash, 0.0) for run in done.task.runs)
                 observer.progressed(1 - ahead)
                 observer.finished(rows["runs"])

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from normbench.datasets.content import skipped_line
+from normbench.datasets.names import printable
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Items, Section, Table, Text, Value
 from normbench.report.source import Source, place
@@ -63,6 +65,17 @@ def _undefined(source: Source) -> Iterator[str]:
             yield f"{where}: {status}: {row['error'] or 'no reason was stored'}"
 
 
+def _skipped(source: Source) -> list[str]:
+    """Which files the data sets leave out, and how many for each reason."""
+    found = []
+    for name, record in source.results.contents.items():
+        line = skipped_line(name, record.content)
+        if line:
+            counts = [f"{n:,} × {why}" for why, n in record.content.reasons.items()]
+            found += [line + ".", f"By reason: {'; '.join(map(printable, counts))}."]
+    return found
+
+
 def section(source: Source) -> Section:
     """Runs by status: of each experiment, and of each cell that is not complete."""
     table = source.analysis["completeness"]
@@ -95,6 +108,9 @@ def section(source: Source) -> Section:
         rest = len(reasons) - 50
         more = [f"… and {rest} more, in the column error of the table runs"] if rest > 0 else []
         blocks.append(Items([*reasons[:50], *more], title="Why runs have no result"))
+    left_out = _skipped(source)
+    if left_out:
+        blocks.append(Items(left_out, title="Files of the data that were skipped"))
     divergence = _divergence(source)
     if divergence is not None:
         blocks.append(divergence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -106,6 +107,7 @@ def deviations(source: Source) -> list[str]:
     if kept:
         found.append(f"{words.plural(kept, 'stored run')} that the present protocol no longer asks "
                      "for are not used.")  # fmt: skip
+    found += _of_the_data(source)
     used = set(runs["execution_hash"].dropna().astype(str))
     machines = {source.results.environments.get(h, h) for h in used}
     if len(machines) > 1:
@@ -114,6 +116,24 @@ def deviations(source: Source) -> list[str]:
     if any(i.get("git_changed") for i in _invocations(source)):
         found.append("The code had changes that were not committed.")
     return found or ["There are none: every planned run was made as declared, in one environment."]
+
+
+def _of_the_data(source: Source) -> list[str]:
+    """Runs that rest on other data than the rest, and data of which only a key was recorded."""
+    found, planned = [], set(source.results.runs["run_hash"])
+    for name, record in source.results.contents.items():
+        label = json.loads(name)["name"]
+        earlier = len(record.earlier & planned)
+        if earlier:
+            found.append(f"The data set {label} has changed, and {words.plural(earlier, 'run')} "
+                         "of it were computed from the earlier data.")  # fmt: skip
+        if record.key_until or not record.content.sha256:
+            until = f" until {record.key_until}" if record.key_until else ""
+            found.append(
+                f"Of the data set {label} names and sizes alone, not the content, were "
+                f"recorded{until}: a change of it before would not be known."
+            )
+    return found
 
 
 def _provenance(source: Source) -> Table | None:

@@ -1,0 +1,142 @@
+"""What a data set holds: a digest of the arrays themselves, and what was left out of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normbench.datasets.names import printable
+from normbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from normbench.datasets.base import Arrays
+
+#: Bytes that are hashed at once: an array that is not contiguous is copied in such pieces.
+_PIECE = 1 << 24
+#: How many skipped files are named, and how many reasons are counted; the rest is in the list.
+NAMED, REASONS = 5, 10
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Files that a data set leaves out: ``reasons`` by name, of ``files`` that were looked at.
+
+    ``listed_in`` is a file that lists them all.
+    """
+
+    reasons: Mapping[str, str]
+    files: int
+    listed_in: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """What tells a data set from a changed one, and what was skipped; small, whatever the data.
+
+    ``key`` is :attr:`Arrays.key`, from which the split follows; ``sha256`` is the digest of the
+    arrays. ``read_by`` names the program that made numbers of files, where one did. Of the
+    ``skipped`` files (of ``files``) the first are in ``named`` with their reasons, ``reasons``
+    counts them all, and ``listed_in`` is a file with the rest.
+    """
+
+    key: str
+    sha256: str
+    read_by: str = ""
+    skipped: int = 0
+    files: int = 0
+    named: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    listed_in: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that are set; of a file's place its name alone, since results travel."""
+        listed_in = PurePath(self.listed_in).name
+        fields = asdict(self) | {"listed_in": listed_in}
+        return {name: value for name, value in fields.items() if value}
+
+
+def name_of(dataset: str, params: Mapping[str, Any]) -> str:
+    """How a data set with its parameters is called where its content is recorded."""
+    return json.dumps({"name": dataset, **params}, sort_keys=True)
+
+
+def content_of(arrays: Arrays) -> Content:
+    """The content of a data set."""
+    skipped = arrays.skipped
+    if skipped is None or not skipped.reasons:
+        return Content(arrays.key, arrays.sha256, arrays.read_by)
+    counts = Counter(_kind(reason) for reason in skipped.reasons.values())
+    return Content(
+        arrays.key, arrays.sha256, arrays.read_by, len(skipped.reasons), skipped.files,
+        dict(list(skipped.reasons.items())[:NAMED]), dict(counts.most_common(REASONS)),
+        skipped.listed_in,
+    )  # fmt: skip
+
+
+def _kind(reason: str) -> str:
+    """A reason without the numbers in it, so that equal ones can be counted together."""
+    return " ".join("…" if any(c.isdigit() for c in word) else word for word in reason.split())
+
+
+def digest_of(arrays: Arrays) -> str:
+    """SHA-256 of everything that training reads from a data set: the same on every machine."""
+    said = [arrays.task, arrays.classes, arrays.tolerance, arrays.standardized,
+            list(arrays.features)]  # fmt: skip
+    whole = hashlib.sha256(json.dumps(said).encode())
+    for name, array in (
+        ("inputs", arrays.inputs), ("labels", arrays.labels), ("test", arrays.test_inputs)
+    ):  # fmt: skip
+        if array is None:
+            continue
+        known = arrays.known
+        if known is not None and known[0] is array:
+            whole.update(f"{name} {known[1]}".encode())
+        else:
+            _add(whole, name, array)
+    return whole.hexdigest()
+
+
+def _add(whole: Any, name: str, array: NDArray[Any]) -> None:
+    array = np.asarray(array)
+    if array.dtype.hasobject:
+        raise UsageError(
+            f"the arrays of a data set must hold numbers; received Python objects in its {name}; "
+            "likely fix: give the array a type, such as float32"
+        )
+    whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
+    if array.flags.c_contiguous:
+        whole.update(array.reshape(-1).view(np.uint8))
+        return
+    rows = max(1, _PIECE // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        whole.update(array[start : start + rows].tobytes())
+
+
+def skipped_line(name: str, content: Content) -> str:
+    """In one line which files a data set leaves out, and why; empty where there are none.
+
+    ``name`` is that of :func:`name_of`. The line is short whatever the files are called.
+    """
+    if not content.skipped:
+        return ""
+    label, shown = json.loads(name)["name"], content.named.items()
+    named = "; ".join(f"{_cut(printable(n))}: {_cut(printable(why))}" for n, why in shown)
+    more = content.skipped - len(content.named)
+    rest = f"; and {more:,} more" if more > 0 else ""
+    whole = f" (all are listed in {printable(content.listed_in)})" if content.listed_in else ""
+    return (
+        f"{label}: {content.skipped:,} of {content.files:,} files are no usable images and were "
+        f"skipped: {named}{rest}{whole}"
+    )
+
+
+def _cut(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
