@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from normbench.catalog import DATASETS
 from normbench.datasets.base import Arrays
+from normbench.datasets.diabetes import read_diabetes
 from normbench.datasets.split import REGRESSION_STRATA, strata_of, stratified_split
 from normbench.datasets.training_split import label_constants, training_split
 from normbench.training.data import prepare, split_of
@@ -62,6 +63,15 @@ def test_a_unit_changes_the_area_alone(unit: str, square_metres: float) -> None:
     split = [split_of(cell(dataset={"name": "houses", "area_unit": u}, **LINEAR)).train
              for u in ("m2", unit)]  # fmt: skip
     assert (split[0] == split[1]).all()
+
+
+def test_diabetes_is_read_as_scikit_learns_loader_gives_it() -> None:
+    from sklearn.datasets import load_diabetes
+
+    data, target = read_diabetes()
+    raw = load_diabetes(scaled=False)
+    assert np.array_equal(data, raw.data)
+    assert np.array_equal(target, raw.target)
 
 
 def test_diabetes_is_not_scaled() -> None:

@@ -145,3 +145,9 @@ def test_a_run_cannot_be_changed() -> None:
         run.seed = 9  # type: ignore[misc]
     with pytest.raises(ValueError, match="frozen"):
         run.cell.epochs = 9
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**62])
+def test_the_short_way_to_a_runs_hash_is_the_digest_of_cell_and_seed(seed):
+    run = run_of(seed)
+    assert run.run_hash == digest([run.cell_hash, seed])

@@ -6,12 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from normbench.datasets.base import Arrays
+from normbench.datasets.shipped import shipped_table
 
 #: Ten measurements: years, sex (1 or 2), kg/m², mmHg, and six of the blood serum.
 FEATURES = ("age", "sex", "body mass index", "blood pressure", "total cholesterol", "LDL", "HDL",
             "cholesterol/HDL", "log triglycerides", "glucose")  # fmt: skip
+
+
+def read_diabetes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The measurements (442, 10), not scaled, and the labels, as scikit-learn's loader gives them.
+
+    Where its files lie elsewhere, the loader is asked.
+    """
+    data, target = (shipped_table(f"diabetes_{part}.csv.gz") for part in ("data_raw", "target"))
+    if data is not None and target is not None:
+        return data, target
+    from sklearn.datasets import load_diabetes
+
+    raw = load_diabetes(scaled=False)
+    return raw.data, raw.target
 
 
 class Diabetes:
@@ -30,12 +46,10 @@ class Diabetes:
     def load(self, params: Mapping[str, Any]) -> Arrays:
         """The measurements as float32 of shape (442, 10, 1, 1), not scaled."""
         del params
-        from sklearn.datasets import load_diabetes
-
-        raw = load_diabetes(scaled=False)
-        inputs = raw.data.astype(np.float32)[:, :, None, None]
+        data, target = read_diabetes()
+        inputs = data.astype(np.float32)[:, :, None, None]
         return Arrays(
-            "diabetes/1", inputs, raw.target.astype(np.float32), 1, task="regression",
+            "diabetes/1", inputs, target.astype(np.float32), 1, task="regression",
             tolerance=0.5, standardized=True, features=FEATURES,
         )  # fmt: skip
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normbench.datasets.base import Arrays
+from normbench.datasets.shipped import shipped_table
 from normbench.datasets.split import stratified_subset
 
 
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The images (items, 8, 8) in 0 to 16 and the labels, as scikit-learn's loader gives them.
 
-    The file is read from the installed package: importing the package takes longer than training
-    on the digits does. Where it lies elsewhere, the loader is asked.
+    Where its file lies elsewhere, the loader is asked.
     """
-    found = find_spec("sklearn")
-    for place in found.submodule_search_locations or [] if found is not None else []:
-        path = Path(place) / "datasets" / "data" / "digits.csv.gz"
-        if path.is_file():
-            with gzip.open(path, "rt", encoding="ascii") as file:
-                rows = np.loadtxt(file, delimiter=",")
-            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+    rows = shipped_table("digits.csv.gz", ",")
+    if rows is not None:
+        return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
     from sklearn.datasets import load_digits
 
     raw = load_digits()

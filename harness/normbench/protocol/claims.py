@@ -262,18 +262,6 @@ def given_axes(side: BaseModel | None, document: Mapping[str, Any] | str | None)
     return values
 
 
-def matches(cell: Cell, axes: Mapping[str, Any]) -> bool:
-    """Whether a cell has these axis values."""
-    for axis, wanted in axes.items():
-        value = getattr(cell, axis)
-        if isinstance(wanted, str) and hasattr(value, "label"):
-            if wanted not in (value.name, value.label):
-                return False
-        elif value != wanted:
-            return False
-    return True
-
-
 def side_label(axes: Mapping[str, Any], evaluation: str) -> str:
     """A side in a few words."""
     parts = []

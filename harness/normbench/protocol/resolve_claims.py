@@ -15,11 +15,11 @@ from normbench.protocol.claims import (
     ResolvedClaim,
     ResolvedFamily,
     given_axes,
-    matches,
     probe_parts,
     side_label,
 )
 from normbench.protocol.faults import shown
+from normbench.protocol.matching import CellIndex
 from normbench.protocol.schema import Cell
 from normbench.protocol.windows import Windows
 
@@ -106,13 +106,18 @@ def _with_window(claim: Claim, cells: Sequence[Cell], at: str, windows: Windows)
 
 
 def _resolve(
-    claim: Claim, raw: Mapping[str, Any], experiments: Sequence[Cells], at: str, windows: Windows
+    claim: Claim,
+    raw: Mapping[str, Any],
+    experiments: Sequence[Cells],
+    indices: Mapping[str, CellIndex],
+    at: str,
+    windows: Windows,
 ) -> ResolvedClaim:
     experiment = _experiment(claim, experiments)
-    cells = experiment.cells
+    cells, index = experiment.cells, indices[experiment.name]
     where = given_axes(claim.where, raw.get("where"))
     sides = {key: given_axes(getattr(claim, key), raw.get(key)) for key in ("a", "b")}
-    pool = [i for i, cell in enumerate(cells) if matches(cell, where)]
+    pool = index.fitting(where)
     if not pool:
         raise _MisfitError("where", shown(raw.get("where")), "no cell of the experiment fits")
     fixed = {key: axes.get("batch_size") for key, axes in sides.items()}
@@ -121,16 +126,16 @@ def _resolve(
     elif fixed["a"] is not None:
         sizes = (int(fixed["a"]),)
     else:
-        wanted = [i for i in pool if matches(cells[i], sides["a"])]
-        sizes = tuple(sorted({cells[i].batch_size for i in wanted}))
+        sizes = tuple(sorted(index.by_batch_size(pool & index.fitting(sides["a"]))))
     found: dict[str, list[int]] = {"a": [], "b": []}
     for key, axes in sides.items():
         if key == "b" and claim.b is None:
             continue
         label = side_label(axes, "running")
+        fitting = index.by_batch_size(pool & index.fitting(axes))
         for size in sizes or (0,):
             at_size = size if fixed[key] is None else int(fixed[key] or 0)
-            fits = [i for i in pool if matches(cells[i], axes) and cells[i].batch_size == at_size]
+            fits = fitting.get(at_size, [])
             found[key].append(_one_cell(fits, key, label, at_size, cells))
     own = [cells[i] for i in (*found["a"], *found["b"])]
     _check_probe(claim, own)
@@ -203,6 +208,7 @@ def resolve_claims(
     if len(declared) < len(families):
         faults.append(Fault("family", "", "families must have different ids"))
     seen: set[str] = set()
+    indices = {one.name: CellIndex(one.cells) for one in experiments}
     for index, (claim, table) in enumerate(zip(claims, raw, strict=True)):
         at = f"claim[{index}]"
         if claim.id in seen:
@@ -214,7 +220,7 @@ def resolve_claims(
             rule = "there is no such family"
             faults.append(Fault(f"{at}.family", shown(claim.family), rule, hint))
         try:
-            resolved.append(_resolve(claim, table, experiments, at, windows))
+            resolved.append(_resolve(claim, table, experiments, indices, at, windows))
         except _MisfitError as error:
             key, value, rule, hint = error.fault
             faults.append(Fault(f"{at}.{key}", value, rule, hint))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import torch
 
 from normbench.datasets.content import Content, content_of, name_of
 from normbench.datasets.inputs import Moments, input_constants
@@ -13,6 +17,41 @@ from normbench.protocol.schema import Cell
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
 from normbench.training.work import Checked, Group
+
+#: Axes that decide neither a network's layers nor whether its norm has a meaning there, and one
+#: value of each: cells that differ in these alone have one network, which is built once.
+_OF_NO_SHAPE: dict[str, Any] = {
+    "learning_rate": None,
+    "epochs": None,
+    "budget_steps": None,
+    "budget_samples": None,
+    "optimizer": None,
+    "clip_norm": None,
+    "lr_schedule": None,
+    "lr_scaling": "none",
+    "lr_reference_batch": 1,
+    "evaluations_per_epoch": 1,
+    "evaluations": None,
+    "input_norm": "raw",
+    "input_units": "unit",
+    "train_size": None,
+    "split_seed": 0,
+    "validation_fraction": 0.5,
+    "test_fraction": 0.5,
+    "statistics_samples": 1,
+    "probes": (),
+}
+
+
+def check_all(cells: Sequence[Cell]) -> list[Checked]:
+    """What is found for each cell, in one thread: with more, small norms wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        known: dict[Any, str | None] = {}
+        return [checked(cell, known) for cell in cells]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _content(cell: Cell) -> dict[str, Content]:
@@ -34,10 +73,13 @@ def check_data(group: Group) -> None:
             )
 
 
-def checked(cell: Cell) -> Checked:
-    """What is found for a cell; nothing is raised for one that does not fit."""
+def checked(cell: Cell, known: dict[Any, str | None]) -> Checked:
+    """What is found for a cell; nothing is raised for one that does not fit.
+
+    ``known`` keeps what was found for networks before.
+    """
     try:
-        reason = check_cell(cell)
+        reason = check_cell(cell, known)
         content = _content(cell)
     except DataMissingError as error:
         return Checked("missing", str(error))
@@ -46,20 +88,29 @@ def checked(cell: Cell) -> Checked:
     return Checked("sound" if reason is None else "undefined", reason or "", content)
 
 
-def check_cell(cell: Cell) -> str | None:
+def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | None:
     """None if the cell can be trained, or why its configuration has no meaning.
 
     Raises :class:`~normbench.errors.DataMissingError` where its data are not on this machine
     and :class:`~normbench.errors.UsageError` where its values do not fit each other.
     """
+    known = {} if known is None else known
     arrays = arrays_of(cell)
     check_batch_size(cell, len(split_of(cell).train))
     check_curvature(cell, arrays.task)
     if cell.input_norm == "imagenet":
         nothing = np.zeros(arrays.shape[0])
         input_constants(Moments(nothing, nothing), cell.input_norm)
+    network_alone = (cell.model_copy(update=_OF_NO_SHAPE), arrays.shape, arrays.classes)
+    if network_alone not in known:
+        known[network_alone] = _undefined(*network_alone)
+    return known[network_alone]
+
+
+def _undefined(cell: Cell, shape: tuple[int, ...], classes: int) -> str | None:
+    """Why the network of such cells has no meaning for these samples, or None where it has."""
     try:
-        build(network(cell, arrays.shape, arrays.classes), "meta")
+        build(network(cell, shape, classes), "meta")
     except UndefinedError as error:
         return str(error)
     return None

@@ -139,10 +139,10 @@ def calibrate(task: Calibration) -> Calibrated:
 
 
 def check_cells(runs: Sequence[RunSpec]) -> list[Checked]:
-    """What is found for each run's cell; see :func:`normbench.training.check.checked`."""
-    from normbench.training.check import checked
+    """What is found for each run's cell; see :func:`normbench.training.check.check_all`."""
+    from normbench.training.check import check_all
 
-    return [checked(run.cell) for run in runs]
+    return check_all([run.cell for run in runs])
 
 
 def find_accelerator(places: Sequence[int]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from normbench.executors.base import Executor
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
+from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
 from normbench.results.decisions import exploratory_claims, read_decisions
 from normbench.results.files import DamagedError
@@ -70,7 +71,8 @@ def prepare_plan(
     missing: dict[str, None] = {}
     faults: dict[str, Fault] = {}
     # the learning rate decides no shape: a cell is checked once for all its rates
-    different = list({cell_key(run.cell): run for run in _one_per_cell(runs)}.values())
+    keys = _keys(runs)
+    different = list({keys[run.cell_hash]: run for run in _one_per_cell(runs)}.values())
     for run, found in zip(different, _check(different, executor), strict=True):
         contents |= found.content
         if found.kind == "missing":
@@ -78,10 +80,11 @@ def prepare_plan(
         elif found.kind == "misfit":
             faults.setdefault(found.why, Fault(_where(run), "", found.why))
         elif found.kind == "undefined":
-            reasons[cell_key(run.cell)] = found.why
+            reasons[keys[run.cell_hash]] = found.why
     if faults:
         raise ProtocolError(f"protocol {study.name}", list(faults.values()))
-    return Planned(study, runs, _by_cell(runs, reasons), list(missing), reasons, contents)
+    undefined = {cell: reasons[key] for cell, key in keys.items() if key in reasons}
+    return Planned(study, runs, undefined, list(missing), reasons, contents)
 
 
 def _check(runs: list[RunSpec], executor: Executor | None) -> list[Checked]:
@@ -94,21 +97,28 @@ def _check(runs: list[RunSpec], executor: Executor | None) -> list[Checked]:
     return list(done[0].value)
 
 
-def _by_cell(runs: Iterable[RunSpec], reasons: dict[str, str]) -> dict[str, str]:
-    """The reasons for which cells are undefined, by the cells' hashes."""
-    found = {}
-    if reasons:
-        for run in _one_per_cell(runs):
-            reason = reasons.get(cell_key(run.cell))
-            if reason is not None:
-                found[run.cell_hash] = reason
+def _keys(runs: Iterable[RunSpec]) -> dict[str, str]:
+    """The key of each cell by its hash; cells that differ in their learning rate share one."""
+    found: dict[str, str] = {}
+    known: dict[Cell, str] = {}
+    for run in runs:
+        if run.cell_hash in found:
+            continue
+        cell = run.cell.model_copy(update={"learning_rate": None})
+        if cell not in known:
+            known[cell] = cell_key(run.cell)
+        found[run.cell_hash] = known[cell]
     return found
 
 
 def replan(planned: Planned, decisions: Decisions) -> Planned:
     """The plan with the learning rates that have been decided since."""
+    if all(series.tune is None for series in planned.study.experiments):
+        return planned  # nothing is decided
     runs = expand(planned.study, decisions)
-    return replace(planned, runs=runs, undefined=_by_cell(runs, planned.reasons))
+    keys = _keys(runs)
+    undefined = {cell: planned.reasons[key] for cell, key in keys.items() if key in planned.reasons}
+    return replace(planned, runs=runs, undefined=undefined)
 
 
 def _one_per_cell(runs: Iterable[RunSpec]) -> list[RunSpec]:
@@ -215,17 +225,20 @@ def summarise_plan(
     chosen = select(planned.runs, only)
     pending = pending_runs(chosen, status)
     experiments = []
+    by_experiment: dict[str, Counter[str]] = defaultdict(Counter)
+    for run in planned.runs:
+        by_experiment[run.experiment][status[run.run_hash]] += 1
     for series in planned.study.experiments:
-        own = [run for run in planned.runs if run.experiment == series.name]
+        own = by_experiment[series.name]
         experiments.append(
             {
                 "name": series.name,
                 "title": series.title,
                 "cells": len(series.cells),
                 "seeds": len(series.seeds),
-                "runs": len(own),
+                "runs": own.total(),
                 "varies": list(series.varies),
-                **Counter(status[run.run_hash] for run in own),
+                **own,
             }
         )
     undefined = [
@@ -261,12 +274,17 @@ def summarise_plan(
 
 def _void_claims(planned: Planned) -> list[str]:
     """Hypotheses that rest on an undefined cell: they will get no verdict, and why."""
+    if not planned.reasons:
+        return []
     found = []
+    reasons = {  # of each experiment's cells, in order: many claims ask for the same ones
+        series.name: [planned.reasons.get(cell_key(cell)) for cell in series.cells]
+        for series in planned.study.experiments
+    }
     for claim in planned.study.claims:
-        cells = planned.study.experiment(claim.experiment).cells
+        own = reasons[claim.experiment]
         for hypothesis in claim.hypotheses:
-            keys = [cell_key(cells[i]) for i in (*hypothesis.a, *hypothesis.b)]
-            reason = next((planned.reasons[k] for k in keys if k in planned.reasons), None)
+            reason = next((own[i] for i in (*hypothesis.a, *hypothesis.b) if own[i]), None)
             if reason is not None:
                 found.append(f"{hypothesis.name}: {reason}")
     return found
