@@ -23,7 +23,7 @@ from pydantic import (
 
 from normbench.catalog import quantity
 from normbench.errors import UsageError
-from normbench.protocol.schema import AXES, Cell, FixedAxes, Slug, as_tuple, strict
+from normbench.protocol.schema import AXES, FixedAxes, Slug, as_tuple, strict
 from normbench.protocol.windows import DEFAULT_WINDOW
 
 Kind = Literal["superiority", "noninferiority", "equivalence", "interaction"]
