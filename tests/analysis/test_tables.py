@@ -282,7 +282,7 @@ def test_undefined_and_failed_cells_are_counted_and_not_compared(tmp_path):
 @pytest.mark.parametrize("fate", ["missing", "failed"])
 def test_nothing_computed_is_told(tmp_path, fate):
     folder = made_up(tmp_path, STUDY, lambda run: None if fate == "missing" else (fate, [0.1]))
-    with pytest.raises(ResultsError, match=r"no computed run yet \(24 planned\)"):
+    with pytest.raises(ResultsError, match=r"no computed run yet \(24 planned"):
         analyse(load(folder.folder))
 
 

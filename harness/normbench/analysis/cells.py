@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,10 +178,17 @@ def _cell(
     )
 
 
-def panels(results: Results, curves: Curves) -> Iterator[Panel]:
-    """All panels of a study, in the protocol's order; cells without any result are left out."""
+def panels(
+    results: Results, curves: Curves, only: Collection[str] | None = None
+) -> Iterator[Panel]:
+    """All panels of a study, in the protocol's order; cells without any result are left out.
+
+    ``only`` names the experiments (default: all).
+    """
     evaluation = results.runs[results.runs["phase"] == "evaluation"]
     for series in results.study.experiments:
+        if only is not None and series.name not in only:
+            continue
         runs = evaluation[evaluation["experiment"] == series.name]
         setting = settings(runs, series)
         for name in dict.fromkeys(setting):

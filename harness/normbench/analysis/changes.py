@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import final_values, times
 from normbench.analysis.matching import Match
 from normbench.analysis.pairing import pair
+from normbench.errors import StatisticsError
 from normbench.stats.rounding import difference
 from normbench.stats.speed import trained
 
@@ -73,7 +75,15 @@ class Change:
         return replace(self, seeds=tuple(seeds), **kept, **lost)  # type: ignore[arg-type]
 
 
-def read_changes(match: Match, environments: Environments) -> Iterator[Change]:
+def read_changes(match: Match, environments: Environments) -> list[Change]:
+    """What :func:`_read` gives, or one refused endpoint where the values have none."""
+    try:
+        return list(_read(match, environments))
+    except StatisticsError as error:
+        return [Change(match, "final", None, refusal=reason(error))]
+
+
+def _read(match: Match, environments: Environments) -> Iterator[Change]:
     """The endpoints that both cells have: the final error, and the time to shared thresholds.
 
     Both are read in the same way: of two windows the longer one holds, as far as both have that

@@ -14,6 +14,7 @@ from normbench.analysis.pooled import threshold_key
 from normbench.plan.decisions import decided
 from normbench.plan.spec import cell_hash
 from normbench.protocol.claims import ClaimEndpoint, Evaluation, ResolvedClaim, probe_parts
+from normbench.protocol.schema import Cell
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.stats.outcome import endpoint_values
@@ -29,6 +30,12 @@ class CellValues:
     clipped: dict[int, bool] = field(default_factory=dict)
     environment: dict[int, str] = field(default_factory=dict)
     undefined: str = ""
+
+    @classmethod
+    def unreadable(cls, cell: Cell, why: str) -> CellValues:
+        """A cell whose endpoint cannot be read."""
+        label = f"{cell.norm.label} at batch size {cell.batch_size}"
+        return cls(label, undefined=f"{label} has no value: {why}")
 
 
 class Reader:

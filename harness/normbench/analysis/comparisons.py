@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from normbench.analysis.endpoints import (
     key_columns,
     times,
 )
-from normbench.analysis.pairing import noted_row, pair, refused_row
+from normbench.analysis.pairing import attempted, noted_row, pair, refused_row
 from normbench.stats.compare import paired
 from normbench.stats.durations import restricted_mean_difference
 
@@ -23,10 +24,14 @@ COLUMNS = [*KEYS, "reference", "endpoint", "threshold", *RESULT_COLUMNS, "diverg
            "diverged_reference"]  # fmt: skip
 
 
+_DIFFERENCE = "difference of the final errors"
+_TIMES = "difference of the restricted mean times"
+
+
 def _final(cell: CellCurves, reference: CellCurves, panel: Panel, alpha: float) -> dict[str, Any]:
     pairing = pair([cell, reference], panel.series.seeds)
     if pairing.refusal:
-        return refused_row(pairing.refusal, "difference of the final errors")
+        return refused_row(pairing.refusal, _DIFFERENCE)
     ends = [final_values(c, panel.series.window) for c in (cell, reference)]
     a, b = (e.values[p] for e, p in zip(ends, pairing.picks, strict=True))
     lost = [e.diverged[p] for e, p in zip(ends, pairing.picks, strict=True)]
@@ -44,12 +49,11 @@ def _final(cell: CellCurves, reference: CellCurves, panel: Panel, alpha: float) 
 def _time(
     cell: CellCurves, reference: CellCurves, panel: Panel, theta: float, alpha: float
 ) -> dict[str, Any]:
-    estimand = "difference of the restricted mean times"
     pairing = pair([cell, reference], panel.series.seeds)
     if not pairing.refusal and cell.budget != reference.budget:
-        return refused_row("the budgets differ", estimand)
+        return refused_row("the budgets differ", _TIMES)
     if pairing.refusal:
-        return refused_row(pairing.refusal, estimand)
+        return refused_row(pairing.refusal, _TIMES)
     found = [times(c, theta, panel.series.window) for c in (cell, reference)]
     a, b = (f.time[p] for f, p in zip(found, pairing.picks, strict=True))
     lost = [int(f.diverged[p].sum()) for f, p in zip(found, pairing.picks, strict=True)]
@@ -79,9 +83,9 @@ def comparison_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
                 row = refused_row(f"{base} has no runs at this batch size", "")
                 rows.append(key | {"endpoint": "final", "threshold": np.nan} | row)
                 continue
-            row = _final(cell, reference, panel, alpha)
+            row = attempted(_DIFFERENCE, partial(_final, cell, reference, panel, alpha))
             rows.append(key | {"endpoint": "final", "threshold": np.nan} | row)
             for theta in panel.series.thresholds:
-                row = _time(cell, reference, panel, theta, alpha)
+                row = attempted(_TIMES, partial(_time, cell, reference, panel, theta, alpha))
                 rows.append(key | {"endpoint": "time", "threshold": theta} | row)
     return pd.DataFrame(rows, columns=COLUMNS)

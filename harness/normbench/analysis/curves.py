@@ -128,17 +128,19 @@ def curves_of(results: Results) -> Curves:
 
 
 def computed_curves(results: Results) -> Curves:
-    """The curves of a study of which some run has been computed.
+    """The curves of a study of which some run has been computed, or none can be.
 
     Raises :class:`~normbench.errors.ResultsError` where none has been yet, or where the
     evaluations of one are gone.
     """
     status = results.runs["status"]
     computed = status.isin(["finished", "diverged"])
-    if not computed.any():
+    if not computed.any() and not (len(status) and (status == "undefined").all()):
+        others = status[status != "missing"].value_counts()
+        counts = "".join(f", {n:,} {name}" for name, n in others.items())
         raise ResultsError(
-            f"{results.folder} has no computed run yet ({len(status) or 'not even'} planned); "
-            "`normbench run` with its protocol computes them"
+            f"{results.folder} has no computed run yet ({len(status) or 'not even'} planned"
+            f"{counts}); `normbench run` with its protocol computes what is missing or failed"
         )
     curves = curves_of(results)
     lost = sum(key not in curves for key in results.runs["run_hash"][computed])

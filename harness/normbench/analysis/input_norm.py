@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, RESULT_COLUMNS, final_values, times
-from normbench.analysis.pairing import noted_row, pair, refused_row
+from normbench.analysis.pairing import attempted, noted_row, pair, refused_row
 from normbench.stats.compare import paired_difference
 from normbench.stats.rounding import settled
 
@@ -98,7 +99,8 @@ def _group(group: list[Panel], alpha: float) -> list[dict[str, Any]]:
                         "setting": without_level(panel.setting), "input_norm": name, "off": off,
                         "against": against, "endpoint": endpoint, "threshold": theta,
                     }  # fmt: skip
-                    rows.append(key | _result(cells, panel, read, alpha))
+                    found = attempted("", partial(_result, cells, panel, read, alpha))
+                    rows.append(key | found)
     return rows
 
 

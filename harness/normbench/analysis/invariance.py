@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import Panel
+from normbench.analysis.boundary import reason
+from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.endpoints import final_values
-from normbench.analysis.pairing import pair
+from normbench.analysis.pairing import Pairing, pair
+from normbench.errors import StatisticsError
 from normbench.stats.equivalence import invariance
 
 COLUMNS = ["experiment", "setting", "norm", "against", "batch_sizes", "estimate", "bound", "level",
@@ -30,6 +32,15 @@ def _row(panel: Panel, norm: str, alpha: float) -> dict[str, Any] | None:
     pairing = pair(cells, panel.series.seeds)
     if pairing.refusal:
         return row | {"refusal": pairing.refusal}
+    try:
+        return row | _bound(panel, cells, pairing, alpha)
+    except StatisticsError as error:
+        return row | {"refusal": reason(error)}
+
+
+def _bound(panel: Panel, cells: list[CellCurves], pairing: Pairing, alpha: float) -> dict[str, Any]:
+    """The bound on the largest change of the cells' final errors."""
+    sizes = [c.batch_size for c in cells]
     ends = [final_values(c, panel.series.window) for c in cells]
     errors = np.stack([e.values[p] for e, p in zip(ends, pairing.picks, strict=True)], axis=1)
     # any margin beyond all errors: the interval does not depend on it
@@ -38,7 +49,7 @@ def _row(panel: Panel, norm: str, alpha: float) -> dict[str, Any] | None:
     bound, level = np.nan, np.nan
     if result.interval is not None:
         bound, level = max(abs(end) for end in result.interval), 1 - alpha
-    return row | {
+    return {
         "estimate": result.estimate, "bound": bound, "level": level, "n": result.n,
         "diverged": sum(int(e.diverged[p].sum()) for e, p in zip(ends, pairing.picks, strict=True)),
         "refusal": result.refusal or "", "warnings": "; ".join([*result.warnings, *pairing.notes]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -12,15 +14,18 @@ COLUMNS = ["experiment", "norm", "batch_size", "cell_hash", "evaluation", "seeds
            "accuracy", "sd", "seed_sd", "test_set_sd", "warnings"]  # fmt: skip
 
 
-def noise_table(results: Results) -> pd.DataFrame:
+def noise_table(results: Results, only: Collection[str] | None = None) -> pd.DataFrame:
     """Per cell and evaluation kind: the spread of test accuracy over seeds, and its two parts.
 
     ``sd`` is the deviation over seeds, ``test_set_sd`` what a finite test set alone explains
-    and ``seed_sd`` what is left (0 where nothing is). Diverged runs are left out.
+    and ``seed_sd`` what is left (0 where nothing is). Diverged runs are left out. ``only`` names
+    the experiments (default: all).
     """
     runs = results.runs[
         (results.runs["phase"] == "evaluation") & (results.runs["status"] == "finished")
     ]
+    if only is not None:
+        runs = runs[runs["experiment"].isin(list(only))]
     keys = ["run_hash", "experiment", "norm", "batch_size", "cell_hash", "seed"]
     joined = runs[keys].merge(results.predictions, on="run_hash", how="inner")
     rows = []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves
 from normbench.analysis.endpoints import RESULT_COLUMNS, result_row
+from normbench.errors import StatisticsError
 from normbench.stats.refusals import complete_blocks
 from normbench.stats.result import Result
 
@@ -55,6 +57,14 @@ def refused_row(reason: str, estimand: str) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS, np.nan)
     texts = {"refusal": reason, "warnings": "", "assumptions": "", "estimand": estimand}
     return row | {"n": 0, **texts}
+
+
+def attempted(estimand: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result columns of a comparison, a refusal where the values have no such statistic."""
+    try:
+        return make()
+    except StatisticsError as error:
+        return refused_row(reason(error), estimand)
 
 
 def noted_row(result: Result, notes: Sequence[str]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.endpoints import RESULT_COLUMNS, final_values
 from normbench.analysis.pairing import Pairing, noted_row, pair, refused_row
+from normbench.errors import StatisticsError
 from normbench.stats.planning import seeds_needed
 from normbench.stats.rounding import difference
 from normbench.stats.verdict import Claim, Verdict, judge_family
@@ -74,8 +76,12 @@ def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
     if pairing.refusal:
         refused = refused_row(pairing.refusal, "difference of the final errors")
         return [key | refused for key in keys]
-    return _judged(panel, cells, pairs, keys, dict(zip(used, pairing.picks, strict=True)),
-                   pairing, alpha)  # fmt: skip
+    picks = dict(zip(used, pairing.picks, strict=True))
+    try:
+        return _judged(panel, cells, pairs, keys, picks, pairing, alpha)
+    except StatisticsError as error:
+        refused = refused_row(reason(error), "difference of the final errors")
+        return [key | refused for key in keys]
 
 
 def _judged(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from normbench.analysis.curves import curves_of
+from normbench.errors import StatisticsError
 from normbench.plan.spec import digest
 from normbench.protocol.claims import ResolvedClaim
 from normbench.results.load import Results
@@ -48,9 +49,12 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
         places, groups = [x for x, _ in read], [values for _, values in read]
         if len(groups) < 2:
             continue
-        level = pooled_threshold(
-            groups, goal=claim.endpoint.better, window=claim.endpoint.window, x=places
-        )
+        try:
+            level = pooled_threshold(
+                groups, goal=claim.endpoint.better, window=claim.endpoint.window, x=places
+            )
+        except StatisticsError:  # too few runs got anywhere: the claim is void until more do
+            continue
         found[key] = {
             "threshold": level,
             "experiment": claim.experiment,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, key_columns, times
@@ -36,7 +37,7 @@ def _grid(panel: Panel) -> Floats | str:
             x=[c.x for c in cells],
         )
     except StatisticsError as error:
-        return str(error).splitlines()[0]
+        return reason(error)
     if constant(found):
         return "all runs reach the same level"
     return found
@@ -68,6 +69,27 @@ def _compared(
     return columns
 
 
+def _reference(cell: CellCurves, grid: Floats | str, window: int) -> Times | str:
+    """The times of the reference, or why there are none."""
+    if isinstance(grid, str):
+        return grid
+    try:
+        return _times(cell, grid, window)
+    except StatisticsError as error:
+        return reason(error)
+
+
+def _tried(
+    panel: Panel, cell: CellCurves, base: CellCurves, grid: Floats, known: Times, alpha: float
+) -> dict[str, Any]:
+    """The columns of one pair, refused where the values have no such statistic."""
+    try:
+        own = _times(cell, grid, panel.series.window)
+        return _compared(panel, cell, base, own, known, alpha)
+    except StatisticsError as error:
+        return {"refusal": reason(error), "n": 0}
+
+
 def profile_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
     """How many epochs each norm saves against the reference, over 20 thresholds.
 
@@ -88,16 +110,16 @@ def profile_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
             reference = panel.cells.get((base, size))
             if reference is None:
                 continue
-            known = None if isinstance(grid, str) else _times(reference, grid, panel.series.window)
+            known = _reference(reference, grid, panel.series.window)
+            grid = known if isinstance(known, str) else grid
             for norm in panel.norms:
                 cell = panel.cells.get((norm, size))
                 if norm == base or cell is None:
                     continue
-                if isinstance(grid, str) or known is None:
+                if isinstance(grid, str) or isinstance(known, str):
                     found: dict[str, Any] = {"refusal": str(grid), "n": 0}
                 else:
-                    own = _times(cell, grid, panel.series.window)
-                    found = _compared(panel, cell, reference, own, known, alpha)
+                    found = _tried(panel, cell, reference, grid, known, alpha)
                 theta = grid if "saved" in found else [np.nan]
                 row = key_columns(cell) | {"reference": base, "threshold": theta} | found
                 frames.append(pd.DataFrame(row))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from normbench.analysis.boundary import reason
 from normbench.analysis.cells import Panel
 from normbench.analysis.endpoints import RESULT_COLUMNS, final_values
-from normbench.analysis.pairing import noted_row, pair, refused_row
+from normbench.analysis.pairing import attempted, noted_row, pair, refused_row
+from normbench.errors import StatisticsError
 from normbench.stats.smallbatch import crossover_batch_size, inverse_batch_contrast
 
 KEYS = ["experiment", "setting", "norm", "reference", "smallest", "largest"]
+
+
+_LOST = "extra error from the largest to the smallest batch size"
+_CROSSED = "batch size from which on the norm is no longer worse"
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ def _values(panel: Panel, norm: str) -> _Table | str:
 
 def _degradation(found: _Table | str, norm: str, base: str, alpha: float) -> dict[str, Any]:
     if isinstance(found, str):
-        return refused_row(found, "extra error from the largest to the smallest batch size")
+        return refused_row(found, _LOST)
     result = inverse_batch_contrast(
         found.norm, found.reference, found.sizes, goal="min", alpha=alpha,
         diverged=found.diverged, labels=(norm, base),
@@ -66,7 +73,7 @@ def _degradation(found: _Table | str, norm: str, base: str, alpha: float) -> dic
 
 def _crossover(found: _Table | str, alpha: float) -> dict[str, Any]:
     if isinstance(found, str):
-        return refused_row(found, "batch size from which on the norm is no longer worse")
+        return refused_row(found, _CROSSED)
     result = crossover_batch_size(found.norm, found.reference, found.sizes, goal="min", alpha=alpha)
     return noted_row(result, found.notes) | {"diverged": found.diverged}
 
@@ -89,9 +96,13 @@ def small_batch_tables(panels: list[Panel], alpha: float) -> dict[str, pd.DataFr
                 continue
             key = {"experiment": panel.series.name, "setting": panel.setting, "norm": norm,
                    "reference": base, "smallest": sizes[0], "largest": sizes[-1]}  # fmt: skip
-            found = _values(panel, norm)
-            degradation.append(key | _degradation(found, norm, base, alpha))
-            crossover.append(key | _crossover(found, alpha))
+            try:
+                found = _values(panel, norm)
+            except StatisticsError as error:
+                found = reason(error)
+            lost = attempted(_LOST, partial(_degradation, found, norm, base, alpha))
+            degradation.append(key | lost)
+            crossover.append(key | attempted(_CROSSED, partial(_crossover, found, alpha)))
     ends = [f"difference_in_differences{end}" for end in ("", "_low", "_high")]
     return {
         "degradation": pd.DataFrame(

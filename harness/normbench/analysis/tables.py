@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import Panel, panels, settings
+from normbench.analysis.by_experiment import ByExperiment
+from normbench.analysis.cells import Panel, settings
 from normbench.analysis.claims import claim_table
 from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Floats, computed_curves
@@ -36,9 +37,15 @@ from normbench.stats.durations import fraction_reached
 
 @dataclass(frozen=True)
 class Analysis:
-    """All tables of a study, by name."""
+    """All tables of a study, by name.
+
+    ``refusals`` say which experiments are missing in which tables and why, ``bugs`` what could not
+    be made for no reason in the data.
+    """
 
     tables: dict[str, pd.DataFrame]
+    bugs: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]
@@ -203,30 +210,36 @@ def analyse(results: Results) -> Analysis:
     """
     alpha = results.study.alpha
     curves = computed_curves(results)
-    found = list(panels(results, curves))
     timings = timings_by_cell(results.timings)
-    tuning = tuning_table(results, curves)
+    tables = ByExperiment.read(results, curves)
+    tuning = tables.named("tuning", lambda own: {"": tuning_table(results, curves, own)})[""]
     return Analysis(
         {
-            "claims": claim_table(results, curves),
+            "claims": claim_table(results, curves, tables.boundary),
             "completeness": completeness(results),
-            "curves": curve_table(found),
-            "final": final_table(found),
-            **time_tables(found, timings, alpha),
-            "profile": profile_table(found, alpha),
-            "costs": cost_table(found, timings, alpha),
-            "comparisons": comparison_table(found, alpha),
-            "pairs": pair_table(found, alpha),
-            **small_batch_tables(found, alpha),
-            **evaluation_tables(found, curves, alpha),
-            "invariance": invariance_table(found, alpha),
-            "input_norm": input_norm_table(found, alpha),
-            **scale_tables(results, found, alpha),
-            "mechanisms": mechanism_table(results, found),
-            "probe_costs": probe_cost_table(results, found),
-            "divergence": divergence_table(found, alpha),
-            "noise": noise_table(results),
+            "curves": tables.of("learning curves", curve_table),
+            "final": tables.of("final errors", final_table),
+            **tables.several("times", lambda some: time_tables(some, timings, alpha)),
+            "profile": tables.of("profiles", lambda some: profile_table(some, alpha)),
+            "costs": tables.of("costs", lambda some: cost_table(some, timings, alpha)),
+            "comparisons": tables.of("comparisons", lambda some: comparison_table(some, alpha)),
+            "pairs": tables.of("pairs", lambda some: pair_table(some, alpha)),
+            **tables.several("small batches", lambda some: small_batch_tables(some, alpha)),
+            **tables.several(
+                "kinds of statistics", lambda some: evaluation_tables(some, curves, alpha)
+            ),
+            "invariance": tables.of("invariance", lambda some: invariance_table(some, alpha)),
+            "input_norm": tables.of(
+                "input normalization", lambda some: input_norm_table(some, alpha)
+            ),
+            **tables.several("scales", lambda some: scale_tables(results, some, alpha)),
+            "mechanisms": tables.of("mechanisms", lambda some: mechanism_table(results, some)),
+            "probe_costs": tables.of("probe costs", lambda some: probe_cost_table(results, some)),
+            "divergence": tables.of("divergence", lambda some: divergence_table(some, alpha)),
+            **tables.named("noise", lambda own: {"noise": noise_table(results, own)}),
             "tuning": tuning,
             "learning_rates": rate_choices(tuning),
-        }
+        },
+        tables.boundary.bugs,
+        tables.refusals,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,16 +69,19 @@ def _choose(rows: list[dict[str, Any]], tune: Tune) -> None:
         row["stable"] = bool(close and row["diverged"] == 0)
 
 
-def tuning_table(results: Results, curves: Curves | None = None) -> pd.DataFrame:
+def tuning_table(
+    results: Results, curves: Curves | None = None, only: Collection[str] | None = None
+) -> pd.DataFrame:
     """A row per tuned cell and learning rate: its mean score, divergences, whether chosen.
 
     ``mean`` is the mean final validation error (or loss) over the tuning seeds, a diverged run
-    counting with the error of chance; ties go to the lower rate.
+    counting with the error of chance; ties go to the lower rate. ``only`` names the experiments
+    (default: all).
     """
     curves = Curves(results.epochs) if curves is None else curves
     rows: list[dict[str, Any]] = []
     for series in results.study.experiments:
-        if series.tune is None:
+        if series.tune is None or (only is not None and series.name not in only):
             continue
         runs = results.runs[
             (results.runs["experiment"] == series.name) & (results.runs["phase"] == "tuning")

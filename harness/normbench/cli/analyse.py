@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from normbench.cli.options import end_with
+
 
 def analyse(
     results: Annotated[
@@ -30,4 +32,7 @@ def analyse(
         typer.echo(f"{row['hypothesis']}: {row['verdict']}{mark}. {row['sentence']}")
     if analysis["claims"].empty:
         typer.echo("the protocol declares no claims; see comparisons.csv and degradation.csv")
+    for text in analysis.refusals:
+        typer.echo(text, err=True)
     typer.echo(f"tables: {folder}")
+    end_with(analysis.bugs)

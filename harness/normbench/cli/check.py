@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from normbench.cli.options import end_with
+
 
 def check(
     results: Annotated[
@@ -14,6 +16,7 @@ def check(
     ] = Path("results"),
 ) -> None:
     """Exit with 0 only if every claim of RESULTS has the verdict that it expects, else 1."""
+    from normbench.analysis.boundary import Boundary
     from normbench.analysis.claims import claim_table
     from normbench.errors import UsageError
     from normbench.results.load import load
@@ -21,7 +24,8 @@ def check(
 
     found = load(results)
     freeze_thresholds(found)
-    table = claim_table(load(found.folder))
+    boundary = Boundary()
+    table = claim_table(load(found.folder), boundary=boundary)
     gated = table[table["expect"] != ""]
     if gated.empty:
         raise UsageError(
@@ -38,5 +42,6 @@ def check(
             f"{row['sentence']}"
         )
     typer.echo(f"{len(gated) - failed} of {len(gated)} as expected")
+    end_with(boundary.bugs)
     if failed:
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,14 @@ def warn(study: Study) -> None:
     """Print what a reader of the protocol is to know."""
     for text in study.warnings:
         typer.echo(f"warning: {text}", err=True)
+
+
+def end_with(bugs: Sequence[str]) -> None:
+    """End with status 1 where something could not be made: the rest was, and is written."""
+    for bug in bugs:
+        typer.echo(f"bug: {bug}", err=True)
+    if bugs:
+        raise typer.Exit(1)
 
 
 def results_folder(study: Study, given: Path | None) -> Path:

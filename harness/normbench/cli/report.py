@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from normbench.cli.options import end_with
+
 if TYPE_CHECKING:
     from normbench.report.write import Report
 
@@ -61,6 +63,7 @@ def report(
     found = reported(results, analyse(results)) if other is None else compared(results, other)
     if path is None:
         typer.echo(found.markdown()[0], nl=False)
+        end_with(found.bugs)
         return
     for line in _write_markdown(found, path) if markdown else found.write_page(path):
         typer.echo(line)
@@ -71,6 +74,7 @@ def report(
     typer.echo(f"report: {path.resolve().as_uri()}")
     if show:
         _open(path)
+    end_with(found.bugs)
 
 
 def _refuse(rule: str, received: str, fix: str) -> None:

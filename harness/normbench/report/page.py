@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 
+from normbench.analysis.boundary import Boundary
 from normbench.analysis.tables import Analysis
 from normbench.report.blocks import Page, Section, Table
+from normbench.report.boundary import missing
 from normbench.report.sections import (
     answer,
     completeness,
@@ -19,6 +22,19 @@ from normbench.report.sections import (
 )
 from normbench.report.source import Source
 from normbench.results.load import Results
+
+#: The sections in order, each with what stands in the place of one that cannot be made.
+_SECTIONS: tuple[tuple[str, str, ModuleType], ...] = (
+    ("answer", "Answer", answer),
+    ("completeness", "Completeness", completeness),
+    ("convergence", "Convergence speed", convergence),
+    ("small-batches", "Small batches", small_batches),
+    ("inputs", "Input normalization", inputs),
+    ("mechanisms", "Mechanisms", mechanisms),
+    ("pairwise", "Pairwise differences and learning rates", pairwise),
+    ("cost", "Cost", cost),
+    ("methods", "Methods", methods),
+)
 
 
 def slim(table: Table) -> Table:
@@ -44,26 +60,35 @@ def _slimmed(section: Section) -> Section:
     return replace(section, blocks=blocks, parts=[_slimmed(part) for part in section.parts])
 
 
+def _section(source: Source, anchor: str, title: str, module: ModuleType) -> Section | None:
+    """A section, or what stands in its place where it cannot be made."""
+
+    def make() -> Section | None:
+        made: Section | None = module.section(source)
+        return made
+
+    def otherwise(why: str) -> Section | None:
+        return Section(anchor, title, [missing("this section", why)])
+
+    return source.boundary.attempt(f"the section {title}", make, otherwise)
+
+
 def build_page(results: Results, analysis: Analysis, *, tables: str = "") -> Page:
     """The report on one set of results; the same results give the same page.
 
-    ``tables`` is the folder beside the page in which the tables are saved, if they are.
+    ``tables`` is the folder beside the page in which the tables are saved, if they are. A section,
+    a part or a figure that cannot be made is said in its place; bugs join those of the analysis.
     """
-    source = Source(results, analysis, tables)
-    found = [
-        answer.section(source),
-        completeness.section(source),
-        convergence.section(source),
-        small_batches.section(source),
-        inputs.section(source),
-        mechanisms.section(source),
-        pairwise.section(source),
-        cost.section(source),
-        methods.section(source),
-    ]
+    source = Source(results, analysis, tables, Boundary(analysis.bugs))
+    found = [_section(source, *named) for named in _SECTIONS]
+    lines = source.boundary.attempt(
+        "the answer for the terminal",
+        lambda: answer.lines(source),
+        lambda why: [f"The answer could not be made: {why}."],
+    )
     return Page(
         title=source.study.title,
         subtitle=" ".join(source.study.description.split()),
         sections=[_slimmed(section) for section in found if section is not None],
-        lines=answer.lines(source),
+        lines=lines,
     )

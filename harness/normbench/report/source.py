@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 
+from normbench.analysis.boundary import Boundary
 from normbench.analysis.cells import regression_experiments
 from normbench.analysis.phrases import SQUARED_ERROR, setting_text
 from normbench.analysis.tables import Analysis
@@ -26,11 +27,15 @@ def uses_batch_statistics(label: str) -> bool:
 
 @dataclass(frozen=True)
 class Source:
-    """Results with their analysis; ``tables`` is the folder beside the page that holds it."""
+    """Results with their analysis; ``tables`` is the folder beside the page that holds it.
+
+    ``boundary`` collects what could not be made.
+    """
 
     results: Results
     analysis: Analysis
     tables: str = ""
+    boundary: Boundary = field(default_factory=Boundary)
 
     @cached_property
     def study(self) -> Study:

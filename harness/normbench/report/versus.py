@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from normbench.analysis.boundary import Boundary
 from normbench.analysis.phrases import norm_name, p_value, setting_text
 from normbench.analysis.versus import Versus
 from normbench.figures.changes import change_forest
 from normbench.figures.render import to_svg
 from normbench.report.blocks import Block, Code, Figure, Items, Page, Section, Text
+from normbench.report.boundary import missing
 from normbench.report.versus_tables import (
     SINGLE,
     cell_table,
@@ -38,18 +41,35 @@ def names_of(a: Path, b: Path) -> tuple[str, str]:
     return a.resolve().name, b.resolve().name
 
 
-def versus_page(a: Results, b: Results, found: Versus) -> Page:
-    """The page of a comparison; positive effects mean that B is better."""
+def versus_page(a: Results, b: Results, found: Versus, boundary: Boundary | None = None) -> Page:
+    """The page of a comparison; positive effects mean that B is better.
+
+    A part that cannot be made is said in its place; ``boundary`` knows those that are bugs.
+    """
+    bounds = boundary or Boundary()
     names = names_of(a.folder, b.folder)
-    answer = sentences(found)
+
+    def part(what: str, make: Callable[[], Sequence[Block]]) -> Sequence[Block]:
+        return bounds.attempt(what, make, lambda why: [missing(what, why)])
+
+    answer = bounds.attempt(
+        "the answer",
+        lambda: sentences(found),
+        lambda why: [f"The answer could not be made: {why}."],
+    )
     sections = [
-        Section("answer", "What changed", [Text(answer, lead=True), *_figure(found)]),
-        Section("differences", "Differences", [change_table(found)]),
-        Section("cells", "Cells", _cells(found)),
-    ]
+        Section("answer", "What changed", [
+            Text(answer, lead=True), *part("the figure of differences", lambda: _figure(found)),
+        ]),
+        Section("differences", "Differences",
+                part("the table of differences", lambda: [change_table(found)])),
+        Section("cells", "Cells", part("the table of cells", lambda: _cells(found))),
+    ]  # fmt: skip
     if not found.tables["steps"].empty:
-        sections.append(Section("steps", "Seconds of a step", _steps(found)))
-    sections.append(Section("methods", "Methods", _methods(a, b, names, found)))
+        steps = part("the table of steps", lambda: _steps(found))
+        sections.append(Section("steps", "Seconds of a step", steps))
+    methods = part("the methods", lambda: _methods(a, b, names, found))
+    sections.append(Section("methods", "Methods", methods))
     title = f"{names[0]} against {names[1]}"
     subtitle = f"A: {a.study.title}. B: {b.study.title}. Positive differences: B is better."
     lines = (f"{title}: {_matched(found)}", *answer)

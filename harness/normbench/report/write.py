@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from normbench.analysis.boundary import Boundary
 from normbench.analysis.tables import Analysis
 from normbench.analysis.versus import compare
 from normbench.report.blocks import Page
@@ -20,11 +21,15 @@ from normbench.results.load import Results
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, ready to be written: as a page with its tables, or as Markdown."""
+    """What was found, ready to be written: as a page with its tables, or as Markdown.
+
+    ``bugs`` are what could not be made for no reason in the data, once it was written.
+    """
 
     page: Callable[[], Page]
     write_page: Callable[[Path], list[str]]
     record: Record
+    bugs: list[str]
 
     def markdown(self) -> tuple[str, list[str]]:
         """The report as Markdown, and the lines that matter."""
@@ -50,7 +55,7 @@ def reported(results: Results, analysis: Analysis) -> Report:
     def write(path: Path) -> list[str]:
         return write_report(results, analysis, path)
 
-    return Report(page, write, record_of(results, analysis))
+    return Report(page, write, record_of(results, analysis), analysis.bugs)
 
 
 def compared(a: Results, b: Results) -> Report:
@@ -59,7 +64,8 @@ def compared(a: Results, b: Results) -> Report:
     Raises :class:`~normbench.errors.ResultsError` where they share no cell.
     """
     found = compare(a, b)
-    page = versus_page(a, b, found)
+    boundary = Boundary()
+    page = versus_page(a, b, found, boundary)
 
     def write(path: Path) -> list[str]:
         from normbench.report.render import render_page
@@ -68,4 +74,4 @@ def compared(a: Results, b: Results) -> Report:
         write_text(path, render_page(page))
         return list(page.lines)
 
-    return Report(lambda: page, write, record_of_comparison(page, a, b, found))
+    return Report(lambda: page, write, record_of_comparison(page, a, b, found), boundary.bugs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from normbench.analysis.phrases import norm_name
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Column, Table, Value
 from normbench.report.source import Source, place
 
@@ -124,6 +124,7 @@ def sentences(found: list[Advice], metric: str) -> list[str]:
     return [words.capital(s) for s in said]
 
 
+@boundary.block("the table of advice")
 def advice_table(source: Source) -> Table | None:
     """The advice of every experiment and setting that compares norms."""
     rows = []

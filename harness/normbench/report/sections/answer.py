@@ -10,7 +10,7 @@ from normbench.report import words
 from normbench.report.blocks import Block, Section, Text
 from normbench.report.sections.advice import advice, advice_table, sentences
 from normbench.report.sections.claims_table import claims_table, in_words, seeds_text
-from normbench.report.sections.completeness import totals
+from normbench.report.sections.completeness import totals, why_none
 from normbench.report.sections.crossover import crossover_sentence
 from normbench.report.source import Source, titled, uses_batch_statistics
 
@@ -22,7 +22,7 @@ _VERDICTS = ("supported", "refuted", "inconclusive", "void")
 def norm_advice(source: Source) -> list[str]:
     """Which norm to use at which batch size in the main experiment."""
     if source.main is None:
-        return ["No experiment has results yet."]
+        return [_no_results(source)]
     series, setting = source.main
     found = advice(source, series, setting)
     norms = source.rows("final", series, setting)["norm"].unique()
@@ -32,6 +32,15 @@ def norm_advice(source: Source) -> list[str]:
     if not found:
         return [f"No two norms have results at the same batch size in {series.title}."]
     return sentences(found, series.metric)
+
+
+def _no_results(source: Source) -> str:
+    """Why there are no results: none yet, or none that there can be."""
+    reasons = list(why_none(source))
+    if not reasons:
+        return "No experiment has results yet."
+    more = f"; and {len(reasons) - _OPEN} more" if len(reasons) > _OPEN else ""
+    return f"No run has a result: {'; '.join(reasons[:_OPEN])}{more}."
 
 
 def breaking_point(source: Source) -> str:
@@ -131,7 +140,8 @@ def lines(source: Source) -> list[str]:
         f"Claims: {verdict_counts(claims)}." if not claims.empty
         else open_questions(source) or "The protocol declares no claims."
     )  # fmt: skip
-    return [" ".join(norm_advice(source)), breaking_point(source), said, sentence(source)]
+    found = [" ".join(norm_advice(source)), breaking_point(source), said, sentence(source)]
+    return [line for line in found if line]
 
 
 def _incomplete(source: Source) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.phrases import claim_amount, claim_unit, measured
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Column, Items, Table, Value, Verdict
 from normbench.report.source import Source
 
@@ -130,6 +130,7 @@ def in_words(claims: pd.DataFrame) -> Items:
     return Items(items, title="What was found")
 
 
+@boundary.block("the table of claims")
 def claims_table(source: Source, claims: pd.DataFrame, anchor: str, caption: str) -> Table:
     """Claims with effect, interval, seeds, what the chapter says; each a link to its evidence."""
     columns = [

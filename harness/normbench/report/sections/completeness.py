@@ -39,6 +39,12 @@ def sentence(source: Source) -> str:
     return f"{words.plural(found['planned'], 'run')} planned: {words.listed([all_text, *rest])}."
 
 
+def _open(source: Source) -> bool:
+    """Whether any run is still to be computed."""
+    found = totals(source)
+    return bool(found["failed"] or found["missing"])
+
+
 def _columns(keys: list[str]) -> list[Column]:
     columns = [Column(key, number=key == "batch size") for key in keys]
     return columns + [Column(n, number=True, doc=_DOCS[n]) for n in _NUMBERS]
@@ -55,7 +61,7 @@ def _rows(table: pd.DataFrame, keys: list[str]) -> list[list[Value]]:
     return rows
 
 
-def _undefined(source: Source) -> Iterator[str]:
+def why_none(source: Source) -> Iterator[str]:
     """Why cells are undefined or have failed, each reason once."""
     for status in ("undefined", "failed"):
         runs = source.results.runs[source.results.runs["status"] == status]
@@ -84,8 +90,9 @@ def section(source: Source) -> Section:
         Text(
             [
                 words.capital(sentence(source)) + " Every planned run is counted, whatever became "
-                "of it. Diverged and undefined runs are results; failed and missing ones are not, "
-                "and normbench run with the same protocol computes them."
+                "of it. Diverged and undefined runs are results; failed and missing ones are not"
+                + (", and normbench run with the same protocol computes them." if _open(source)
+                   else ".")
             ]
         ),
         Table(
@@ -103,7 +110,9 @@ def section(source: Source) -> Section:
                 filter_by=0,
             )
         )  # fmt: skip
-    reasons = list(_undefined(source))
+    if source.analysis.refusals:
+        blocks.append(Items(source.analysis.refusals, title="What could not be computed"))
+    reasons = list(why_none(source))
     if reasons:
         rest = len(reasons) - 50
         more = [f"… and {rest} more, in the column error of the table runs"] if rest > 0 else []

@@ -9,7 +9,7 @@ from normbench.figures.curves import learning_curves, thinned
 from normbench.figures.profile import profile
 from normbench.figures.times import time_to_threshold
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Figure, Section, Text
 from normbench.report.sections.time_table import time_table
 from normbench.report.source import Source, titled, within
@@ -57,6 +57,7 @@ def _curves_say(curves: pd.DataFrame, series: Series) -> str:
     return f"{what} at the last evaluation: {'; '.join(parts)}.{tail}"
 
 
+@boundary.block("the figure of learning curves")
 def _curve_figure(source: Source, series: Series) -> Figure:
     curves = source.rows("curves", series)
     drawn = thinned(curves)
@@ -112,37 +113,31 @@ def _mean(row: pd.Series) -> str:
     return said
 
 
-def _time_figures(source: Source, series: Series) -> list[Figure]:
+@boundary.block("the figure of times")
+def _time_figure(source: Source, series: Series, seconds: bool) -> Figure | None:
     times = source.rows("times", series).assign(metric=series.metric)
     runs = source.rows("run_times", series)
-    if times.empty:
-        return []
-    found = []
-    for seconds in (False, True):
-        if seconds and not times["seconds"].notna().any():
-            continue
-        unit = "isolated seconds" if seconds else "epochs"
-        label = f"Time to threshold in {unit} in {series.title}"
-        how = (
-            "Seconds (log scale) are training steps times the median of the isolated step time; "
-            if seconds
-            else "An epoch is one pass over the training split, the same number of samples for "
-            "every norm and (but for a last part of a batch) every batch size; "
-        )
-        found.append(
-            Figure(
-                f"convergence-{series.name}-{'seconds' if seconds else 'times'}",
-                time_to_threshold(times, runs, source.look, label, seconds=seconds),
-                "Each dot is a seed. Hollow ones never reached the threshold and count with the "
-                "whole budget, crosses diverged before. Markers are the restricted means with "
-                f"their {source.level}. {how}above a norm stands how many runs reached the "
-                "threshold, where not all did.",
-                _seconds_say(times) if seconds else _times_say(times),
-                label,
-                words.csv(_drawn_times(times, runs, seconds)),
-            )
-        )
-    return found
+    if times.empty or (seconds and not times["seconds"].notna().any()):
+        return None
+    unit = "isolated seconds" if seconds else "epochs"
+    label = f"Time to threshold in {unit} in {series.title}"
+    how = (
+        "Seconds (log scale) are training steps times the median of the isolated step time; "
+        if seconds
+        else "An epoch is one pass over the training split, the same number of samples for "
+        "every norm and (but for a last part of a batch) every batch size; "
+    )
+    return Figure(
+        f"convergence-{series.name}-{'seconds' if seconds else 'times'}",
+        time_to_threshold(times, runs, source.look, label, seconds=seconds),
+        "Each dot is a seed. Hollow ones never reached the threshold and count with the "
+        "whole budget, crosses diverged before. Markers are the restricted means with "
+        f"their {source.level}. {how}above a norm stands how many runs reached the "
+        "threshold, where not all did.",
+        _seconds_say(times) if seconds else _times_say(times),
+        label,
+        words.csv(_drawn_times(times, runs, seconds)),
+    )
 
 
 def _drawn_times(times: pd.DataFrame, runs: pd.DataFrame, seconds: bool) -> pd.DataFrame:
@@ -204,6 +199,7 @@ def _profile_say(table: pd.DataFrame) -> str:
     return words.capital(f"against {base}, {'; '.join(parts)}.")
 
 
+@boundary.block("the profile over thresholds")
 def _profile_figure(source: Source, series: Series) -> Figure | str | None:
     table = source.rows("profile", series)
     drawn = table[table["threshold"].notna()]
@@ -230,19 +226,21 @@ def _profile_figure(source: Source, series: Series) -> Figure | str | None:
     )
 
 
+@boundary.part("convergence")
 def _part(source: Source, series: Series) -> Section | None:
     if source.rows("curves", series).empty:
         return None
     blocks: list[Block] = [_curve_figure(source, series)]
-    found = _time_figures(source, series)
+    drawn = [_time_figure(source, series, seconds) for seconds in (False, True)]
+    found = [figure for figure in drawn if figure is not None]
     blocks += found
     if not found:
         blocks.append(Text(["The protocol sets no thresholds here, so no times to one are shown."]))
     over_all = _profile_figure(source, series)
-    if isinstance(over_all, Figure):
-        blocks.append(over_all)
-    elif over_all:
+    if isinstance(over_all, str):
         blocks.append(Text([over_all]))
+    elif over_all is not None:
+        blocks.append(over_all)
     return Section(f"convergence-{series.name}", titled(series, ""), blocks)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.batch_size import costs_by_batch_size
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Code, Column, Figure, Section, Table, Text
 from normbench.report.source import Source, place
 
@@ -31,6 +31,7 @@ def _says(costs: pd.DataFrame, series: Series) -> str:
     return f"A step takes, as a multiple of one with {reference}: {'; '.join(parts)}."
 
 
+@boundary.block("the figure of costs")
 def _figure(source: Source, series: Series) -> Figure | None:
     costs = source.rows("costs", series)
     if costs.empty:
@@ -53,6 +54,7 @@ def _figure(source: Source, series: Series) -> Figure | None:
     )
 
 
+@boundary.block("the table of costs")
 def _table(source: Source) -> Table:
     rows = []
     for row in source.analysis["costs"].to_dict("records"):

@@ -12,7 +12,7 @@ from normbench.analysis.phrases import norm_name
 from normbench.figures.curves import thinned
 from normbench.figures.inputs import input_norm_curves
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
 from normbench.report.sections import scale
 from normbench.report.source import Source, place, titled, within
@@ -61,6 +61,7 @@ def _sentences(source: Source, series: Series, table: pd.DataFrame) -> list[str]
     return found
 
 
+@boundary.block("the figure of input normalizations")
 def _curves(source: Source, series: Series) -> Figure | None:
     curves = source.rows("curves", series)
     curves = curves.assign(
@@ -100,6 +101,7 @@ def _curves(source: Source, series: Series) -> Figure | None:
     )
 
 
+@boundary.block("the table of input normalizations")
 def _table(source: Source, series: Series, table: pd.DataFrame) -> Table:
     rows = []
     for row in table.to_dict("records"):

@@ -13,7 +13,7 @@ from normbench.errors import UsageError
 from normbench.figures.mechanisms import drawn_rows, mechanism_curves, upright
 from normbench.protocol.study import Series
 from normbench.quantities import Quantity
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
 from normbench.report.source import Source, place, titled, within
 
@@ -61,6 +61,7 @@ def _median(row: Mapping[Any, Any] | pd.Series, alone: bool) -> str:
     return f"{name} ({row['median']:.3g})"
 
 
+@boundary.block("a figure of mechanisms")
 def _figure(source: Source, series: Series, name: str, table: pd.DataFrame) -> Figure:
     what = _described(name)
     drawn = drawn_rows(table)
@@ -143,6 +144,7 @@ def _cost(source: Source, series: Series) -> str:
     return f"{said}, {span} of its time by configuration. They change nothing in training."
 
 
+@boundary.part("mechanisms")
 def _part(source: Source, series: Series) -> Section | None:
     table = source.rows("mechanisms", series)
     if table.empty:

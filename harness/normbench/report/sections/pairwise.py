@@ -11,7 +11,7 @@ import pandas as pd
 from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.rates import rate_sensitivity
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value, Verdict
 from normbench.report.source import Source, titled
 
@@ -89,6 +89,7 @@ def _sentence(pairs: pd.DataFrame) -> str:
     return f"{said}.{tail}"
 
 
+@boundary.part("pairwise")
 def _part(source: Source, series: Series) -> Section | None:
     pairs = source.rows("pairs", series)
     blocks: list[Block] = []
@@ -102,6 +103,7 @@ def _part(source: Source, series: Series) -> Section | None:
     return Section(f"pairwise-{series.name}", titled(series, ""), blocks) if blocks else None
 
 
+@boundary.block("the figure of learning rates")
 def _rates_figure(source: Source, series: Series, tuning: pd.DataFrame) -> Figure:
     chosen = source.rows("learning_rates", series)
     name = f"validation {words.error_name(series.metric)}"
@@ -126,6 +128,7 @@ def _rates_figure(source: Source, series: Series, tuning: pd.DataFrame) -> Figur
     )
 
 
+@boundary.block("the table of learning rates")
 def _rates_table(source: Source) -> Table | None:
     table = source.analysis["learning_rates"]
     if table.empty:

@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.analysis.input_norm import without_level
 from normbench.figures.scale import descent_paths, steps_by_condition, three_digits
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value
 from normbench.report.source import Source, place, titled
 
@@ -55,6 +55,7 @@ def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
     return found
 
 
+@boundary.block("the figure of descent")
 def _path_figure(source: Source, series: Series) -> Figure | None:
     contours = source.rows("scale_contours", series)
     contours = contours[contours["input_norm"].isin(_SHOWN)].drop_duplicates("input_norm")
@@ -85,6 +86,7 @@ def _path_figure(source: Source, series: Series) -> Figure | None:
     )
 
 
+@boundary.block("the figure of steps by condition number")
 def _steps_figure(source: Source) -> Figure | None:
     """All cells of the study that descend at the most common rate to the smallest tolerance."""
     table = source.analysis["scale"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Table, Text, Value
 from normbench.report.sections.claims_table import claims_table
 from normbench.report.sections.crossover import crossover_interval, size_text
@@ -13,6 +13,7 @@ from normbench.report.source import Source, place
 _EXPERIMENT = [Column("experiment"), Column("setting"), Column("norm")]
 
 
+@boundary.block("the table of small batches")
 def degradation_table(source: Source) -> Table | None:
     """How much more each norm loses than the reference as the batch shrinks."""
     table = source.analysis["degradation"]
@@ -51,6 +52,7 @@ def degradation_table(source: Source) -> Table | None:
                  rows, filter_by=0)  # fmt: skip
 
 
+@boundary.block("the table of crossovers")
 def crossover_table(source: Source) -> Table | None:
     """From which batch size on each norm is no longer worse than the reference."""
     table = source.analysis["crossover"]
@@ -103,6 +105,7 @@ def invariance_claims(source: Source) -> list[Block]:
     return [claims_table(source, own, "small-batches-invariance", "Invariance to the batch size")]
 
 
+@boundary.block("the table of invariance")
 def invariance_table(source: Source) -> Table | None:
     """The largest change of each norm with the batch size, and a bound on it."""
     table = source.analysis["invariance"]

@@ -7,7 +7,7 @@ import pandas as pd
 from normbench.analysis.phrases import degradation_sentence, norm_name, setting_text
 from normbench.figures.batch_size import error_by_batch_size
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Figure, Section, Text
 from normbench.report.sections.crossover import crossover_sentence
 from normbench.report.sections.small_batch_tables import (
@@ -37,6 +37,7 @@ def _figure_says(final: pd.DataFrame, series: Series) -> str:
     return f"{where} the mean {name} goes: {'; '.join(said)}."
 
 
+@boundary.block("the figure of errors by batch size")
 def error_figure(source: Source, series: Series) -> Figure:
     """Final error of every run against the batch size."""
     final = source.rows("final", series)
@@ -78,6 +79,7 @@ def _sentences(source: Source, series: Series) -> list[str]:
     return found
 
 
+@boundary.part("small-batches")
 def _part(source: Source, series: Series) -> Section | None:
     final = source.rows("final", series)
     if final.empty or final["batch_size"].nunique() < 2:

@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.analysis.phrases import norm_name
 from normbench.figures.batch_size import error_by_statistics
 from normbench.protocol.study import Series
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Table, Text, Value
 from normbench.report.source import Source, place, within
 
@@ -104,6 +104,26 @@ def _table(source: Source, series: Series, split: pd.DataFrame) -> Table:
     )  # fmt: skip
 
 
+@boundary.block("the figure of kinds of statistics")
+def _figure(
+    source: Source, series: Series, evaluations: pd.DataFrame, final: pd.DataFrame
+) -> Figure:
+    name = f"final validation {words.error_name(series.metric)}"
+    label = f"{words.capital(name)} by kind of statistics in {series.title}"
+    return Figure(
+        f"small-batches-{series.name}-statistics",
+        error_by_statistics(evaluations, final, series.reference, name, source.look, label),
+        "The same trained networks, evaluated with the running averages of training, with "
+        "statistics recomputed on training samples afterwards, and with those of each "
+        "evaluation batch. Where recomputing closes the gap, the running averages did not "
+        "fit the network (mismatch at evaluation); what stays above the reference is what "
+        "noisy statistics did to training.",
+        _says(evaluations, final, series),
+        label,
+        words.csv(_drawn(evaluations, final, series)),
+    )
+
+
 def statistics_blocks(source: Source, series: Series) -> list[Block]:
     """Figure, sentences and table on the kinds of statistics, where a norm has several."""
     evaluations = source.rows("evaluations", series)
@@ -112,23 +132,7 @@ def statistics_blocks(source: Source, series: Series) -> list[Block]:
     final, split = source.rows("final", series), source.rows("evaluation_split", series)
     blocks: list[Block] = []
     if evaluations["batch_size"].nunique() > 1:
-        name = f"final validation {words.error_name(series.metric)}"
-        label = f"{words.capital(name)} by kind of statistics in {series.title}"
-        drawn = error_by_statistics(
-            evaluations, final, series.reference, name, source.look, label
-        )  # fmt: skip
-        blocks.append(
-            Figure(
-                f"small-batches-{series.name}-statistics", drawn,
-                "The same trained networks, evaluated with the running averages of training, with "
-                "statistics recomputed on training samples afterwards, and with those of each "
-                "evaluation batch. Where recomputing closes the gap, the running averages did not "
-                "fit the network (mismatch at evaluation); what stays above the reference is what "
-                "noisy statistics did to training.",
-                _says(evaluations, final, series), label,
-                words.csv(_drawn(evaluations, final, series)),
-            )
-        )  # fmt: skip
+        blocks.append(_figure(source, series, evaluations, final))
     rises = split[split["smallest"] < split["largest"]]
     said = [
         _sentence(part.to_dict("records"), series.metric)

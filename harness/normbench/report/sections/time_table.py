@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from normbench.report import words
+from normbench.report import boundary, words
 from normbench.report.blocks import Column, Table, Value
 from normbench.report.source import Source, place
 
 
+@boundary.block("the table of times")
 def time_table(source: Source) -> Table:
     """Per cell and threshold: the fraction reached, and restricted means in every unit."""
     table = source.analysis["times"]
