@@ -50,7 +50,7 @@ def fill(folder: Path, study: Study, epochs: int) -> int:
     runs = expand(study)
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
+    content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json"), "code": []}
     (folder / "protocol.json").write_text(json.dumps(content))
     register_claims(folder, study)
     rows = list(PlannedRows(runs, {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,7 +124,7 @@ def registering(monkeypatch: pytest.MonkeyPatch, *points: Point) -> None:
         assert group == "normbench.bignorms"
         return list(points)
 
-    monkeypatch.setattr("normbench.catalog.entries.entry_points", found)
+    monkeypatch.setattr("normbench.catalog.packages.entry_points", found)
 
 
 def test_another_package_can_register_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,22 +135,93 @@ def test_another_package_can_register_an_entry(monkeypatch: pytest.MonkeyPatch) 
     assert one["mine"] is mine
 
 
+def raising(error: BaseException) -> Any:
+    """An entry point that raises when it is loaded."""
+
+    class Raising(Point):
+        def load(self) -> Any:
+            raise error
+
+    return Raising("b", None)
+
+
 @pytest.mark.parametrize(
     ("point", "said"),
     [
-        (Point("a", Entry("math:pi", "again")), "taken already"),
         (Point("b", "math:pi"), "must be a normbench.catalog.Entry; received str"),
+        (Point("b", Entry("math", "no attribute")), "module:attribute"),
+        (Point("b", Entry(3, "no text")), "module:attribute"),  # type: ignore[arg-type]
+        (Point("b", Entry("math:e", "", params={"x": 3})), "Param"),  # type: ignore[dict-item]
+        (Point("b", Entry("math:e", "", params={"x": Param(None, "")})), "Param"),  # type: ignore[arg-type]
+        (Point("b", Entry("math:e", "", params={"a-b": Param(1, "")})), "'a-b'"),
+        (Point("b", Entry("math:e", "", params={"x": Param("q", "", choices=("r",))})), "choices"),
+        (Point("b", Entry("math:e", "", gives=("x",))), "Quantity"),  # type: ignore[arg-type]
+        (raising(ImportError("no such\nmodule")), "ImportError: no such module"),
+        (raising(SystemExit(3)), "SystemExit: 3"),
+        (raising(AttributeError("ENTRY")), "AttributeError: ENTRY"),
     ],
 )
-def test_a_wrong_registration_is_named(
-    monkeypatch: pytest.MonkeyPatch, point: Point, said: str
+def test_a_wrong_registration_is_left_out_said_once_and_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, point: Point, said: str
 ) -> None:
+    monkeypatch.setattr("normbench.catalog.packages._said", set())
     registering(monkeypatch, point)
     one = Catalog("big norm", {"a": Entry("math:e", "e")})
+    assert list(one) == list(one) == ["a"]
+    (text,) = caplog.messages
+    assert said in text
+    assert text.startswith("warning: the big norm 'b' of the package other cannot be used: ")
     with pytest.raises(UsageError) as caught:
-        list(one)
+        one["b"]
     assert said in str(caught.value)
-    assert point.name in str(caught.value)
+
+
+def test_a_name_that_is_taken_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("normbench.catalog.packages._said", set())
+    registering(monkeypatch, Point("a", Entry("math:pi", "again")))
+    one = Catalog("big norm", {"a": Entry("math:e", "e")})
+    assert one["a"].target == "math:e"
+    assert one.built_in("a")
+    assert "taken by one of normbench's own" in caplog.text
+
+
+def test_a_name_that_two_packages_register_is_neithers(monkeypatch: pytest.MonkeyPatch) -> None:
+    registering(monkeypatch, *(Point("b", Entry(f"math:{x}", "")) for x in ("pi", "e", "tau")))
+    one = Catalog("big norm", {"a": Entry("math:e", "e")})
+    assert list(one) == ["a"]
+    with pytest.raises(UsageError, match="register it"):
+        one["b"]
+
+
+def test_a_list_of_entry_points_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Made:
+        version = "2"
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @property
+        def entry_points(self) -> Any:
+            if self.name == "broken":
+                raise TypeError("not a pair")
+            point = Point("b", Entry("math:e", "e"))
+            return SimpleNamespace(select=lambda group: [point] if "bignorm" in group else [])
+
+    def found(*, group: str) -> Any:
+        raise TypeError(group)
+
+    monkeypatch.setattr("normbench.catalog.packages.entry_points", found)
+    made = [Made("broken"), Made("sound")]
+    monkeypatch.setattr("normbench.catalog.packages.distributions", lambda: made)
+    monkeypatch.setattr("normbench.catalog.packages._said", set())
+    assert list(Catalog("big norm", {})) == ["b"]
+    assert list(Catalog("bignorm", {})) == ["b"]
+    assert len(caplog.messages) == 1
+    assert "broken 2" in caplog.text
 
 
 def test_listing_imports_no_component() -> None:

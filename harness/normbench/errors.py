@@ -45,6 +45,10 @@ class UndefinedError(NormbenchError):
     """A configuration has no meaning at this shape: recorded as ``undefined``, never raised far."""
 
 
+class ComponentError(WorkError):
+    """A component of another package raised: its error and place, recorded as ``failed``."""
+
+
 class StatisticsError(UsageError, ValueError):
     """Numbers that a statistical procedure cannot take."""
 

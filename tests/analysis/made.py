@@ -65,7 +65,7 @@ def write(
     study = parse(doc, "made.toml", "made")
     runs = expand(study, decisions)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
+    content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json"), "code": []}
     (folder / "protocol.json").write_text(json.dumps(content))
     if register:
         register_claims(folder, study)

@@ -6,15 +6,19 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from normbench.catalog.fingerprints import Code
+from normbench.plan.decisions import cell_key
+from normbench.plan.expand import expand
 from normbench.plan.spec import NUMERICS_VERSION, RunSpec, cell_hash, digest
 from normbench.protocol.schema import AXES, Cell
-from tests.builders import cell, run_of
+from tests.builders import cell, experiment, run_of, study
 
 #: Every axis with another value than that of the small cell.
 CHANGES: dict[str, Any] = {
@@ -151,3 +155,52 @@ def test_a_run_cannot_be_changed() -> None:
 def test_the_short_way_to_a_runs_hash_is_the_digest_of_cell_and_seed(seed):
     run = run_of(seed)
     assert run.run_hash == digest([run.cell_hash, seed])
+
+
+@pytest.mark.parametrize(
+    ("axes", "of_cell", "of_run"),
+    [
+        ({}, "0eb95ee1c94746b8", "2da473788a9c422a"),
+        ({"norm": "layer"}, "40044f21f24ff009", "ce51457ccc4e5f1f"),
+        (
+            {"norm": {"name": "group", "groups": 4}, "probes": ["weights"]},
+            "b07f46fd6598caaf", "af2053e8dd137bfa",
+        ),
+    ],
+)  # fmt: skip
+def test_cells_of_built_in_components_keep_the_hashes_of_stored_results(
+    axes: dict[str, Any], of_cell: str, of_run: str
+) -> None:
+    run = run_of(seed=5, **axes)
+    assert (run.cell_hash, run.run_hash) == (of_cell, of_run)
+
+
+def test_the_code_of_a_component_is_part_of_the_run_and_travels_with_it() -> None:
+    plain = run_of(seed=5, norm="layer")
+    code = Code("norm layer", "other", "1.0", "0123456789abcdef")
+    one = RunSpec("one", plain.cell, 5, "evaluation", (code,))
+    assert one.cell_hash == cell_hash(plain.cell, {"norm layer": code, "norm batch": code})
+    others = [
+        RunSpec("one", plain.cell, 5, "evaluation", (replace(code, **{field: "x"}),))
+        for field in ("distribution", "version", "sources")
+    ]
+    assert len({run.cell_hash for run in (plain, one, *others)}) == 5
+    back = pickle.loads(pickle.dumps(one))
+    assert back == one
+    assert (back.cell_hash, back.run_hash) == (one.cell_hash, one.run_hash)
+
+
+def test_expanding_takes_the_code_of_what_each_cell_uses() -> None:
+    code = Code("norm layer", "other", "1.0", "0123456789abcdef")
+    made = study(experiment(product={"norm": ["layer", "batch"]}))
+    plain, found = expand(made), expand(made, None, {"norm layer": code})
+    assert [run.code for run in found] == [(code,), ()]
+    assert [a.run_hash == b.run_hash for a, b in zip(plain, found, strict=True)] == [False, True]
+
+
+def test_a_rate_is_decided_for_one_code() -> None:
+    code = Code("norm layer", "other", "1.0", "0123456789abcdef")
+    one = cell(norm="layer")
+    keys = {cell_key(one), cell_key(one, {"norm layer": code})}
+    assert len(keys) == 2
+    assert cell_key(one, {"norm batch": code}) in keys

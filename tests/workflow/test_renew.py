@@ -9,6 +9,7 @@ import pytest
 from normbench.executors.base import Done
 from normbench.executors.inline import InlineExecutor
 from normbench.results.decisions import read_record
+from normbench.results.files import write_object
 from normbench.results.load import load
 from normbench.results.store import Store
 from tests.support import TINY, Watcher, differences, status_counts, sweep
@@ -124,10 +125,9 @@ def test_rates_are_tuned_anew_where_all_their_runs_are(tmp_path: Path) -> None:
     path = tmp_path / "decisions.json"
     (before,) = read_record(tmp_path)["rates"].values()
     wrong = 0.1 if before["learning_rate"] == 0.2 else 0.2
-    text = path.read_text(encoding="utf-8")
-    rate = f'"learning_rate": {before["learning_rate"]}'
-    assert rate in text
-    path.write_text(text.replace(rate, f'"learning_rate": {wrong}'), encoding="utf-8")
+    record = read_record(tmp_path)
+    next(iter(record["rates"].values()))["learning_rate"] = wrong
+    write_object(path, record)
     sweep(TUNED, tmp_path, only=["seed=1000000"], recompute=True)
     assert next(iter(read_record(tmp_path)["rates"].values()))["learning_rate"] == wrong
     sweep(TUNED, tmp_path, recompute=True)

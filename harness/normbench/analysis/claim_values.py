@@ -71,9 +71,9 @@ class Reader:
         self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
     ) -> CellValues:
         plain = series.cells[index]
-        resolved = decided(plain, self.decisions)
+        resolved = decided(plain, self.decisions, self.results.code)
         found = CellValues(f"{plain.norm.label} at batch size {plain.batch_size}")
-        runs = self.runs.get((series.name, cell_hash(resolved)))
+        runs = self.runs.get((series.name, cell_hash(resolved, self.results.code)))
         if runs is None:
             return found
         undefined = runs[runs["status"] == "undefined"]

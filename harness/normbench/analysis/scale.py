@@ -97,10 +97,11 @@ def _linear_cells(results: Results, panels: list[Panel]) -> Iterator[_Linear]:
     probes = _by_run(results)
     if not probes:
         return
+    code = results.code
     cells = {
-        cell_hash(chosen): chosen
+        cell_hash(chosen, code): chosen
         for series in results.study.experiments
-        for chosen in (decided(cell, results.decisions) for cell in series.cells)
+        for chosen in (decided(cell, results.decisions, code) for cell in series.cells)
     }
     for panel in panels:
         for curves in panel.cells.values():

@@ -10,6 +10,7 @@ import pandas as pd
 
 from normbench.analysis.cells import label_variance_of
 from normbench.analysis.curves import Curves
+from normbench.catalog.fingerprints import Fingerprints
 from normbench.plan.decisions import cell_key
 from normbench.plan.spec import cell_hash
 from normbench.protocol.schema import Cell, Tune
@@ -24,11 +25,11 @@ COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_ra
 
 
 def _scores(
-    series: Series, cell: Cell, tune: Tune, runs: pd.DataFrame, curves: Curves
+    series: Series, cell: Cell, tune: Tune, runs: pd.DataFrame, curves: Curves, code: Fingerprints
 ) -> Iterator[dict[str, Any]]:
     values = axis_values(cell)
     for rate in sorted(tune.learning_rate):
-        key = cell_hash(cell.model_copy(update={"learning_rate": rate}))
+        key = cell_hash(cell.model_copy(update={"learning_rate": rate}), code)
         own = runs[(runs["cell_hash"] == key) & runs["seed"].isin(tune.seeds)]
         done = own[own["status"].isin(["finished", "diverged"])].sort_values("seed")
         mean = np.nan
@@ -43,7 +44,7 @@ def _scores(
             ).values.mean()  # fmt: skip
         yield {
             "experiment": series.name,
-            "cell_key": cell_key(cell),
+            "cell_key": cell_key(cell, code),
             "model": values["model"],
             "norm": values["norm"],
             "batch_size": cell.batch_size,
@@ -87,7 +88,7 @@ def tuning_table(
             (results.runs["experiment"] == series.name) & (results.runs["phase"] == "tuning")
         ]
         for cell in series.cells:
-            own = list(_scores(series, cell, series.tune, runs, curves))
+            own = list(_scores(series, cell, series.tune, runs, curves, results.code))
             _choose(own, series.tune)
             rows += own
     return pd.DataFrame(rows, columns=COLUMNS)

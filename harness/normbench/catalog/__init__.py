@@ -27,9 +27,19 @@ from normbench.catalog.norms import NORMS
 from normbench.catalog.probes import PROBES, probes_that_give, quantity
 from normbench.catalog.training import OPTIMIZERS, SCHEDULES
 
+#: The axes of a cell that choose a component, and from what.
+CHOICE_AXES: dict[str, Catalog] = {
+    "dataset": DATASETS,
+    "model": MODELS,
+    "norm": NORMS,
+    "optimizer": OPTIMIZERS,
+    "lr_schedule": SCHEDULES,
+}
+
 __all__ = [
     "BATCH_INDEPENDENT",
     "BATCH_STATISTICS",
+    "CHOICE_AXES",
     "DATASETS",
     "LINEAR_REGRESSION",
     "MODELS",

@@ -7,9 +7,9 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import entry_points
 from typing import Any
 
+from normbench.catalog.packages import Found, Origin, Unusable, find
 from normbench.errors import UsageError
 from normbench.quantities import Quantity
 
@@ -53,39 +53,96 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def fault_of(entry: Any) -> str | None:
+    """Why what another package registers is no sound entry; None where it is one."""
+    if not isinstance(entry, Entry):
+        return f"it must be a normbench.catalog.Entry; received {type(entry).__name__}"
+    if not _is_text(entry.target) or not all(entry.target.partition(":")):
+        return f'its target must be a text "module:attribute"; received {entry.target!r}'
+    if not _is_text(entry.summary):
+        return f"its summary must be a text; received {entry.summary!r}"
+    if not isinstance(entry.params, Mapping):
+        return f"its params must be a mapping; received {type(entry.params).__name__}"
+    for name, param in entry.params.items():
+        if not _is_text(name) or not name.isidentifier() or name.startswith(("_", "model_")):
+            return f"{name!r} is no name of a parameter"
+        if not isinstance(param, Param) or type(param.default) not in (bool, int, float, str):
+            return (
+                f"its parameter {name} must be a normbench.catalog.Param whose default is a "
+                f"number, a text, or true or false; received {param!r}"
+            )
+        limits = (param.above, param.at_least, param.at_most)
+        if any(x is not None and type(x) not in (int, float) for x in limits):
+            return f"the limits of its parameter {name} must be numbers; received {limits}"
+        if param.choices and param.default not in param.choices:
+            return f"the default of its parameter {name} is none of its choices"
+    if not all(map(_is_text, entry.traits)):
+        return f"its traits must be texts; received {entry.traits!r}"
+    if not all(isinstance(quantity, Quantity) for quantity in entry.gives):
+        return f"what it gives must be normbench.quantities.Quantity; received {entry.gives!r}"
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 class Catalog(Mapping[str, Entry]):
-    """Components of one kind by name, the built-in ones and those of other packages."""
+    """Components of one kind by name, the built-in ones and those of other packages.
+
+    One of another package that cannot be used is left out, and refused by name with its reason.
+    """
 
     def __init__(self, kind: str, built_in: Mapping[str, Entry]) -> None:
         self.kind = kind
         self._built_in = dict(built_in)
 
     @cached_property
+    def _found(self) -> Found:
+        found = find(self.kind, self._built_in)
+        for name, entry in list(found.loaded.items()):
+            fault = fault_of(entry)
+            if fault is not None:
+                found.reject(self.kind, name, found.origins[name], fault)
+        return found
+
+    @cached_property
     def _entries(self) -> dict[str, Entry]:
-        entries = dict(self._built_in)
-        for point in entry_points(group=f"normbench.{self.kind.replace(' ', '')}s"):
-            if point.name in entries:
-                raise UsageError(
-                    f"an installed package registers the {self.kind} {point.name!r}, which is "
-                    f"taken already (by {entries[point.name].target}); rename or uninstall it"
-                )
-            entry = point.load()
-            if not isinstance(entry, Entry):
-                raise UsageError(
-                    f"the entry point of the {self.kind} {point.name!r} must be a "
-                    f"normbench.catalog.Entry; received {type(entry).__name__} ({point.value})"
-                )
-            entries[point.name] = entry
-        return entries
+        return {**self._built_in, **self._found.loaded}
+
+    @property
+    def unusable(self) -> Mapping[str, Unusable]:
+        """What other packages register and nothing can use, by name."""
+        return self._found.unusable
+
+    def built_in(self, name: str) -> bool:
+        """Whether a component is normbench's own."""
+        return name in self._entries and self._entries[name] is self._built_in.get(name)
+
+    def origin(self, name: str) -> Origin:
+        """Where a component of another package comes from."""
+        known = self._found.origins.get(name)
+        module = self[name].target.partition(":")[0]
+        return known or Origin(module.partition(".")[0], "", module)
+
+    def reject(self, name: str, reason: str) -> None:
+        """Leave a component of another package out from now on."""
+        self._found.reject(self.kind, name, self.origin(name), reason)
+        self._entries.pop(name, None)
 
     def __getitem__(self, name: str) -> Entry:
         try:
             return self._entries[name]
         except KeyError:
-            close = nearest(name, self._entries)
-            hint = f"; did you mean {close!r}?" if close else "."
-            known = ", ".join(self._entries)
-            raise UsageError(f"unknown {self.kind} {name!r}{hint} Known: {known}") from None
+            raise UsageError(self.unknown(name)) from None
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that is not in the catalogue: why, and what is."""
+        if name in self.unusable:
+            return f"{self.unusable[name]}; mend or uninstall that package"
+        close = nearest(name, self._entries)
+        hint = f"; did you mean {close!r}?" if close else "."
+        return f"unknown {self.kind} {name!r}{hint} Known: {', '.join(self._entries)}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

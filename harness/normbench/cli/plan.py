@@ -91,6 +91,13 @@ def _print(summary: PlanSummary) -> None:
             markup=False,
             highlight=False,
         )
+    for cell in summary.failing_cells:
+        console.print(
+            f"fails: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "
+            f"{cell['reason']}",
+            markup=False,
+            highlight=False,
+        )
     for text in summary.void_claims:
         console.print(f"void claim {text}", highlight=False, markup=False)
     for text in summary.missing_data:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from normbench.errors import ComponentError
+from normbench.place import told
+
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
@@ -31,8 +34,7 @@ class Executor(Protocol):
 
 def describe(error: BaseException) -> str:
     """An error as one line for a table."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:2000]
+    return str(error) if isinstance(error, ComponentError) else told(error)
 
 
 Function = Callable[[Any], Any]

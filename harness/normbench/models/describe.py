@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from normbench.catalog import MODELS, nearest
+from normbench.catalog.guard import guarded
 from normbench.errors import UsageError
 from normbench.models.layers import Layer, Linear, Recurrent, Site, flat, site_names
 from normbench.protocol.schema import Cell
@@ -85,7 +86,8 @@ def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
             f"received {cell.statistics_batch} and {cell.batch_size}"
         )
     entry = MODELS[cell.model.name]
-    layers = cast(list[Layer], entry.load()(shape, classes, **cell.model.params))
+    with guarded(MODELS, cell.model.name):
+        layers = cast(list[Layer], entry.load()(shape, classes, **cell.model.params))
     if cell.norm.name != "none" and not site_names(layers):
         raise UsageError(
             f"the model {cell.model.name} has no site at which a norm could stand; received the "

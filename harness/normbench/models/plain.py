@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import NORMS
+from normbench.catalog.guard import guarded
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
 from normbench.models.layers import (
@@ -162,14 +163,26 @@ def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
     """Pass a batch through a norm, in training: one without meaning at this shape raises.
 
     Built-in norms see two samples of zeros, one where the batch is one, or a ghost batch: their
-    rules know no other difference. One of another package sees its true batch, on the meta device.
+    rules know no other difference. One of another package sees its true batch, on the meta device,
+    or on the CPU where it takes numbers; only :class:`UndefinedError` says that it has no meaning.
     """
-    own = NORMS[net.norm.name].target.startswith("normbench.")
-    ghosts = net.norm.batch_size < net.batch_size
-    few = net.norm.batch_size if ghosts else min(net.batch_size, 2)
-    device, batch = ("cpu", few) if own else ("meta", net.batch_size)
-    try:
+    name = net.norm.name
+
+    def forward(device: str, batch: int) -> None:
         _part(layer, shape, net, device).train()(torch.zeros((batch, *shape), device=device))
+
+    if not NORMS.built_in(name):
+        with guarded(NORMS, name):
+            try:
+                forward("meta", net.batch_size)
+            except UndefinedError:
+                raise
+            except (Exception, SystemExit):
+                forward("cpu", net.batch_size)
+        return
+    ghosts = net.norm.batch_size < net.batch_size
+    try:
+        forward("cpu", net.norm.batch_size if ghosts else min(net.batch_size, 2))
     except (RuntimeError, ValueError) as error:
         full = (net.batch_size, *shape)
         raise UndefinedError(f"no meaning for a batch of shape {full}: {error}") from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
 from normbench.catalog import BATCH_STATISTICS, NORMS, SITES_TOO, WEIGHTS
+from normbench.catalog.guard import guarded
 
 
 def build_norm(
@@ -18,11 +19,12 @@ def build_norm(
     ``shape`` is (features,) or (C, H, W). Only norms that take statistics over the batch are
     told its size. Raises :class:`~normbench.errors.UndefinedError` where the norm has no
     meaning at this shape and :class:`~normbench.errors.UsageError` for parameters that do not
-    fit it.
+    fit it; of a norm of another package any error but the first is a
+    :class:`~normbench.errors.ComponentError`.
     """
     entry = NORMS[name]
     extra = {"batch_size": batch_size} if BATCH_STATISTICS in entry.traits else {}
-    return cast(nn.Module, entry.load()(shape, **params, **extra))
+    return _built(name, shape, params, extra)
 
 
 def changes_weights(name: str) -> bool:
@@ -41,4 +43,17 @@ def wrap_layer(name: str, params: Mapping[str, Any], layer: nn.Module) -> nn.Mod
 
     Raises :class:`~normbench.errors.UndefinedError` where the norm has no meaning for the layer.
     """
-    return cast(nn.Module, NORMS[name].load()(layer, **params))
+    return _built(name, layer, params)
+
+
+def _built(
+    name: str, first: Any, params: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+) -> nn.Module:
+    with guarded(NORMS, name):
+        module = NORMS[name].load()(first, **params, **(extra or {}))
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"the builder of the norm {name} must give a torch module; it gave "
+                f"{type(module).__name__}"
+            )
+        return module

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from normbench.catalog.fingerprints import NO_CODE, Fingerprints
 from normbench.plan.spec import cell_hash
 from normbench.protocol.schema import Cell
 
@@ -20,14 +21,17 @@ class Decisions:
     thresholds: dict[str, float] = field(default_factory=dict)
 
 
-def cell_key(cell: Cell) -> str:
-    """The key under which a cell's learning rate is decided: the cell without that rate."""
-    return cell_hash(cell.model_copy(update={"learning_rate": None}))
+def cell_key(cell: Cell, fingerprints: Fingerprints = NO_CODE) -> str:
+    """The key under which a cell's learning rate is decided: the cell without that rate.
+
+    A rate that was tuned for one code of a component is not another code's.
+    """
+    return cell_hash(cell.model_copy(update={"learning_rate": None}), fingerprints)
 
 
-def decided(cell: Cell, decisions: Decisions) -> Cell:
+def decided(cell: Cell, decisions: Decisions, fingerprints: Fingerprints = NO_CODE) -> Cell:
     """The cell with its tuned learning rate, or unchanged if it is not decided yet."""
     if cell.learning_rate is not None:
         return cell
-    rate = decisions.rates.get(cell_key(cell))
+    rate = decisions.rates.get(cell_key(cell, fingerprints))
     return cell if rate is None else cell.model_copy(update={"learning_rate": rate})

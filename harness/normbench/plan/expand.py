@@ -6,18 +6,23 @@ import re
 from collections.abc import Iterable, Sequence
 
 from normbench.catalog import nearest
+from normbench.catalog.fingerprints import NO_CODE, Fingerprints
 from normbench.errors import UsageError
+from normbench.plan.code import code_of
 from normbench.plan.decisions import Decisions, decided
 from normbench.plan.spec import RunSpec, cell_hash
 from normbench.protocol.schema import AXES, Cell
 from normbench.protocol.study import Study
 
 
-def expand(study: Study, decisions: Decisions | None = None) -> list[RunSpec]:
+def expand(
+    study: Study, decisions: Decisions | None = None, fingerprints: Fingerprints = NO_CODE
+) -> list[RunSpec]:
     """All runs of a study: experiment by experiment, cell by cell, seed by seed.
 
     In an experiment that tunes its learning rate, the tuning runs of a cell come first; its
     evaluation runs carry the rate that ``decisions`` holds, or none while it is undecided.
+    ``fingerprints`` are the code of the components of other packages that it uses.
     Pure: the same arguments give the same list, and nothing is looked up on the machine.
     """
     taken = decisions if decisions is not None else Decisions()
@@ -27,16 +32,20 @@ def expand(study: Study, decisions: Decisions | None = None) -> list[RunSpec]:
             if experiment.tune is not None:
                 for rate in experiment.tune.learning_rate:
                     tried = cell.model_copy(update={"learning_rate": rate})
-                    runs += _of_cell(experiment.name, tried, experiment.tune.seeds, "tuning")
-            runs += _of_cell(experiment.name, decided(cell, taken), experiment.seeds, "evaluation")
+                    seeds = experiment.tune.seeds
+                    runs += _of_cell(experiment.name, tried, seeds, "tuning", fingerprints)
+            chosen = decided(cell, taken, fingerprints)
+            runs += _of_cell(experiment.name, chosen, experiment.seeds, "evaluation", fingerprints)
     return runs
 
 
-def _of_cell(experiment: str, cell: Cell, seeds: Iterable[int], phase: str) -> list[RunSpec]:
-    known = cell_hash(cell)
+def _of_cell(
+    experiment: str, cell: Cell, seeds: Iterable[int], phase: str, fingerprints: Fingerprints
+) -> list[RunSpec]:
+    known, code = cell_hash(cell, fingerprints), code_of(cell, fingerprints)
     runs = []
     for seed in seeds:
-        run = RunSpec(experiment, cell, seed, phase)
+        run = RunSpec(experiment, cell, seed, phase, code)
         run.__dict__["cell_hash"] = known  # hashed once a cell, not once a run
         runs.append(run)
     return runs

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from normbench.catalog.fingerprints import NO_CODE, Code, Fingerprints
+from normbench.plan.code import code_of
 from normbench.protocol.schema import Cell
 
 #: Raised whenever a change of the code changes the numbers that a run gives by more than rounding,
@@ -34,15 +36,23 @@ class RunSpec:
     cell: Cell
     seed: int
     phase: str = "evaluation"
+    #: The code of the cell's components of other packages: a value, the same in other processes.
+    code: tuple[Code, ...] = ()
 
     @cached_property
     def cell_hash(self) -> str:
         """Equal for all seeds of a cell, whatever experiment it stands in."""
-        return cell_hash(self.cell)
+        return cell_hash(self.cell, self.fingerprints)
+
+    @property
+    def fingerprints(self) -> dict[str, Code]:
+        """The code by component."""
+        return {code.component: code for code in self.code}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The parts of a cell are models made from the catalogue; other processes make their own.
-        return _restore, (self.experiment, self.cell.model_dump(), self.seed, self.phase)
+        cell = self.cell.model_dump()
+        return _restore, (self.experiment, cell, self.seed, self.phase, self.code)
 
     @cached_property
     def run_hash(self) -> str:
@@ -52,10 +62,12 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def cell_hash(cell: Cell) -> str:
-    """The content hash of a resolved cell.
+def cell_hash(cell: Cell, fingerprints: Fingerprints = NO_CODE) -> str:
+    """The content hash of a resolved cell, with the code of its components of other packages.
 
-    Every axis enters by its resolved value, so that a changed default is a changed cell. Only an
+    ``fingerprints`` may hold more than the cell uses. Without such components it does not enter,
+    so that cells of built-in ones keep the identity that they had before it was recorded. Every
+    axis enters by its resolved value, so that a changed default is a changed cell. Only an
     empty list of probes is left out: it measures nothing, and runs made before there were probes
     keep their identity. A new version of a data set must change one of its parameters, or
     :data:`NUMERICS_VERSION`.
@@ -63,8 +75,14 @@ def cell_hash(cell: Cell) -> str:
     axes = cell.model_dump(mode="json")
     if not cell.probes:
         del axes["probes"]
-    return digest({"numerics": NUMERICS_VERSION, "cell": axes})
+    content = {"numerics": NUMERICS_VERSION, "cell": axes}
+    code = code_of(cell, fingerprints)
+    if code:
+        content["code"] = [one.record() for one in code]
+    return digest(content)
 
 
-def _restore(experiment: str, cell: dict[str, Any], seed: int, phase: str) -> RunSpec:
-    return RunSpec(experiment, Cell.model_validate(cell), seed, phase)
+def _restore(
+    experiment: str, cell: dict[str, Any], seed: int, phase: str, code: tuple[Code, ...]
+) -> RunSpec:
+    return RunSpec(experiment, Cell.model_validate(cell), seed, phase, code)

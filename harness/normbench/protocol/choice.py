@@ -7,6 +7,8 @@ explicitly what ran and keeps its meaning if a default ever changes.
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -17,12 +19,14 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    TypeAdapter,
     create_model,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from normbench.catalog import Catalog, Param
+from normbench.catalog import Catalog, Entry, Param
+from normbench.place import told
 
 
 class Choice(BaseModel):
@@ -57,15 +61,29 @@ def _field(param: Param) -> tuple[Any, Any]:
 @cache
 def choice_models(catalog: Catalog) -> dict[str, type[Choice]]:
     """One model per component of the catalogue, with its parameters as validated fields."""
-    kind = catalog.kind.title().replace(" ", "")
     models = {}
-    for name, entry in catalog.items():
-        fields: dict[str, Any] = {"name": (Literal[name], ...)}
-        fields |= {key: _field(param) for key, param in entry.params.items()}
-        models[name] = create_model(
-            f"{kind}_{name.replace('-', '_')}", __base__=Choice, __doc__=entry.summary, **fields
-        )
+    for name, entry in list(catalog.items()):
+        if catalog.built_in(name):
+            models[name] = _model(catalog.kind, name, entry)
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # such as for a name that hides one of the model's
+                models[name] = _model(catalog.kind, name, entry)
+                TypeAdapter(models[name]).validate_python({"name": name})
+        except Exception as error:
+            catalog.reject(name, told(error))
     return models
+
+
+def _model(kind: str, name: str, entry: Entry) -> type[Choice]:
+    fields: dict[str, Any] = {"name": (Literal[name], ...)}
+    for key, param in entry.params.items():
+        if hasattr(Choice, key) or key == "name":
+            raise ValueError(f"{key!r} is no name for a parameter: it is taken")
+        fields[key] = _field(param)
+    title = f"{kind.title().replace(' ', '')}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+    return create_model(title, __base__=Choice, __doc__=entry.summary, **fields)
 
 
 @dataclass(frozen=True)

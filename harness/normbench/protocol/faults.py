@@ -8,19 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, Catalog, nearest
+from normbench.catalog import CHOICE_AXES, PROBES, Catalog, nearest
 from normbench.errors import Fault
 from normbench.protocol.choice import choice_models
 from normbench.protocol.claims import Claim, ClaimEndpoint, Family, Over, Reference, Side
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.schema import AXES, Endpoint, Experiment, FixedAxes, Header, Tune
-
-CHOICE_AXES: dict[str, Catalog] = {
-    "dataset": DATASETS,
-    "model": MODELS,
-    "norm": NORMS,
-    "optimizer": OPTIMIZERS,
-}
 
 _NESTED: dict[tuple[str, ...], Any] = {
     ("claim",): Claim,
@@ -127,6 +120,18 @@ def _unknown_key(path: list[str | int], document: Any) -> Fault:
     return Fault(toml_path(path), shown(value), f"unknown key {key!r}", hint)
 
 
+def _unknown_component(
+    where: str, value: Any, name: str, catalog: Catalog, also: str = ""
+) -> Fault:
+    """A name that is not in a catalogue, or is there and cannot be used."""
+    if name in catalog.unusable:
+        rule = str(catalog.unusable[name])
+        return Fault(where, shown(value), rule, "mend or uninstall that package")
+    close = nearest(name, catalog)
+    hint = (f"did you mean {close!r}? " if close else "") + f"known: {also}{', '.join(catalog)}"
+    return Fault(where, shown(value), f"unknown {catalog.kind} {name!r}", hint)
+
+
 def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
     kind, context = error["type"], error.get("ctx") or {}
     path, value = locate(document, error["loc"])
@@ -138,10 +143,7 @@ def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
     if kind == "union_tag_invalid":
         axis = next(p for p in reversed(path) if isinstance(p, str))
         catalog = CHOICE_AXES["norm" if axis not in CHOICE_AXES else axis]
-        name = str(context["tag"])
-        close = nearest(name, catalog)
-        hint = (f"did you mean {close!r}? " if close else "") + f"known: {', '.join(catalog)}"
-        return Fault(where, shown(value), f"unknown {catalog.kind} {name!r}", hint)
+        return _unknown_component(where, value, str(context["tag"]), catalog)
     if kind == "too_short" and value:
         return None  # an echo: the list has items, and their own faults are reported
     if kind == "too_short":
@@ -150,9 +152,7 @@ def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
         rule = f"holds {context['actual_length']} values; at most {context['max_length']} allowed"
         return Fault(where, shown(value), rule)
     if kind == "literal_error" and "probes" in path:
-        close = nearest(str(value), PROBES)
-        hint = (f"did you mean {close!r}? " if close else "") + f"known: all, {', '.join(PROBES)}"
-        return Fault(where, shown(value), f"unknown probe {value!r}", hint)
+        return _unknown_component(where, value, str(value), PROBES, "all, ")
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", str(context["expected"]))
         close = nearest(str(value), options)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.catalog.fingerprints import Code
 from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
 from normbench.results.contents import Recorded, read_contents
@@ -44,6 +45,11 @@ class Results:
     def study(self) -> Study:
         """The resolved protocol."""
         return self._store.read_study()
+
+    @cached_property
+    def code(self) -> dict[str, Code]:
+        """The code of the components of other packages that the protocol's runs used."""
+        return self._store.read_document().code
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

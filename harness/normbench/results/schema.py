@@ -15,7 +15,7 @@ from normbench.plan.spec import RunSpec
 from normbench.protocol.choice import Choice
 from normbench.protocol.schema import AXES, Cell
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: How a planned run stands. The first three are results; the last two are to be computed.
 STATUSES = ("finished", "diverged", "undefined", "failed", "missing")
@@ -84,6 +84,13 @@ RUNS: tuple[Column, ...] = (
     Column("error", _TEXT, "why it failed, or why it is undefined"),
     Column("planned", _BOOL, "false for a kept run that the present protocol no longer asks for"),
     *_axis_columns(),
+    Column(
+        "code",
+        _TEXT,
+        "the code of the components of other packages that it used, as JSON: distribution, "
+        "version and a hash of its modules; empty where all are normbench's own, and in results "
+        "of schema 1 and 2, which did not record it",
+    ),
     Column(
         "scaled_learning_rate",
         _FLOAT,
@@ -247,6 +254,11 @@ def axis_values(cell: Cell) -> dict[str, Any]:
     return values
 
 
+def code_text(run: RunSpec) -> str | None:
+    """The column ``code`` of a run."""
+    return json.dumps([code.record() for code in run.code]) if run.code else None
+
+
 class PlannedRows(Sequence[dict[str, Any]]):
     """One row for every planned run, as ``missing`` or, with the reason, ``undefined``.
 
@@ -285,5 +297,6 @@ class PlannedRows(Sequence[dict[str, Any]]):
             "status": "missing" if reason is None else "undefined",
             "error": reason,
             "planned": True,
+            "code": code_text(run),
             **self._axes[run.cell_hash],
         }

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from normbench.catalog.fingerprints import NO_CODE, Fingerprints
 from normbench.errors import ResultsError, WorkError
 from normbench.protocol.study import Study
 from normbench.results.files import (
@@ -30,6 +31,7 @@ from normbench.results.files import (
     write_text,
 )
 from normbench.results.merge import Merge
+from normbench.results.migrate import Document, migrated
 from normbench.results.pieces import Pieces
 from normbench.results.schema import (
     RESULT_COLUMNS,
@@ -108,8 +110,8 @@ class Store:
 
     # -- the protocol ---------------------------------------------------------------------
 
-    def read_study(self) -> Study:
-        """The resolved protocol of these results.
+    def read_document(self) -> Document:
+        """What ``protocol.json`` holds: the resolved protocol as plain data, and the code.
 
         Raises :class:`ResultsError` if there is none or if it is damaged, and its kinds
         :class:`NewerResultsError` if a newer normbench wrote it and
@@ -123,22 +125,34 @@ class Store:
                 "run `normbench run PROTOCOL` first, or name the right folder"
             )
         try:
-            check_version(int(content["schema_version"]), path)
-            study = content["study"]
+            version = int(content["schema_version"])
+            check_version(version, path)
+            return migrated(content, version)
         except (ValueError, KeyError, TypeError) as error:
             raise damaged(path, error, _WITHOUT) from None
+
+    def read_study(self) -> Study:
+        """The resolved protocol of these results; raises as :meth:`read_document`."""
+        study = self.read_document().study
         try:
             return Study.model_validate(study)
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsError(
-                f"{path} is damaged, or names what is not installed here ({first_line(error)}); "
-                "`normbench run` with the protocol writes it anew"
+                f"{self.folder / 'protocol.json'} is damaged, or names what is not installed here "
+                f"({first_line(error)}); `normbench run` with the protocol writes it anew"
             ) from None
 
-    def write_study(self, study: Study, source: str) -> None:
-        """Store the resolved protocol, and beside it the file as its author wrote it."""
+    def write_study(self, study: Study, source: str, code: Fingerprints = NO_CODE) -> None:
+        """Store the resolved protocol, and beside it the file as its author wrote it.
+
+        ``code`` is that of the components of other packages that its runs use.
+        """
         make_folder(self.folder)
-        content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json")}
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "study": study.model_dump(mode="json"),
+            "code": [code[key].record() for key in sorted(code)],
+        }
         write_object(self.folder / "protocol.json", content)
         write_text(self.folder / "protocol.toml", source)
 

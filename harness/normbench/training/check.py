@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from normbench.catalog.guard import packages_of
 from normbench.datasets.content import Content, content_of, name_of
 from normbench.datasets.inputs import Moments, input_constants
-from normbench.errors import DataMissingError, UndefinedError, UsageError
+from normbench.errors import ComponentError, DataMissingError, UndefinedError, UsageError
 from normbench.models.describe import network
 from normbench.models.plain import build
+from normbench.place import told
+from normbench.plan.code import components
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
@@ -85,7 +89,20 @@ def checked(cell: Cell, known: dict[Any, str | None]) -> Checked:
         return Checked("missing", str(error))
     except UsageError as error:
         return Checked("misfit", str(error))
+    except ComponentError as error:
+        return _failed(cell, str(error))
+    except Exception as error:
+        packages = packages_of(components(cell))
+        if not packages:
+            raise  # a bug of ours
+        return _failed(cell, told(error, packages))
     return Checked("sound" if reason is None else "undefined", reason or "", content)
+
+
+def _failed(cell: Cell, why: str) -> Checked:
+    with contextlib.suppress(Exception):  # it may be the data set that raised
+        return Checked("failed", why, _content(cell))
+    return Checked("failed", why)
 
 
 def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | None:

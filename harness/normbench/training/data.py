@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from normbench.catalog import DATASETS
+from normbench.catalog.guard import guarded
 from normbench.datasets.base import Arrays, Task
 from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
 from normbench.datasets.split import Split, strata_of, stratified_split
@@ -146,12 +147,13 @@ class Prepared:
 
 @lru_cache(maxsize=4)
 def _arrays(name: str, params: tuple[tuple[str, object], ...]) -> Arrays:
-    dataset = DATASETS[name].load()
-    missing = dataset.missing(dict(params))
-    if missing:
-        raise DataMissingError(f"the data set {name} is not on this machine: {missing}")
-    arrays: Arrays = dataset.load(dict(params))
-    return arrays
+    with guarded(DATASETS, name, UsageError):
+        dataset = DATASETS[name].load()
+        missing = dataset.missing(dict(params))
+        if missing:
+            raise DataMissingError(f"the data set {name} is not on this machine: {missing}")
+        arrays: Arrays = dataset.load(dict(params))
+        return arrays
 
 
 def arrays_of(cell: Cell) -> Arrays:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import torch
 
+from normbench.catalog.guard import packages_of
+from normbench.plan.code import components
 from normbench.plan.spec import RunSpec
 from normbench.training.calibrate import calibrate
 from normbench.training.data import Prepared, prepare
@@ -20,8 +22,18 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float
     """The expected wall-clock seconds of one of ``waiting`` runs of a cell, in the best way found.
 
     It is an estimate for planning, not a measurement for reports: the machine's other work
-    and the first run's start-up are in it.
+    and the first run's start-up are in it. 0 where a component of another package raises: its runs
+    end at once, and say so.
     """
+    try:
+        return _seconds_of_run(run, device, waiting)
+    except Exception:
+        if packages_of(components(run.cell)):
+            return 0.0
+        raise
+
+
+def _seconds_of_run(run: RunSpec, device: str, waiting: int) -> float:
     threads = torch.get_num_threads()
     try:
         found = calibrate(Calibration("", run, waiting, waiting, device, 1, "auto", 1, False))

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import torch
 
-from normbench.errors import UndefinedError
+from normbench.catalog.guard import packages_of
+from normbench.errors import ComponentError, UndefinedError
+from normbench.place import told
+from normbench.plan.code import check_code, components
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.loop import Outcome, train
@@ -51,14 +54,21 @@ def _run_one(run: RunSpec, device: str, variant: str) -> Outcome:
     """A run by the plain loop. One that raises is a row that says so."""
     started = time.perf_counter()
     try:
+        check_code(run.cell, run.code)
         outcome = train(run, prepare(run.cell, device), device, variant)
     except UndefinedError as error:
         outcome = Outcome(status="undefined", error=str(error))
-    except Exception as error:
-        text = " ".join(str(error).split())
-        outcome = Outcome(status="failed", error=f"{type(error).__name__}: {text}"[:2000])
+    except (Exception, SystemExit) as error:
+        outcome = Outcome(status="failed", error=failure(run, error))
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def failure(run: RunSpec, error: BaseException) -> str:
+    """What went wrong in a run, with its place where that is in another package."""
+    if isinstance(error, ComponentError):
+        return str(error)
+    return told(error, packages_of(components(run.cell)))
 
 
 def train_group(group: Group) -> GroupRows:
@@ -72,8 +82,14 @@ def train_group(group: Group) -> GroupRows:
     if group.engine.name == "packed":
         from normbench.training.ensemble import train_together
 
-        data = prepare(group.runs[0].cell, group.device)
-        outcomes = train_together(group.runs, data, group.device, group.engine.variant)
+        check_code(group.runs[0].cell, group.runs[0].code)
+        try:
+            data = prepare(group.runs[0].cell, group.device)
+            outcomes = train_together(group.runs, data, group.device, group.engine.variant)
+        except (Exception, SystemExit) as error:
+            if not packages_of(components(group.runs[0].cell)):
+                raise
+            raise ComponentError(failure(group.runs[0], error)) from error
         peaks = [memory.read()] * len(outcomes)
     else:
         outcomes, peaks = [], []

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from normbench.errors import NormbenchError
+from normbench.plan.code import check_code
 from normbench.plan.spec import RunSpec
 from normbench.training.cost import cost_key
 from normbench.training.data import prepare
@@ -60,6 +61,7 @@ class _Kind:
 
     def warm_up(self, device: str, clock: Clock) -> None:
         """Measure the memory, and choose how many steps a turn has."""
+        check_code(self.run.cell, self.run.code)
         prepare(self.run.cell, device)  # the data are not the step's memory
         memory = StepMemory(device)
         steps = Steps(self.run, device)

@@ -92,10 +92,11 @@ class Checked:
     """What was found when a cell was checked, why, and what its data hold and leave out.
 
     ``missing`` data are not on this machine, a ``misfit`` has values that do not fit each other,
-    and an ``undefined`` cell has no meaning.
+    an ``undefined`` cell has no meaning, and of one that ``failed`` a component of another package
+    raised.
     """
 
-    kind: Literal["sound", "undefined", "missing", "misfit"]
+    kind: Literal["sound", "undefined", "missing", "misfit", "failed"]
     why: str = ""
     content: dict[str, Content] = field(default_factory=dict)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from normbench.catalog.fingerprints import Fingerprints
 from normbench.datasets.content import Content
 from normbench.errors import (
     Fault,
@@ -16,6 +17,7 @@ from normbench.errors import (
     UnreadableResultsError,
 )
 from normbench.executors.base import Executor
+from normbench.plan.code import fingerprints_of
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
@@ -42,6 +44,10 @@ class Planned:
     missing_data: list[str]
     reasons: dict[str, str] = field(default_factory=dict)
     contents: dict[str, Content] = field(default_factory=dict)
+    #: The code of the components of other packages, by component.
+    code: Fingerprints = field(default_factory=dict)
+    #: What a component of another package raised when a cell was checked, by the cell's hash.
+    failing: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> PlannedRows:
@@ -65,8 +71,10 @@ def prepare_plan(
     Nets are built for it, which takes torch: a worker of ``executor`` does so where one is given,
     else this process. Raises :class:`ProtocolError` with all misfits at once.
     """
-    runs = expand(study, decisions)
+    code = fingerprints_of(study)
+    runs = expand(study, decisions, code)
     reasons: dict[str, str] = {}
+    failing: dict[str, str] = {}
     contents: dict[str, Content] = {}
     missing: dict[str, None] = {}
     faults: dict[str, Fault] = {}
@@ -81,10 +89,13 @@ def prepare_plan(
             faults.setdefault(found.why, Fault(_where(run), "", found.why))
         elif found.kind == "undefined":
             reasons[keys[run.cell_hash]] = found.why
+        elif found.kind == "failed":  # it is tried all the same, and its runs say so
+            failing[keys[run.cell_hash]] = found.why
     if faults:
         raise ProtocolError(f"protocol {study.name}", list(faults.values()))
     undefined = {cell: reasons[key] for cell, key in keys.items() if key in reasons}
-    return Planned(study, runs, undefined, list(missing), reasons, contents)
+    failing = {cell: failing[key] for cell, key in keys.items() if key in failing}
+    return Planned(study, runs, undefined, list(missing), reasons, contents, code, failing)
 
 
 def _check(runs: list[RunSpec], executor: Executor | None) -> list[Checked]:
@@ -115,7 +126,7 @@ def replan(planned: Planned, decisions: Decisions) -> Planned:
     """The plan with the learning rates that have been decided since."""
     if all(series.tune is None for series in planned.study.experiments):
         return planned  # nothing is decided
-    runs = expand(planned.study, decisions)
+    runs = expand(planned.study, decisions, planned.code)
     keys = _keys(runs)
     undefined = {cell: planned.reasons[key] for cell, key in keys.items() if key in planned.reasons}
     return replace(planned, runs=runs, undefined=undefined)
@@ -197,6 +208,7 @@ class PlanSummary:
     by_status: dict[str, int]
     to_run: int
     undefined_cells: list[dict[str, Any]]
+    failing_cells: list[dict[str, Any]]
     void_claims: list[str]
     missing_data: list[str]
     estimated_seconds: float | None
@@ -241,16 +253,10 @@ def summarise_plan(
                 **own,
             }
         )
-    undefined = [
-        {"experiment": run.experiment, "norm": run.cell.norm.label,
-         "batch_size": run.cell.batch_size, "model": run.cell.model.label,
-         "reason": planned.undefined[run.cell_hash]}
-        for run in _one_per_cell(planned.runs)
-        if run.cell_hash in planned.undefined
-    ]  # fmt: skip
     seconds = None
     if estimate and not planned.missing_data:
-        seconds = _estimate(pending, device) / max(1, min(workers, len(pending)))
+        sound = [run for run in pending if run.cell_hash not in planned.failing]
+        seconds = _estimate(sound, device) / max(1, min(workers, len(pending)))
     left = unplanned_runs(store, planned)
     return PlanSummary(
         name=planned.study.name,
@@ -259,7 +265,8 @@ def summarise_plan(
         runs=len(planned.runs),
         by_status=dict(Counter(status[run.run_hash] for run in planned.runs)),
         to_run=len(pending),
-        undefined_cells=undefined,
+        undefined_cells=_described(planned, planned.undefined),
+        failing_cells=_described(planned, planned.failing),
         void_claims=_void_claims(planned),
         missing_data=planned.missing_data,
         estimated_seconds=seconds,
@@ -270,6 +277,17 @@ def summarise_plan(
         skipped_data=data_notes(planned.contents),
         changed_data=data_changes(store, planned),
     )
+
+
+def _described(planned: Planned, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The cells that have a reason of these, by hash, with it."""
+    return [
+        {"experiment": run.experiment, "norm": run.cell.norm.label,
+         "batch_size": run.cell.batch_size, "model": run.cell.model.label,
+         "reason": reasons[run.cell_hash]}
+        for run in _one_per_cell(planned.runs)
+        if run.cell_hash in reasons
+    ]  # fmt: skip
 
 
 def _void_claims(planned: Planned) -> list[str]:

@@ -21,7 +21,7 @@ from normbench.plan.spec import RunSpec
 from normbench.results import provenance
 from normbench.results.contents import record_contents, record_renewed
 from normbench.results.decisions import read_decisions, register_claims
-from normbench.results.schema import DONE, axis_values
+from normbench.results.schema import DONE, axis_values, code_text
 from normbench.results.store import Store
 from normbench.workflow.data import check_data
 from normbench.workflow.decide import decide_rates
@@ -88,7 +88,7 @@ def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict
     for row in rows:
         run = by_hash[row["run_hash"]]
         key = {"experiment": run.experiment, "cell_hash": run.cell_hash, "seed": run.seed}
-        key["phase"] = run.phase
+        key |= {"phase": run.phase, "code": code_text(run)}
         full.append({**key, "planned": True, **values[run.cell_hash], **row})
     return full
 
@@ -157,7 +157,7 @@ def run_study(
     with locked(folder):
         store.hold()
         store.clean()
-        store.write_study(planned.study, source)
+        store.write_study(planned.study, source, planned.code)
         register_claims(folder, planned.study)
         record_contents(folder, check_data(store, planned, only, recompute=recompute))
         planned = replan(planned, read_decisions(folder))
@@ -179,6 +179,7 @@ def run_study(
             "device": device,
             "workers": workers,
             "threads": threads,
+            "code": [code.record() for _, code in sorted(planned.code.items())],
             **provenance.environment(),
         }
         provenance.record_invocation(folder, invocation)

@@ -39,7 +39,7 @@ def cells_to_time(folder: Path) -> list[RunSpec]:
     keys, states = runs.column("cell_hash").to_pylist(), runs.column("status").to_pylist()
     undefined = {key for key, state in zip(keys, states, strict=True) if state == "undefined"}
     found: dict[str, RunSpec] = {}
-    for run in expand(store.read_study(), read_decisions(folder)):
+    for run in expand(store.read_study(), read_decisions(folder), store.read_document().code):
         tuned = run.phase == "evaluation" and run.cell.learning_rate is not None
         if tuned and run.cell_hash not in undefined:
             found.setdefault(run.cell_hash, run)

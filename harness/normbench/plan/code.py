@@ -1,0 +1,54 @@
+"""The code of the components of other packages that cells use, as part of their identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from normbench.catalog import CHOICE_AXES, PROBES, Catalog
+from normbench.catalog.fingerprints import Code, Fingerprints, component, fingerprint, imported
+from normbench.errors import WorkError
+from normbench.protocol.schema import Cell
+from normbench.protocol.study import Study
+
+
+def components(cell: Cell) -> Iterator[tuple[Catalog, str]]:
+    """Every component that a cell uses."""
+    for axis, catalog in CHOICE_AXES.items():
+        yield catalog, getattr(cell, axis).name
+    for probe in cell.probes:
+        yield PROBES, probe
+
+
+def code_of(cell: Cell, fingerprints: Fingerprints) -> tuple[Code, ...]:
+    """The fingerprints of the components that a cell uses, in order; none for built-in ones."""
+    if not fingerprints:
+        return ()
+    used = {component(catalog, name) for catalog, name in components(cell)}
+    return tuple(sorted(fingerprints[key] for key in used & fingerprints.keys()))
+
+
+def fingerprints_of(study: Study) -> dict[str, Code]:
+    """The code of all components of other packages that a study uses, as it lies here now."""
+    cells = (cell for experiment in study.experiments for cell in experiment.cells)
+    used = {one for cell in cells for one in components(cell)}
+    found = (fingerprint(catalog, name) for catalog, name in used)
+    return {code.component: code for code in found if code is not None}
+
+
+def check_code(cell: Cell, planned: Iterable[Code]) -> None:
+    """Refuse to train with other code than what was planned: edited while a sweep ran.
+
+    Raises :class:`WorkError`.
+    """
+    known = {code.component: code for code in planned}
+    if not known:
+        return
+    found = (imported(catalog, name) for catalog, name in components(cell))
+    present = {code.component: code for code in found if code is not None}
+    for key, code in known.items():
+        if present.get(key) != code:
+            now = present[key].label if key in present else "none"
+            raise WorkError(
+                f"the code of the {key} changed while this was running: planned was {code.label}, "
+                f"there is now {now}; run the same command again"
+            )
