@@ -6,11 +6,11 @@ import io
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from normbench.cli import progress as module
+from normbench.cli.console import Terminal
 from normbench.cli.progress import LiveProgress
-from normbench.workflow.run import _weights
+from normbench.workflow.run import _share_done, _weights
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def row(status="finished", seconds=None):
 
 
 def shown(every=0.0):
-    console = Console(file=io.StringIO(), width=200)
+    console = Terminal(file=io.StringIO(), width=200)
     return LiveProgress(console, every), console.file
 
 
@@ -38,9 +38,38 @@ def test_the_time_left_follows_the_work_and_not_the_runs(clock):
     progress.progressed(0.0)
     clock.now += 600
     progress.progressed(0.25)
-    # one run of a hundred, and a quarter of the work; the other worker is as far with its own
-    progress.finished([row(seconds=600.0)])
-    assert "1/100 runs, 650 s, about 10 min left" in file.getvalue()
+    # one run of a hundred, and a quarter of the work
+    progress.finished([row(seconds=3.0)])
+    assert "1/100 runs, 650 s, about 30 min left" in file.getvalue()
+    clock.now += 600
+    assert progress.left() == "about 20 min left"
+
+
+def test_while_work_remains_there_is_time_left(clock):
+    """What was measured before training said a tenth of what training takes."""
+    progress, _ = shown()
+    progress.started(total=4, done=0, workers=2)
+    clock.now += 10
+    progress.progressed(0.9)
+    said = []
+    for _ in range(300):  # the last group takes five minutes more
+        clock.now += 1
+        said.append(progress.left())
+    assert said[0] == "about 1 s left"
+    assert said[-1] == "about 30 s left"
+    assert "about 0 s left" not in said
+    progress.progressed(1.0)
+    assert progress.left() == ""
+
+
+def test_groups_that_others_began_count_half():
+    weights = {"a": 0.4, "b": 0.2, "c": 0.2, "d": 0.2}
+    first, second, third = groups(("b", None), ("c", None), ("d", None))
+    del weights["a"]
+    assert _share_done(weights, []) == pytest.approx(0.4)
+    assert _share_done(weights, [first]) == pytest.approx(0.5)
+    assert _share_done(weights, [first, second, third]) == pytest.approx(0.7)
+    assert _share_done({}, []) == 1
 
 
 def test_little_time_is_said_in_seconds_and_none_before_anything_is_done(clock):

@@ -89,5 +89,7 @@ def test_stored_runs_that_cannot_be_counted_are_not_replaced(cli, tiny, results)
 
 def test_a_damaged_protocol_does_not_let_another_study_in(cli, tiny, results):
     (results / "protocol.json").write_text("{", encoding="utf-8")
+    refused(cli("run", tiny, "--workers", "0"), "protocol.json is damaged", "move it away")
+    (results / "protocol.json").unlink()
     refused(cli("run", tiny, "--workers", "0", *SLOWER), "none of the 8 runs", "--replace")
     assert cli("run", tiny, "--workers", "0").status == 0

@@ -7,11 +7,14 @@ import signal
 import sys
 from types import FrameType
 
+from normbench import streams
+
 #: What a user can mend when the operating system says it: no permission, no room, no such name.
 _MENDABLE = frozenset(
     {
         errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO,
-        errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+        errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR,
+        errno.EPIPE,
     }
 )  # fmt: skip
 
@@ -24,6 +27,7 @@ def main() -> None:
     """Run ``normbench``; errors that a user can mend end it with a message, not a traceback."""
     # A terminated sweep ends as an interrupted one: workers stopped, tables merged.
     signal.signal(signal.SIGTERM, _terminate)
+    streams.prepare()
     try:
         _call()
     except KeyboardInterrupt:
@@ -39,10 +43,18 @@ def main() -> None:
         # data class, and would end by the signal though we dealt with it. The next such code
         # clears the note.
         exec("")
+        _tell_lost_output()
+
+
+def _tell_lost_output() -> None:
+    """End with status 1 where output could not be written, unless its reader has left."""
+    reason = streams.lost()
+    if reason is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        _fail(f"output could not be written: {reason.strerror}; what was computed is kept")
 
 
 def _say_interrupted() -> None:
-    print("interrupted; what was finished before is kept", file=sys.stderr)
+    streams.say("interrupted; what was finished before is kept", err=True)
 
 
 def _call() -> None:
@@ -55,18 +67,25 @@ def _call() -> None:
     try:
         app()
     except NormbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        _fail(str(error), error.exit_status)
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        if error.encoding != encoding or encoding == "utf-8":
+            raise
+        _fail(
+            f"the name {error.object!r} cannot be written in this system's encoding of file names "
+            f"({encoding}); run the same command again with PYTHONUTF8=1"
+        )
     except OSError as error:
         if error.errno not in _MENDABLE:
             raise
         where = f" for {error.filename}" if error.filename else ""
-        print(
-            f"error: the system says: {error.strerror}{where}. What was finished before is kept; "
-            "allow access, make room or name another place, then run the same command again",
-            file=sys.stderr,
+        _fail(
+            f"the system says: {error.strerror}{where}. What was finished before is kept; "
+            "allow access, make room or name another place, then run the same command again"
         )
-        sys.exit(1)
+
+
+def _fail(text: str, status: int = 1) -> None:
+    streams.say(streams.bounded(f"error: {text}"), err=True)
+    sys.exit(status)

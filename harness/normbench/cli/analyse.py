@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from normbench.cli.options import end_with
+from normbench.streams import say
 
 
 def analyse(
@@ -19,20 +20,22 @@ def analyse(
     ] = None,
 ) -> None:
     """Compute the statistics of RESULTS, print what the claims say and write all tables."""
+    from normbench.report.place import check_table_folder
     from normbench.results.load import load
     from normbench.workflow import analyse as compute
 
     found = load(results)
     analysis = compute(found)
     folder = output if output is not None else Path("reports") / f"{found.study.name}_tables"
+    check_table_folder(folder)
     analysis.save(folder)
     for row in analysis["claims"].to_dict("records"):
         marks = [m for m in ("fragile", "exploratory") if row[m]]
         mark = f" [{', '.join(marks)}]" if marks else ""
-        typer.echo(f"{row['hypothesis']}: {row['verdict']}{mark}. {row['sentence']}")
+        say(f"{row['hypothesis']}: {row['verdict']}{mark}. {row['sentence']}")
     if analysis["claims"].empty:
-        typer.echo("the protocol declares no claims; see comparisons.csv and degradation.csv")
+        say("the protocol declares no claims; see comparisons.csv and degradation.csv")
     for text in analysis.refusals:
-        typer.echo(text, err=True)
-    typer.echo(f"tables: {folder}")
+        say(text, err=True)
+    say(f"tables: {folder}")
     end_with(analysis.bugs)

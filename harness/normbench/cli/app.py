@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from normbench.cli import analyse, check, plan, report, run, schema, status, time
+from normbench.streams import say
 
 app = typer.Typer(
     name="normbench",
@@ -22,7 +23,7 @@ def _version(show: bool) -> None:
     if show:
         from normbench import __version__
 
-        typer.echo(f"normbench {__version__}")
+        say(f"normbench {__version__}")
         raise typer.Exit
 
 

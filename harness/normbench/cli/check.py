@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from normbench.cli.options import end_with
+from normbench.streams import say
 
 
 def check(
@@ -37,11 +38,11 @@ def check(
         good = row["as_expected"] == "true"
         failed += not good
         word = "ok" if good else "NOT AS EXPECTED"
-        typer.echo(
+        say(
             f"{word}: {row['hypothesis']} is {row['verdict']}, expected {row['expect']}. "
             f"{row['sentence']}"
         )
-    typer.echo(f"{len(gated) - failed} of {len(gated)} as expected")
+    say(f"{len(gated) - failed} of {len(gated)} as expected")
     end_with(boundary.bugs)
     if failed:
         raise typer.Exit(1)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from normbench.streams import say
+
 if TYPE_CHECKING:
     from normbench.protocol.study import Study
 
@@ -55,13 +57,13 @@ DevicesOption = Annotated[
 def warn(study: Study) -> None:
     """Print what a reader of the protocol is to know."""
     for text in study.warnings:
-        typer.echo(f"warning: {text}", err=True)
+        say(f"warning: {text}", err=True)
 
 
 def end_with(bugs: Sequence[str]) -> None:
     """End with status 1 where something could not be made: the rest was, and is written."""
     for bug in bugs:
-        typer.echo(f"bug: {bug}", err=True)
+        say(f"bug: {bug}", err=True)
     if bugs:
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ from normbench.cli.options import (
     results_folder,
     warn,
 )
+from normbench.streams import say
 
 if TYPE_CHECKING:
     from normbench.workflow import PlanSummary
@@ -53,7 +54,7 @@ def plan(
     planned = prepare_plan(study, read_decisions(store.folder))
     summary = summarise_plan(planned, store, only or (), count, device, estimate=estimate)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
+        say(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
         _print(summary)
 
@@ -68,10 +69,11 @@ def duration(seconds: float) -> str:
 
 
 def _print(summary: PlanSummary) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from normbench.cli.console import Terminal
+
+    console = Terminal()
     table = Table("experiment", "varies", "cells", "seeds", "runs", "done", "undefined", "to run")
     for row in summary.experiments:
         done = row.get("finished", 0) + row.get("diverged", 0)
@@ -83,13 +85,11 @@ def _print(summary: PlanSummary) -> None:
     console.print(table)
     console.print(f"{summary.cells:,} cells, {summary.runs:,} runs; {summary.to_run:,} to run")
     for note in summary.notes:
-        console.print(note, markup=False, highlight=False)
+        console.print(note)
     for cell in summary.undefined_cells:
         console.print(
             f"undefined: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "
-            f"{cell['reason']}",
-            markup=False,
-            highlight=False,
+            f"{cell['reason']}"
         )
     for cell in summary.failing_cells:
         console.print(
@@ -99,15 +99,12 @@ def _print(summary: PlanSummary) -> None:
             highlight=False,
         )
     for text in summary.void_claims:
-        console.print(f"void claim {text}", highlight=False, markup=False)
+        console.print(f"void claim {text}")
     for text in summary.missing_data:
-        console.print(f"missing data: {text}", markup=False, highlight=False)
+        console.print(f"missing data: {text}")
     for text in summary.skipped_data:
-        console.print(text, markup=False, highlight=False)
+        console.print(text)
     if summary.changed_data:
-        console.print(f"run will refuse: {summary.changed_data}", markup=False, highlight=False)
+        console.print(f"run will refuse: {summary.changed_data}")
     if summary.estimated_seconds is not None:
-        console.print(
-            f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s)",
-            highlight=False,
-        )
+        console.print(f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s)")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from normbench.cli.options import end_with
+from normbench.streams import say
 
 if TYPE_CHECKING:
     from normbench.report.write import Report
@@ -48,6 +49,7 @@ def report(
     markdown = _format(form, output) == "md"
     if show and markdown:
         _refuse("--open shows a page", "Markdown", "leave out --open, or --format md")
+    from normbench.report.place import check_place, is_standard_output
     from normbench.report.write import compared, report_name, reported
     from normbench.results.files import make_folder
     from normbench.results.load import load
@@ -57,21 +59,23 @@ def report(
     path = output
     if path is None and not markdown:
         path = Path("reports") / f"{report_name(results, other)}.html"
-    if path is not None:
+    printed = path is not None and is_standard_output(path)
+    if path is not None and not printed:
+        check_place(path)
         make_folder(path.parent)  # before the statistics: they take a while
     listed = path is not None and not markdown and _is_listed(path, no_index)
     found = reported(results, analyse(results)) if other is None else compared(results, other)
-    if path is None:
-        typer.echo(found.markdown()[0], nl=False)
+    if path is None or printed:
+        say(found.markdown()[0] if markdown else found.html(), end="")
         end_with(found.bugs)
         return
     for line in _write_markdown(found, path) if markdown else found.write_page(path):
-        typer.echo(line)
+        say(line)
     if listed:
         from normbench.report.index import keep_index
 
         keep_index(path, found.record, renew=not no_index)
-    typer.echo(f"report: {path.resolve().as_uri()}")
+    say(f"report: {path.resolve().as_uri()}")
     if show:
         _open(path)
     end_with(found.bugs)
@@ -95,6 +99,7 @@ def _format(form: str | None, output: Path | None) -> str:
 def _is_listed(path: Path, no_index: bool) -> bool:
     """Whether the folder of a page keeps a list: ``reports`` does, and any that has one."""
     from normbench.report import index
+    from normbench.results.files import is_special
 
     place = path.parent / index.NAME
     here = path.parent.resolve() == Path("reports").resolve()
@@ -105,9 +110,9 @@ def _is_listed(path: Path, no_index: bool) -> bool:
         )  # fmt: skip
     if not index.is_ours(place):
         if here and not no_index:
-            typer.echo(f"{place} is no list of reports and is left as it is", err=True)
+            say(f"{place} is no list of reports and is left as it is", err=True)
         return False
-    return here or place.exists()
+    return not is_special(path) and (here or place.exists())
 
 
 def _write_markdown(found: Report, path: Path) -> list[str]:
@@ -122,4 +127,4 @@ def _open(path: Path) -> None:
     import webbrowser
 
     if not webbrowser.open(path.resolve().as_uri()):
-        typer.echo(f"no browser was found to open {path}; open it by hand", err=True)
+        say(f"no browser was found to open {path}; open it by hand", err=True)

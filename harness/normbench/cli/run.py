@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from normbench.cli.options import (
     results_folder,
     warn,
 )
+from normbench.streams import say
 
 if TYPE_CHECKING:
     from normbench.executors.base import Executor
@@ -88,7 +88,8 @@ def run(
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
 
-    Run again to resume: what is finished is kept. Exit status 1 if a run failed.
+    Run again to resume: what is finished is kept. Exit status 1 unless every chosen run
+    is there at the end.
     """
     with interrupts.held():
         from normbench.executors.local import LocalExecutor, prepare_workers
@@ -99,8 +100,7 @@ def run(
     loading = on_cpu and Path(protocol).is_file() and prepare_workers(_WORKERS_LOAD, threads)
 
     with interrupts.held():
-        from rich.console import Console
-
+        from normbench.cli.console import Terminal
         from normbench.cli.progress import LiveProgress
         from normbench.executors.inline import InlineExecutor
         from normbench.protocol.load import load_text, read_protocol
@@ -109,8 +109,8 @@ def run(
     study = load_text(text, path, overrides or (), seeds)
     warn(study)
     folder = results_folder(study, results)
-    console = Console(quiet=quiet)
-    console.print(study.title, style="bold", markup=False, highlight=False)
+    console = Terminal(quiet=quiet)
+    console.print(study.title, style="bold")
     loading = loading or (on_cpu and prepare_workers(_WORKERS_LOAD, threads))
     with interrupts.held():
         import pandas  # noqa: F401  (for Arrow, while workers load torch)
@@ -149,7 +149,7 @@ def run(
             *before_training(Store(folder), planned, replace=replace),
             *data_notes(planned.contents),
         ):
-            print(said, file=sys.stderr)
+            say(said, err=True)
         device = choose_device(device, lambda: _accelerator(prepared))
         names = choose_devices(device, devices, workers)
         if executor is None or device != "cpu":
@@ -171,20 +171,27 @@ def run(
             recompute=recompute, replace=replace,
         )  # fmt: skip
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
-    console.print(f"{folder}: {counts}", markup=False, highlight=False)
+    console.print(f"{folder}: {counts}")
     if summary.untimed:
         console.print(
             f"for the seconds of a step by itself: normbench time {folder}",
-            markup=False, highlight=False,
         )  # fmt: skip
     if summary.failures:
-        print("failed runs:", *summary.failures, sep="\n  ", file=sys.stderr)
-        print("run the same command again to retry them", file=sys.stderr)
+        say("\n  ".join(["failed runs:", *summary.failures]), err=True)
+        say("run the same command again to retry them", err=True)
     if summary.interrupted:
-        print(
+        say(
             "interrupted: what was committed is kept; run the same command again to resume",
-            file=sys.stderr,
+            err=True,
         )
         raise typer.Exit(130)
-    if summary.by_status.get("failed") or summary.not_renewed:
+    left = {reason: n for reason, n in summary.unfinished.items() if reason != "failed"}
+    if left:
+        counts = ", ".join(f"{n} {reason}" for reason, n in left.items())
+        say(
+            f"not all chosen runs are there: {counts}; run the same command again, and mend first "
+            "what made their tuning runs fail if they wait for a learning rate",
+            err=True,
+        )
+    if summary.unfinished or summary.not_renewed:
         raise typer.Exit(1)

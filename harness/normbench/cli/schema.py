@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import typer
+from normbench.streams import say
 
 
 def schema() -> None:
@@ -13,4 +13,4 @@ def schema() -> None:
 
     content = ProtocolFile.model_json_schema(mode="validation")
     content["title"] = "normbench protocol"
-    typer.echo(json.dumps(content, indent=1))
+    say(json.dumps(content, indent=1))

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from normbench.streams import say
+
 
 def status(
     results: Annotated[
@@ -41,14 +43,14 @@ def status(
             content.append((folder.name, str(experiment), str(state), int(count)))
     if as_json:
         keys = ("results", "experiment", "status", "runs")
-        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in content], indent=1))
+        say(json.dumps([dict(zip(keys, row, strict=True)) for row in content], indent=1))
         return
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from normbench.cli.console import Terminal
 
     table = Table("results", "experiment", *STATUSES)
     for name, experiment in dict.fromkeys((row[0], row[1]) for row in content):
         counts = {row[2]: row[3] for row in content if row[:2] == (name, experiment)}
-        table.add_row(escape(name), experiment, *(f"{counts.get(s, 0):,}" for s in STATUSES))
-    Console().print(table)
+        table.add_row(name, experiment, *(f"{counts.get(s, 0):,}" for s in STATUSES))
+    Terminal().print(table)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from normbench.cli.options import DeviceOption
+from normbench.streams import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,7 @@ def time(
 
     Times already stored are replaced.
     """
-    from rich.console import Console
-
+    from normbench.cli.console import Terminal
     from normbench.executors.local import LocalExecutor
     from normbench.results.load import load
     from normbench.training.devices import choose_device, choose_devices, worker_variables
@@ -57,16 +56,16 @@ def time(
         LocalExecutor(1, threads, set_up_worker, variables) as executor,
     ):
         timed = measure(found.folder, executor, device, threads, seconds, again=True)
-    console = Console()
+    console = Terminal()
     console.print(summary(found))
     for run in timed.left_out:
         cell = run.cell
-        print(
+        say(
             f"not timed: {cell.model.label}, {cell.norm.label}, batch size {cell.batch_size} "
             "(it cannot be trained here, or not within memory)",
-            file=sys.stderr,
+            err=True,
         )
-    typer.echo(f"{found.folder}: {timed.cells} cells timed")
+    say(f"{found.folder}: {timed.cells} cells timed")
 
 
 def warn_if_busy() -> None:
@@ -74,16 +73,15 @@ def warn_if_busy() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     cores = os.cpu_count() or 1
     if load > BUSY * cores:
-        print(
+        say(
             f"warning: this machine is busy (load {load:.1f} on {cores} cores); its other work "
             "makes steps look slow, and intervals wide",
-            file=sys.stderr,
+            err=True,
         )
 
 
 def summary(found: Results) -> Table:
     """A row per norm and batch size: median milliseconds of a step and its passes, and memory."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="a training step by itself: medians")
@@ -94,7 +92,7 @@ def summary(found: Results) -> Table:
     rows = medians(found)
     for row in rows.to_dict("records"):
         times = [f"{1e3 * row[name]:.3f}" for name in _SHOWN]
-        labels = [escape(str(row[name])) for name in _LABELS]
+        labels = [str(row[name]) for name in _LABELS]
         table.add_row(*labels, *times, f"{row['memory']:.2f}")
     kinds = ", ".join(dict.fromkeys(rows["memory_kind"]))
     table.caption = f"memory: {kinds}"

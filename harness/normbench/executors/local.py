@@ -17,6 +17,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from normbench import streams
 from normbench.executors.base import Done, Task, Value, describe
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -66,6 +67,7 @@ def _start_worker(
     for name in _THREADS:
         os.environ[name] = str(threads)
     os.environ.update(variables)
+    streams.prepare()  # a component that prints what the terminal lacks is no failed run
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer()

@@ -7,19 +7,23 @@ from pathlib import Path
 from normbench.analysis.tables import Analysis
 from normbench.report.page import build_page
 from normbench.report.render import render_page
-from normbench.results.files import write_text
+from normbench.results.files import is_special, make_folder, write_text
 from normbench.results.load import Results
 
 
 def write_report(results: Results, analysis: Analysis, path: Path) -> list[str]:
     """Write the page to ``path`` and its tables to ``<path without .html>_tables``.
 
-    Returns the lines that matter, for the terminal.
+    A pipe or a device gets the page alone. Returns the lines that matter, for the terminal.
     """
+    if is_special(path):
+        page = build_page(results, analysis)
+        write_text(path, render_page(page))
+        return list(page.lines)
     tables = path.with_name(path.stem + "_tables")
     page = build_page(results, analysis, tables=tables.name)
     text = render_page(page)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     analysis.save(tables)
     write_text(path, text)
     return list(page.lines)

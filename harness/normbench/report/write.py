@@ -15,7 +15,7 @@ from normbench.report.html import write_report
 from normbench.report.index import Record, record_of, record_of_comparison
 from normbench.report.markdown import render_markdown
 from normbench.report.versus import names_of, versus_page
-from normbench.results.files import write_text
+from normbench.results.files import is_special, write_text
 from normbench.results.load import Results
 
 
@@ -30,6 +30,12 @@ class Report:
     write_page: Callable[[Path], list[str]]
     record: Record
     bugs: list[str]
+
+    def html(self) -> str:
+        """The report as a page, by itself."""
+        from normbench.report.render import render_page
+
+        return render_page(self.page())
 
     def markdown(self) -> tuple[str, list[str]]:
         """The report as Markdown, and the lines that matter."""
@@ -70,7 +76,8 @@ def compared(a: Results, b: Results) -> Report:
     def write(path: Path) -> list[str]:
         from normbench.report.render import render_page
 
-        Analysis(found.tables).save(path.with_name(path.stem + "_tables"))
+        if not is_special(path):
+            Analysis(found.tables).save(path.with_name(path.stem + "_tables"))
         write_text(path, render_page(page))
         return list(page.lines)
 

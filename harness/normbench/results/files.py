@@ -39,7 +39,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether a place is there and no regular file: a pipe, a device, a folder."""
+    """Whether a place is there and no regular file: a pipe, a device, a folder, an open file."""
+    if os.path.realpath(path.parent).startswith("/proc/"):
+        return True
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:

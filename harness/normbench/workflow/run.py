@@ -21,6 +21,7 @@ from normbench.plan.spec import RunSpec
 from normbench.results import provenance
 from normbench.results.contents import record_contents, record_renewed
 from normbench.results.decisions import read_decisions, register_claims
+from normbench.results.execution import read_execution
 from normbench.results.schema import DONE, axis_values, code_text
 from normbench.results.store import Store
 from normbench.workflow.data import check_data
@@ -66,6 +67,9 @@ class Summary:
     by_status: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     untimed: bool = False
+    #: Chosen runs that are not there at the end, for which reason: failed, waiting for a learning
+    #: rate, or missing.
+    unfinished: dict[str, int] = field(default_factory=dict)
     #: Runs that were to be computed anew and failed: their earlier results are kept.
     not_renewed: int = 0
     #: Runs of which results were committed.
@@ -152,6 +156,8 @@ def run_study(
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
     before_training(store, planned, replace=replace)
+    provenance.read_provenance(folder)  # what cannot be read is told before anything is written
+    read_execution(folder)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     check_data(store, planned, only, recompute=recompute)
     with locked(folder):
@@ -208,7 +214,6 @@ def run_study(
                 break
             planned = replan(planned, read_decisions(folder))
         record_renewed(folder, summary.committed)
-        _finish(summary, store, planned)
         needed = _TIMING_CELL * len({run.cell_hash for run in planned.runs})
         share = _TIMING_SHARE * (time.perf_counter() - began)
         wanted = share >= needed if time_steps is None else time_steps
@@ -224,6 +229,7 @@ def run_study(
             "seconds": summary.seconds,
         }
         provenance.record_invocation(folder, invocation)
+        _finish(summary, store, planned, select(planned.runs, only))
     return summary
 
 
@@ -249,12 +255,13 @@ def _compute(
         since = summary.spend("form", since)
         formed = len(groups)
         weights = _weights(groups)
-        ahead = sum(weights.values())
         observer.progressed(0.0)
         while groups:
             too_large = []
+            under_way = list(groups)
             results = grouping.executor.map(train_group, groups)
             for done in results:
+                under_way.remove(done.task)
                 if done.value is None and _too_large(done.task, done.error):
                     too_large.append(done.task)
                     continue
@@ -265,8 +272,9 @@ def _compute(
                 store.write_group(done.task.name, rows)
                 summary.computed += len(rows["runs"])
                 summary.committed |= {r["run_hash"] for r in rows["runs"] if r["status"] in DONE}
-                ahead -= sum(weights.pop(run.run_hash, 0.0) for run in done.task.runs)
-                observer.progressed(1 - ahead)
+                for run in done.task.runs:
+                    weights.pop(run.run_hash, None)
+                observer.progressed(_share_done(weights, under_way[: max(1, grouping.workers) - 1]))
                 observer.finished(rows["runs"])
             groups = []
             for group in too_large:
@@ -299,6 +307,15 @@ def _weights(groups: Sequence[Any]) -> dict[str, float]:
     }
     total = sum(found.values())
     return {run_hash: seconds / total for run_hash, seconds in found.items()}
+
+
+def _share_done(ahead: dict[str, float], under_way: Sequence[Any]) -> float:
+    """The share of all work that is done, given the runs ahead and their shares.
+
+    Groups that other workers began before count as half done: it is not known how far they are.
+    """
+    begun = sum(ahead.get(run.run_hash, 0.0) for group in under_way for run in group.runs)
+    return 1 - sum(ahead.values()) + begun / 2
 
 
 def _too_large(group: Any, error: str | None) -> bool:
@@ -342,12 +359,26 @@ def _rows_of(done: Any) -> dict[str, list[dict[str, Any]]]:
     return {"runs": failed, "epochs": [], "predictions": [], "probes": []}
 
 
-def _finish(summary: Summary, store: Store, planned: Planned) -> None:
+def _finish(summary: Summary, store: Store, planned: Planned, chosen: Sequence[RunSpec]) -> None:
+    """Say how the planned runs stand, and count the chosen ones that are not there: read anew."""
+    store.check_held()
     table = store.read("runs", ["run_hash", "planned", "status", "error"]).to_pylist()
     wanted = {run.run_hash for run in planned.runs}
     rows = [row for row in table if row["planned"] and row["run_hash"] in wanted]
     summary.by_status = dict(Counter(row["status"] for row in rows))
-    errors = Counter(row["error"] for row in rows if row["status"] == "failed")
+    there = {row["run_hash"]: row for row in rows}
+    failed = []
+    for run in {run.run_hash: run for run in chosen}.values():
+        row = there.get(run.run_hash, {"status": "missing"})
+        if row["status"] == "failed":
+            failed.append(row["error"])
+        elif row["status"] == "missing":
+            untuned = run.cell.learning_rate is None
+            reason = "waiting for a learning rate" if untuned else "missing"
+            summary.unfinished[reason] = summary.unfinished.get(reason, 0) + 1
+    if failed:
+        summary.unfinished["failed"] = len(failed)
+    errors = Counter(failed)
     errors.update(f"{error} (computed anew; the earlier results are kept)"
                   for error in summary.failures)  # fmt: skip
     summary.failures = [f"{count} × {error}" for error, count in errors.most_common(10)]
