@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normbench.analysis.cells import budget_in_epochs
+from normbench.analysis.cells import budget_in_epochs, setting_axes
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.pooled import threshold_key
 from normbench.plan.decisions import decided
 from normbench.plan.spec import cell_hash
 from normbench.protocol.claims import ClaimEndpoint, Evaluation, ResolvedClaim, probe_parts
-from normbench.protocol.schema import Cell
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.stats.outcome import endpoint_values
@@ -32,10 +31,21 @@ class CellValues:
     undefined: str = ""
 
     @classmethod
-    def unreadable(cls, cell: Cell, why: str) -> CellValues:
+    def unreadable(cls, series: Series, index: int, why: str) -> CellValues:
         """A cell whose endpoint cannot be read."""
-        label = f"{cell.norm.label} at batch size {cell.batch_size}"
+        label = cell_label(series, index)
         return cls(label, undefined=f"{label} has no value: {why}")
+
+
+def cell_label(series: Series, index: int) -> str:
+    """A cell of an experiment in words, with all axes that tell it from the others."""
+    cell = series.cells[index]
+    others = []
+    for axis in setting_axes(series):
+        value = getattr(cell, axis)
+        others.append(f"{axis}={value.label if hasattr(value, 'label') else value}")
+    where = f" ({', '.join(others)})" if others else ""
+    return f"{cell.norm.label} at batch size {cell.batch_size}{where}"
 
 
 class Reader:
@@ -72,7 +82,7 @@ class Reader:
     ) -> CellValues:
         plain = series.cells[index]
         resolved = decided(plain, self.decisions, self.results.code)
-        found = CellValues(f"{plain.norm.label} at batch size {plain.batch_size}")
+        found = CellValues(cell_label(series, index))
         runs = self.runs.get((series.name, cell_hash(resolved, self.results.code)))
         if runs is None:
             return found

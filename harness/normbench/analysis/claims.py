@@ -43,7 +43,7 @@ def _prepare(
                 boundary.attempt(
                     f"claim {claim.id}",
                     partial(reader.cell, claim, series, i, evaluation),
-                    partial(CellValues.unreadable, series.cells[i]),
+                    partial(CellValues.unreadable, series, i),
                 )
                 for i in cells
             ]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from normbench.analysis.labels import split
 from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.protocol.claims import probe_parts
@@ -130,14 +131,9 @@ def axis_name(axis: str) -> str:
     return _AXES.get(axis, axis.replace("_", " "))
 
 
-def _axes(label: str) -> list[str]:
-    """A label at its commas, but for those in brackets."""
-    return re.split(r", (?![^()]*\))", label)
-
-
 def setting_text(setting: str) -> str:
     """A setting such as ``input_norm=raw, epochs=5`` in words."""
-    named = [part.partition("=") for part in _axes(setting)]
+    named = [part.partition("=") for part in split(setting)]
     return ", ".join(f"{axis_name(axis)} {value}" if sign else axis for axis, sign, value in named)
 
 
@@ -156,7 +152,7 @@ def _sides(row: Mapping[str, Any]) -> tuple[str, str, str]:
     for label in (str(row["a"]), str(row["b"])):
         statistics = re.search(r" \(\w+ statistics\)$", label)
         tail = statistics[0] if statistics else ""
-        axes = _axes(label.removesuffix(tail))
+        axes = split(label.removesuffix(tail))
         norm = axes.pop(0) if not re.match(r"\w+=", axes[0]) else ""
         found.append((norm, axes, tail))
     shared: list[str] = []

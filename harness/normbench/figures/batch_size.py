@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.labels import labels
 from normbench.figures.canvas import FAINT, Canvas, Key
-from normbench.figures.cases import short
 from normbench.figures.look import DASHES, Look
 from normbench.figures.scales import Scale, linear, octaves
 
@@ -32,11 +32,12 @@ def error_by_batch_size(final: pd.DataFrame, name: str, look: Look, label: str) 
     columns = min(len(settings), 2)
     canvas = Canvas(columns, 560.0 / columns - 10, 190.0, legend=look.keys(norms))
     limits = error_limits(final)
+    titles = labels(settings, 60 // columns + 10)
     for setting in settings:
         own = final[final["setting"] == setting]
         panel = canvas.panel(
             octaves([float(b) for b in final["batch_size"].unique()]), limits,
-            title=short(str(setting), 60), across="batch size (log scale)", up=name,
+            title=titles[setting], across="batch size (log scale)", up=name,
         )  # fmt: skip
         for i, norm in enumerate(norms):
             shift = 2.0 ** (0.1 * (i - (len(norms) - 1) / 2))
@@ -74,9 +75,10 @@ def error_by_statistics(
     base = final[final["norm"] == reference]
     drawn = pd.concat([evaluations, base.assign(evaluation="")], ignore_index=True)
     limits = error_limits(drawn)
+    titles = labels([setting for setting, _ in panels], 40)
     for setting, norm in panels:
         own = evaluations[(evaluations["setting"] == setting) & (evaluations["norm"] == norm)]
-        title = ", ".join(filter(None, [short(str(setting), 60), norm if len(norms) > 1 else ""]))
+        title = ", ".join(filter(None, [titles[setting], norm if len(norms) > 1 else ""]))
         panel = canvas.panel(
             octaves([float(b) for b in drawn["batch_size"].unique()]), limits,
             title=title, across="batch size (log scale)", up=name,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.labels import axes_of, labels
+
 
 @dataclass(frozen=True)
 class Case:
@@ -27,31 +29,33 @@ def _spread(values: list[int], most: int) -> list[int]:
     return values if len(values) <= most else [values[i] for i in places]
 
 
-def short(setting: str, most: int = 24) -> str:
-    """A setting by its values alone, cut short."""
-    text = ", ".join(part.partition("=")[2] or part for part in setting.split(", "))
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def cases(frame: pd.DataFrame, most: int) -> list[Case]:
-    """At most ``most`` cases of one experiment: the ends of its batch sizes first."""
+    """At most ``most`` cases of one experiment, each with its own label.
+
+    Of its batch sizes the ends come first.
+    """
     settings = list(dict.fromkeys(str(s) for s in frame["setting"]))[:most]
     sizes = sorted(int(b) for b in frame["batch_size"].unique())
+    names = labels(settings)
     sizes = _spread(sizes, max(1, most // max(len(settings), 1)))
     found = []
     for setting in settings:
         for size in sizes:
-            label = f"{size}" if len(settings) == 1 else short(setting)
+            label = f"{size}" if len(settings) == 1 else names[setting]
             if len(settings) > 1 and len(sizes) > 1:
-                label = f"{short(setting)} · {size}"
+                label = f"{names[setting]} · {size}"
             found.append(Case(setting, size, label))
     return found
 
 
 def axis_name(frame: pd.DataFrame) -> str:
     """What the labels of the cases stand for."""
-    settings = frame["setting"].unique()
+    settings = [axes_of(str(setting)) for setting in frame["setting"].unique()]
     if len(settings) == 1:
         return "batch size"
-    names = [part.partition("=")[0].replace("_", " ") for part in str(settings[0]).split(", ")]
+    names = [
+        axis.replace("_", " ")
+        for axis in settings[0]
+        if len({table.get(axis) for table in settings}) > 1
+    ]
     return ", ".join(names) + (" · batch size" if frame["batch_size"].nunique() > 1 else "")

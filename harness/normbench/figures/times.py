@@ -28,7 +28,8 @@ def time_to_threshold(
     norms = list(dict.fromkeys(times["norm"]))
     found = cases(times, MOST_CASES)
     thresholds = list(dict.fromkeys(times["threshold"]))
-    width = min(640.0, max(150.0, 17.0 * len(norms) * len(found)))
+    lettered = 5.0 * sum(len(case.label) + 2 for case in found)
+    width = min(640.0, max(150.0, lettered, 17.0 * len(norms) * len(found)))
     columns = max(1, min(len(thresholds), int(680 // (width + 58))))
     canvas = Canvas(columns, width, 150.0, legend=look.keys(norms))
     unit = "seconds" if seconds else "epochs"

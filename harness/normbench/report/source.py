@@ -10,10 +10,10 @@ import pandas as pd
 
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.cells import regression_experiments
+from normbench.analysis.labels import values
 from normbench.analysis.phrases import SQUARED_ERROR, setting_text
 from normbench.analysis.tables import Analysis
 from normbench.catalog import BATCH_STATISTICS, NORMS
-from normbench.figures.cases import short
 from normbench.figures.look import Look
 from normbench.protocol.study import Series, Study
 from normbench.results.load import Results
@@ -113,5 +113,5 @@ def within(setting: str) -> str:
 
 
 def place(setting: str) -> str:
-    """A setting as a cell of a table."""
-    return short(setting, 60)
+    """A setting as a cell of a table: all values, so that no two settings look alike."""
+    return values(setting)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.boundary import Boundary
+from normbench.analysis.labels import fitted
 from normbench.analysis.phrases import norm_name, p_value, setting_text
 from normbench.analysis.versus import Versus
 from normbench.figures.changes import change_forest
@@ -161,7 +162,7 @@ def _figure(found: Versus) -> list[Block]:
     records: list[dict[Any, Any]] = drawn.to_dict("records")
     several = rows["experiment"].nunique() > 1
     drawn = drawn.assign(
-        label=[_label(row, several) for row in records],
+        label=fitted([_label(row, several) for row in records], 60),
         unit=[SINGLE[_kind(row)][0] for row in records],
         factor=[SINGLE[_kind(row)][1] for row in records],
     ).sort_values("unit", kind="stable", key=lambda unit: unit == "epochs")
@@ -191,8 +192,7 @@ def _label(row: dict[Any, Any], several: bool) -> str:
     where = f"{row['experiment']}: " if several else ""
     setting = f", {setting_text(row['setting'])}" if row["setting"] else ""
     time = f", to {row['threshold']:g}" if row["endpoint"] == "time" else ""
-    text = f"{where}{row['norm']}, {row['batch_size']}{setting}{time}"
-    return text if len(text) <= 60 else text[:59] + "…"
+    return f"{where}{row['norm']}, {row['batch_size']}{setting}{time}"
 
 
 def _cells(found: Versus) -> list[Block]:
