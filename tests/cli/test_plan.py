@@ -76,6 +76,40 @@ def test_the_table_tells_the_same(cli, tiny):
     assert "about " in said.out
 
 
+def test_an_estimate_says_on_how_many_cells_it_rests(cli, tiny, monkeypatch):
+    monkeypatch.setattr("normbench.workflow.plan.QUICK_SECONDS", 0.0)
+    found = as_json(cli, tiny)
+    assert (found["timed_cells"], found["waiting_cells"]) == (1, 4)
+    assert found["estimated_seconds"] > 0
+    said = " ".join(cli("plan", tiny).out.split())
+    assert "; 1 of 4 cells were timed" in said
+    assert "--estimate full" in said
+    said = " ".join(cli("plan", tiny, "--estimate", "full").out.split())
+    assert "; all 4 cells were timed" in said
+    for none in (["--estimate", "none"], ["--no-estimate"]):
+        assert "about" not in cli("plan", tiny, *none).out
+    assert "about 0 s on" in cli("plan", tiny, "--only", "seed=0", "--estimate", "quick").out
+
+
+def test_many_undefined_cells_are_counted_and_not_all_listed(cli, tmp_path):
+    text = TINY.replace("[8, 16]", "[1]").replace("learning_rate = 0.1\n", "")
+    rates = ", ".join(f"0.{i}" for i in range(1, 10))
+    text += f"learning_rate = [{rates}]\nsplit_seed = [{', '.join(map(str, range(30)))}]\n"
+    more = "".join(
+        f'[[experiment]]\nname = "e{i}"\nnorm = "batch"\nbatch_size = 1\nlearning_rate = 0.1\n'
+        f"split_seed = {100 + i}\n"
+        for i in range(30)
+    )
+    (tmp_path / "many.toml").write_text(text + more, encoding="utf-8")
+    said = cli("plan", "many.toml", "--no-estimate")
+    assert said.status == 0, said.err
+    lines = [line for line in said.out.splitlines() if line.startswith("undefined: ")]
+    assert len(lines) == 20
+    assert "(×270)" in said.out
+    assert "… and 11 more such lines: --json lists all" in said.out
+    assert len(as_json(cli, "many.toml", "--no-estimate")["undefined_cells"]) == 300
+
+
 def test_a_damaged_result_is_told(cli, tiny):
     cli("run", tiny, "--workers", "0", "--only", "norm=batch")
     Path("results/tiny/runs.parquet").write_bytes(b"PAR1 cut")

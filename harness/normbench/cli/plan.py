@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +25,15 @@ from normbench.streams import say
 
 if TYPE_CHECKING:
     from normbench.workflow import PlanSummary
+    from normbench.workflow.plan import Estimating
+
+
+class Estimate(StrEnum):
+    """How much time an estimate may take."""
+
+    QUICK = "quick"
+    FULL = "full"
+    NONE = "none"
 
 
 def plan(
@@ -35,8 +46,16 @@ def plan(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     estimate: Annotated[
-        bool, typer.Option("--estimate/--no-estimate", help="Time a few steps of each cell.")
-    ] = True,
+        Estimate,
+        typer.Option(
+            "--estimate",
+            help="How long it will take: quick times the cells that weigh most, for 5 seconds; "
+            "full times up to 80; none times nothing.",
+        ),
+    ] = Estimate.QUICK,
+    no_estimate: Annotated[
+        bool, typer.Option("--no-estimate", help="The same as --estimate none.")
+    ] = False,
 ) -> None:
     """Show what a PROTOCOL would run, without running it."""
     from normbench.protocol.load import load_protocol
@@ -52,7 +71,8 @@ def plan(
     device = choose_device(device)
     count = default_workers(device, accelerators()) if workers is None else max(1, workers)
     planned = prepare_plan(study, read_decisions(store.folder))
-    summary = summarise_plan(planned, store, only or (), count, device, estimate=estimate)
+    chosen: Estimating = "none" if no_estimate else estimate.value
+    summary = summarise_plan(planned, store, only or (), count, device, estimate=chosen)
     if as_json:
         say(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
@@ -66,6 +86,26 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _first(lines: list[str], most: int = 20) -> list[str]:
+    """Lines that differ, with how often each is there; of many the first, and how many follow."""
+    counts = Counter(lines)
+    shown = [f"{line} (×{n:,})" if n > 1 else line for line, n in counts.items()]
+    if len(shown) > most:
+        shown[most:] = [f"… and {len(shown) - most:,} more such lines: --json lists all"]
+    return shown
+
+
+def _rests_on(summary: PlanSummary) -> str:
+    """What an estimate is worth, in words."""
+    timed, waiting = summary.timed_cells, summary.waiting_cells
+    if timed == waiting:
+        return f"all {waiting:,} cells were timed" if waiting else "nothing waits"
+    return (
+        f"{timed:,} of {waiting:,} cells were timed, the others are taken to be like them "
+        "(--estimate full times more)"
+    )
 
 
 def _print(summary: PlanSummary) -> None:
@@ -86,20 +126,14 @@ def _print(summary: PlanSummary) -> None:
     console.print(f"{summary.cells:,} cells, {summary.runs:,} runs; {summary.to_run:,} to run")
     for note in summary.notes:
         console.print(note)
-    for cell in summary.undefined_cells:
-        console.print(
-            f"undefined: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "
-            f"{cell['reason']}"
-        )
-    for cell in summary.failing_cells:
-        console.print(
-            f"fails: {cell['experiment']}, {cell['norm']}, batch size {cell['batch_size']}: "
-            f"{cell['reason']}",
-            markup=False,
-            highlight=False,
-        )
-    for text in summary.void_claims:
-        console.print(f"void claim {text}")
+    undefined, failing = (
+        [f"{what}: {c['experiment']}, {c['norm']}, batch size {c['batch_size']}: {c['reason']}"
+         for c in cells]
+        for what, cells in (("undefined", summary.undefined_cells), ("fails", summary.failing_cells))
+    )  # fmt: skip
+    void = [f"void claim {text}" for text in summary.void_claims]
+    for text in (*_first(undefined), *_first(failing), *_first(void)):
+        console.print(text)
     for text in summary.missing_data:
         console.print(f"missing data: {text}")
     for text in summary.skipped_data:
@@ -107,4 +141,7 @@ def _print(summary: PlanSummary) -> None:
     if summary.changed_data:
         console.print(f"run will refuse: {summary.changed_data}")
     if summary.estimated_seconds is not None:
-        console.print(f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s)")
+        console.print(
+            f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s); "
+            f"{_rests_on(summary)}"
+        )

@@ -109,7 +109,7 @@ def calibrate(task: Calibration) -> Calibrated:
     if task.mode == "auto" and plain.seconds < _HOPELESS * least:
         measured += _other_plain(task, data, work, schedule.steps)
     if best is not None:
-        seconds = min(_MOST, _SHARE * least * schedule.steps * task.total) / 4
+        seconds = min(_MOST, task.most, _SHARE * least * schedule.steps * task.total) / 4
         measured = _with_rivals(task, data, measured, best, seconds)
     return replace(result, measured=tuple(measured))
 
@@ -155,7 +155,7 @@ def _all_packed(
     started, measured = time.perf_counter(), list[Measured]()
     best: Entrant | None = None
     work = steps * task.total  # steps that wait
-    budget = min(_MOST, _SHARE * plain * work)
+    budget = min(_MOST, task.most, _SHARE * plain * work)
 
     def spent(share: float) -> bool:
         return time.perf_counter() - started > share * budget
@@ -245,7 +245,8 @@ def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:
     index = torch.arange(batch, device=task.device)
     work = trainer.schedule.steps * task.total
     most = min(_MOST_STEPS, int(_STEPS_SHARE * work))
-    seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, 0.3, most)
+    budget = min(0.3, task.most)
+    seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, budget, most)
     return Measured(Engine("plain", variant, task.threads), 1, seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -18,9 +19,12 @@ from normbench.training.probing import ProbeError, Probing, private_copy
 from normbench.training.work import Calibration, Measured
 
 
-def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float:
+def seconds_of_run(
+    run: RunSpec, device: str = "cpu", waiting: int = 1, most: float = math.inf
+) -> float:
     """The expected wall-clock seconds of one of ``waiting`` runs of a cell, in the best way found.
 
+    Comparing ways to train takes ``most`` seconds at most, as far as single steps allow.
     It is an estimate for planning, not a measurement for reports: the machine's other work
     and the first run's start-up are in it. 0 where a component of another package raises: its runs
     end at once, and say so.
@@ -36,7 +40,8 @@ def seconds_of_run(run: RunSpec, device: str = "cpu", waiting: int = 1) -> float
 def _seconds_of_run(run: RunSpec, device: str, waiting: int) -> float:
     threads = torch.get_num_threads()
     try:
-        found = calibrate(Calibration("", run, waiting, waiting, device, 1, "auto", 1, False))
+        task = Calibration("", run, waiting, waiting, device, 1, "auto", compiling=False, most=most)
+        found = calibrate(task)
         best = min(found.measured, key=lambda one: one.seconds)
         data = prepare(run.cell, device)
         per_evaluation = _seconds_of_evaluation(run, data, device, best)

@@ -6,6 +6,7 @@ which the workers could load theirs, so that it names functions here, which a wo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -81,6 +82,8 @@ class Calibration:
     cells: int = 1
     #: Whether compiling may be tried: it takes up to a minute, too much for a mere estimate.
     compiling: bool = True
+    #: Seconds that measuring may take at most, where that is less than its share of the work.
+    most: float = math.inf
 
     def unmeasured(self) -> Calibrated:
         """What to assume where measuring failed: the plain loop, which will tell why."""

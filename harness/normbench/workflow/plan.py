@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from normbench.catalog.fingerprints import Fingerprints
 from normbench.datasets.content import Content
@@ -31,7 +31,12 @@ from normbench.workflow.data import data_changes, data_notes
 from normbench.workflow.unplanned import Unplanned, count_unplanned, refuse_to_lose
 
 if TYPE_CHECKING:
+    from normbench.training.forecast import Forecast
     from normbench.training.work import Checked
+
+Estimating = Literal["quick", "full", "none"]
+#: Seconds that a quick estimate takes, but for the cell it is at.
+QUICK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,9 @@ class PlanSummary:
     missing_data: list[str]
     estimated_seconds: float | None
     workers: int
+    #: Of the cells that wait, how many the estimate rests on, and how many there are.
+    timed_cells: int = 0
+    waiting_cells: int = 0
     #: Of the runs that are stored and computed, how many there are and how many this leaves out.
     stored: int | None = 0
     unplanned: int = 0
@@ -229,9 +237,12 @@ def summarise_plan(
     workers: int,
     device: str,
     *,
-    estimate: bool = True,
+    estimate: Estimating = "quick",
 ) -> PlanSummary:
-    """Count what would run, and estimate how long it takes from a few timed steps."""
+    """Count what would run, and estimate how long it takes from a few timed steps.
+
+    A ``quick`` estimate takes about :data:`QUICK_SECONDS`, a ``full`` one what it takes.
+    """
     check_folder(store, planned.study)
     status = statuses(store, planned)
     chosen = select(planned.runs, only)
@@ -253,10 +264,10 @@ def summarise_plan(
                 **own,
             }
         )
-    seconds = None
-    if estimate and not planned.missing_data:
+    found = None
+    if estimate != "none" and not planned.missing_data:
         sound = [run for run in pending if run.cell_hash not in planned.failing]
-        seconds = _estimate(sound, device) / max(1, min(workers, len(pending)))
+        found = _estimate(sound, device, QUICK_SECONDS if estimate == "quick" else None)
     left = unplanned_runs(store, planned)
     return PlanSummary(
         name=planned.study.name,
@@ -269,8 +280,10 @@ def summarise_plan(
         failing_cells=_described(planned, planned.failing),
         void_claims=_void_claims(planned),
         missing_data=planned.missing_data,
-        estimated_seconds=seconds,
+        estimated_seconds=found.seconds / max(1, min(workers, len(pending))) if found else None,
         workers=workers,
+        timed_cells=found.timed if found else 0,
+        waiting_cells=found.cells if found else 0,
         stored=left.stored,
         unplanned=left.left,
         notes=[note for note in (left.sentence(), left.warning()) if note],
@@ -308,18 +321,10 @@ def _void_claims(planned: Planned) -> list[str]:
     return found
 
 
-def _estimate(pending: list[RunSpec], device: str, most_cells: int = 80) -> float:
-    """Seconds of one worker for all pending runs; beyond ``most_cells`` a sample is timed."""
-    from normbench.training.estimate import seconds_of_run
+def _estimate(pending: list[RunSpec], device: str, budget: float | None) -> Forecast:
+    from normbench.training.forecast import Forecast, forecast
 
-    cells = _one_per_cell(pending)
-    sample = cells[:: max(1, -(-len(cells) // most_cells))]
-    counts = Counter(run.cell_hash for run in pending)
-    timed = {run.cell_hash: seconds_of_run(run, device, counts[run.cell_hash]) for run in sample}
-    if not timed:
-        return 0.0
-    mean = sum(timed.values()) / len(timed)
-    return sum(timed.get(cell, mean) * count for cell, count in counts.items())
+    return forecast(pending, device, budget) if pending else Forecast(0.0, 0, 0)
 
 
 def pending_runs(runs: Iterable[RunSpec], status: dict[str, str]) -> list[RunSpec]:
