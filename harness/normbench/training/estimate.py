@@ -30,14 +30,14 @@ def seconds_of_run(
     end at once, and say so.
     """
     try:
-        return _seconds_of_run(run, device, waiting)
+        return _seconds_of_run(run, device, waiting, most)
     except Exception:
         if packages_of(components(run.cell)):
             return 0.0
         raise
 
 
-def _seconds_of_run(run: RunSpec, device: str, waiting: int) -> float:
+def _seconds_of_run(run: RunSpec, device: str, waiting: int, most: float) -> float:
     threads = torch.get_num_threads()
     try:
         task = Calibration("", run, waiting, waiting, device, 1, "auto", compiling=False, most=most)
