@@ -17,10 +17,10 @@ class Machine:
         self.now, self.asked = 0.0, []
         monkeypatch.setattr(module, "seconds_of_run", self.seconds_of_run)
 
-    def seconds_of_run(self, run, device, waiting, most):
+    def seconds_of_run(self, run, *how):
         self.now += 1.0
         self.asked.append(run.cell)
-        self.most = most
+        self.most = how[-1]
         steps = run.cell.budget_in_steps(60 // run.cell.batch_size)
         return 1e-3 * steps * run.cell.batch_size**0.5
 

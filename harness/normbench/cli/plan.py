@@ -129,7 +129,9 @@ def _print(summary: PlanSummary) -> None:
     undefined, failing = (
         [f"{what}: {c['experiment']}, {c['norm']}, batch size {c['batch_size']}: {c['reason']}"
          for c in cells]
-        for what, cells in (("undefined", summary.undefined_cells), ("fails", summary.failing_cells))
+        for what, cells in (
+            ("undefined", summary.undefined_cells), ("fails", summary.failing_cells)
+        )
     )  # fmt: skip
     void = [f"void claim {text}" for text in summary.void_claims]
     for text in (*_first(undefined), *_first(failing), *_first(void)):
