@@ -14,8 +14,9 @@ from normbench.analysis.judging import judge_changes
 from normbench.analysis.matching import match_cells
 from normbench.analysis.versus import compare
 from normbench.report.blocks import Figure, Table
-from normbench.report.render import render_page
+from normbench.report.render import render_page, shapes
 from normbench.report.versus import names_of, versus_page
+from normbench.report.versus_tables import change_table
 from normbench.results.load import Results
 from normbench.results.timings import write_timings
 from tests.report.test_versus import both, curve, lost, small
@@ -202,3 +203,23 @@ def test_the_family_wise_error_rate_is_kept(tmp_path, seeds):
     hits, comparisons = false_changes(tmp_path, product, seeds, trials)
     assert comparisons == 12
     assert binom.ppf(0.001, trials, 0.02) <= hits <= binom.ppf(0.999, trials, 0.05)
+
+
+@pytest.mark.parametrize("machine", ["x", "elsewhere"])
+def test_every_difference_takes_one_line(tmp_path, machine):
+    """Long notes made rows so tall that a page showed 8 of 24."""
+
+    def status(run):
+        return "diverged" if run.cell.norm.name == "batch" and run.seed == 1 else "finished"
+
+    _, _, found = both(
+        tmp_path, small(SMALL, seeds=10), small(SMALL, seeds=9), status=status,
+        execution=lambda run: machine,
+    )  # fmt: skip
+    warnings = found.tables["changes"]["warnings"] + found.tables["changes"]["refusal"]
+    assert warnings.str.len().max() > 60
+    table = change_table(found)
+    place = [column.label for column in table.columns].index("note")
+    assert shapes(table)[place] == ""  # on one line
+    said = {row[place].hint for row in table.rows if row[place].text}
+    assert any("confounded" in text or "fragile" in text for text in said)

@@ -56,3 +56,4 @@ def _panel(axis: Axes, rows: pd.DataFrame, colour: dict[str, str]) -> None:
     axis.set_yticks(range(len(rows)), rows["label"].tolist(), parse_math=False)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(visible=False, axis="y")
+    axis.locator_params(axis="x", nbins=5)  # long numbers would be written over each other

@@ -9,6 +9,7 @@ from typing import Any
 from normbench.analysis.phrases import p_value, setting_text
 from normbench.analysis.versus import Versus
 from normbench.report.blocks import Column, Table, Value, Verdict
+from normbench.report.words import note
 
 #: For each kind of endpoint its unit, the factor to it, and how its numbers are written.
 SINGLE: dict[str, tuple[str, float, str]] = {
@@ -90,7 +91,6 @@ def _change_row(row: Mapping[Any, Any]) -> list[Value]:
         for ends in (("low", "high"), ("simultaneous_low", "simultaneous_high"))
     )
     lost = row["diverged_a"] + row["diverged_b"]
-    note = "; ".join(filter(None, [row["refusal"], row["warnings"]]))
     margin = effect(row, row["margin"], signed=False) if row["margin"] > 0 else ""
     return [
         *_where(row), Value(endpoint(row)),
@@ -102,8 +102,16 @@ def _change_row(row: Mapping[Any, Any]) -> list[Value]:
         Value(str(row["n"]), int(row["n"])), Value(margin),
         _number(_bare_p(row["equal_p"]), row["equal_p"]),
         Value(f"{row['diverged_a']} and {row['diverged_b']}" if lost else "", int(lost)),
-        Value(note),
+        _brief(note(row)),
     ]  # fmt: skip
+
+
+def _brief(note: Value, most: int = 24) -> Value:
+    """A note on one line, all of it as hint: the table is wide, and its rows are to be seen."""
+    if len(note.text) <= most:
+        return note
+    first, *others = note.text.split(", ")
+    return replace(note, text=f"{first} (+{len(others)})" if others else first)
 
 
 def _filled(table: Table) -> Table:
@@ -166,7 +174,8 @@ def step_rows(found: Versus) -> Table:
             *_where(row),
             *(_number(f"{1000 * row[s]:.3f}", row[s]) for s in ("seconds_a", "seconds_b")),
             _number(f"{row['ratio']:.3f}", row["ratio"]), Value(interval),
-            Value(f"{row['repetitions_a']} and {row['repetitions_b']}"), Value(row["warnings"]),
+            Value(f"{row['repetitions_a']} and {row['repetitions_b']}"),
+            Value(row["warnings"]),
         ])  # fmt: skip
     level = f"{100 * (1 - found.alpha):g} % interval"
     columns = [*_WHERE, Column("ms in A", True), Column("ms in B", True), Column("B / A", True),

@@ -84,15 +84,15 @@ _TAGS = {
     "fragile": "fragile", "diverged": "diverged runs", "skewed": "skewed",
     "open below": "open below", "open above": "open above", "no crossing": "no crossing",
     "equal the null": "ties", "drawn sign": "drawn signs", "lack": "seeds left out",
-    "excluded": "seeds left out",
+    "excluded": "seeds left out", "both read with": "longer window",
 }  # fmt: skip
 
 
 def note(row: Mapping[Any, Any]) -> Value:
     """Why there is no result, or in a word what a reader must know of it, and all of it as hint."""
     if row["refusal"]:
-        why = str(row["refusal"])
-        brief = why.partition(":")[0] if len(why) > MOST_LETTERS else why
+        why = "; ".join(filter(None, [str(row["refusal"]), str(row["warnings"] or "")]))
+        brief = why.partition(":")[0].partition(";")[0] if len(why) > MOST_LETTERS else why
         return Value(brief, hint=why if brief != why else "")
     said = minuses(str(row["warnings"] or ""))
     tags = dict.fromkeys(tag for words, tag in _TAGS.items() if words in said)
