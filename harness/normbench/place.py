@@ -17,7 +17,8 @@ def place_of(error: BaseException, packages: Collection[str]) -> str:
     """
     found = ""
     if isinstance(error, SyntaxError) and error.filename:
-        found = _named(error.filename, error.lineno or 0, "")
+        inside = [part for part in PurePath(error.filename).parts if part in packages]
+        found = _named(error.filename, error.lineno or 0, inside[-1] if inside else "")
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
@@ -38,7 +39,8 @@ def _named(file: str, line: int, package: str) -> str:
 
 def told(error: BaseException, packages: Collection[str] = ()) -> str:
     """An error as one line: its type, its message and, where it has one in these, its place."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = " ".join("".join(c if c.isprintable() else " " for c in said).split())
     name = type(error).__name__
     place = place_of(error, packages)
     return f"{name}: {text}"[:MOST] + (f" ({place})" if place else "")

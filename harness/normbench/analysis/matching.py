@@ -12,6 +12,7 @@ from normbench.analysis.cells import CellCurves, panels, setting_axes
 from normbench.analysis.curves import computed_curves
 from normbench.protocol.schema import AXES
 from normbench.protocol.study import Series
+from normbench.results.codes import codes_of
 from normbench.results.contents import Recorded, name_of_row
 from normbench.results.load import Results
 
@@ -146,5 +147,11 @@ def _differences(a: Located, b: Located) -> Iterator[str]:
             yield f"{axis} removed: was {old}"
         else:
             yield f"{axis}: {old} → {new}"
+    codes = ({c.component: c.label for c in codes_of(x.axes.get("code"))} for x in (a, b))
+    old_code, new_code = codes
+    for key in sorted(old_code.keys() | new_code.keys()):
+        if old_code.get(key) != new_code.get(key):
+            was, now = (known.get(key, "not recorded") for known in (old_code, new_code))
+            yield f"code of the {key}: {was} → {now}"
     if a.data and b.data and not a.data.same(b.data.content):
         yield f"the content of the data set {_base(a.axes['dataset'])}"

@@ -20,6 +20,7 @@ from normbench.analysis.seconds import mean_interval
 from normbench.datasets.training_split import TrainingSplit, training_split
 from normbench.plan.decisions import decided
 from normbench.plan.spec import cell_hash
+from normbench.protocol.choice import Absent
 from normbench.protocol.claims import probe_parts
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
@@ -111,6 +112,8 @@ def _linear_cells(results: Results, panels: list[Panel]) -> Iterator[_Linear]:
             runs = [r for r in curves.runs if r in probes]
             if cell.model.name != "linear" or curves.label_variance is None or not runs:
                 continue
+            if isinstance(cell.dataset, Absent):
+                continue  # it is not installed here
             data = training_split(cell)
             found = _Linear({}, curves, cell, data, squared_error(data.inputs, data.labels), probes)
             key = key_columns(curves) | {

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from normbench.catalog import CHOICE_AXES, PROBES, Catalog
 from normbench.catalog.fingerprints import Code, Fingerprints, component, fingerprint, imported
 from normbench.errors import WorkError
+from normbench.protocol.choice import Absent
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
 
@@ -33,6 +34,31 @@ def fingerprints_of(study: Study) -> dict[str, Code]:
     used = {one for cell in cells for one in components(cell)}
     found = (fingerprint(catalog, name) for catalog, name in used)
     return {code.component: code for code in found if code is not None}
+
+
+def foreign_components(study: Study) -> list[str]:
+    """The components of a stored study that are not built in, installed here or not."""
+    used = {one for e in study.experiments for cell in e.cells for one in components(cell)}
+    return sorted(component(catalog, name) for catalog, name in used if not catalog.built_in(name))
+
+
+def absent_components(study: Study) -> list[str]:
+    """The components that a stored study names and that are not installed here, as ``norm frn``."""
+    cells = (cell for experiment in study.experiments for cell in experiment.cells)
+    found = dict.fromkeys(
+        component(catalog, name)
+        for cell in cells
+        for catalog, name in (*_absent(cell), *((PROBES, probe) for probe in cell.probes))
+        if catalog is not PROBES or name not in PROBES
+    )
+    return list(found)
+
+
+def _absent(cell: Cell) -> Iterator[tuple[Catalog, str]]:
+    for axis, catalog in CHOICE_AXES.items():
+        choice = getattr(cell, axis)
+        if isinstance(choice, Absent):
+            yield catalog, choice.name
 
 
 def check_code(cell: Cell, planned: Iterable[Code]) -> None:

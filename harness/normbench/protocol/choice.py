@@ -7,8 +7,10 @@ explicitly what ran and keeps its meaning if a default ever changes.
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -19,7 +21,11 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PrivateAttr,
     TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     create_model,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -47,6 +53,39 @@ class Choice(BaseModel):
         fields = type(self).model_fields
         unusual = [f"{k}={v}" for k, v in self.params.items() if v != fields[k].default]
         return f"{self.name}({', '.join(unusual)})" if unusual else self.name
+
+
+class Absent(Choice):
+    """A component of stored results that is not installed here, with what is known of it."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    _label: str = PrivateAttr("")
+
+    def named(self, label: str | None) -> None:
+        """Take over the label by which the stored tables call it."""
+        self._label = label or ""
+
+    @property
+    def label(self) -> str:
+        """The stored label, or the name with all parameters: which are defaults is not known."""
+        if self._label:
+            return self._label
+        params = ", ".join(f"{k}={v}" for k, v in self.params.items())
+        return f"{self.name}({params})" if params else self.name
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The validation context of stored results: they may name what is not installed here.
+
+    ``labels`` gives, for a kind, a name and parameters as JSON, the label in the stored tables.
+    """
+
+    labels: Callable[[], Mapping[tuple[str, str, str], str]]
+
+    def label(self, kind: str, choice: Choice) -> str | None:
+        """What the stored tables call a component."""
+        return self.labels().get((kind, choice.name, json.dumps(choice.params, sort_keys=True)))
 
 
 def _field(param: Param) -> tuple[Any, Any]:
@@ -109,7 +148,23 @@ class OneOf:
     ) -> CoreSchema:
         members = {n: handler.generate_schema(m) for n, m in choice_models(self.catalog).items()}
         union = core_schema.tagged_union_schema(members, discriminator="name")
-        return core_schema.no_info_before_validator_function(self._spell_out, union)
+        known = core_schema.with_info_wrap_validator_function(self._or_absent, union)
+        return core_schema.no_info_before_validator_function(self._spell_out, known)
+
+    def _or_absent(
+        self, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """In stored results, a component that is not installed here, or another version of it."""
+        name = value.get("name") if isinstance(value, dict) else None
+        stored = isinstance(info.context, Stored) and isinstance(name, str)
+        if not stored or (name in self.catalog and self.catalog.built_in(str(name))):
+            return handler(value)
+        try:
+            return handler(value)
+        except ValidationError:
+            found = Absent(**value)
+            found.named(info.context.label(self.catalog.kind, found))  # type: ignore[union-attr]
+            return found
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -130,4 +185,12 @@ class NameIn:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.literal_schema(list(self.catalog))
+        known = core_schema.literal_schema(list(self.catalog))
+        return core_schema.with_info_wrap_validator_function(self._or_absent, known)
+
+    def _or_absent(
+        self, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        if isinstance(info.context, Stored) and isinstance(value, str):
+            return value
+        return handler(value)

@@ -18,11 +18,13 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
     model_validator,
 )
 
 from normbench.catalog import quantity
 from normbench.errors import UsageError
+from normbench.protocol.choice import Stored
 from normbench.protocol.schema import AXES, FixedAxes, Slug, as_tuple, strict
 from normbench.protocol.windows import DEFAULT_WINDOW
 
@@ -42,10 +44,12 @@ def probe_parts(metric: str) -> tuple[str, str] | None:
     return name, layer
 
 
-def _known_quantity(metric: str) -> str:
+def _known_quantity(metric: str, info: ValidationInfo) -> str:
     name, layer = probe_parts(metric) or ("", "")
     if not name or (not layer and metric.endswith("/")):
         raise ValueError("must be probe:NAME, or probe:NAME/LAYER for one layer")
+    if isinstance(info.context, Stored):
+        return metric  # of a probe that may not be installed here
     try:
         quantity(name)
     except UsageError as error:

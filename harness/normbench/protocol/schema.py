@@ -12,13 +12,14 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     create_model,
     field_validator,
 )
 from pydantic.fields import FieldInfo
 
 from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
-from normbench.protocol.choice import Choice, NameIn, OneOf
+from normbench.protocol.choice import Choice, NameIn, OneOf, Stored
 from normbench.protocol.names import declared_name
 
 MAX_SEEDS = 10_000
@@ -95,9 +96,14 @@ def _probe_list(value: Any) -> Any:
     return value if isinstance(value, tuple) else _one_or_more(value)
 
 
-def _in_catalogue_order(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in the catalogue's order: in which order they are listed decides no run."""
+def _in_catalogue_order(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """The names in the catalogue's order: in which order they are listed decides no run.
+
+    Stored names stay as they are: some may not be in the catalogue.
+    """
     _unique(names)
+    if isinstance(info.context, Stored):
+        return names
     return tuple(name for name in PROBES if name in names)
 
 

@@ -16,6 +16,7 @@ from normbench.figures.changes import change_forest
 from normbench.figures.render import to_svg
 from normbench.report.blocks import Block, Code, Figure, Items, Page, Section, Text
 from normbench.report.boundary import missing
+from normbench.report.sections import packages
 from normbench.report.versus_tables import (
     SINGLE,
     cell_table,
@@ -257,4 +258,5 @@ def _facts(results: Results) -> list[str]:
         parts += [f"computed {last.get('ended') or last.get('started')}"]
         parts += [f"normbench {version}" if version else "", f"commit {commit}" if commit else ""]
         parts += [str(last.get("cpu") or "")]
+    parts += [*packages.labels(results), results.older]
     return [part for part in parts if part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.catalog.fingerprints import Code
+from normbench.plan.code import absent_components, foreign_components
 from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
 from normbench.results.contents import Recorded, read_contents
@@ -20,6 +22,8 @@ from normbench.results.look import look
 from normbench.results.provenance import read_provenance
 from normbench.results.store import Store, latest_results
 from normbench.results.timings import read_timings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,6 +54,40 @@ class Results:
     def code(self) -> dict[str, Code]:
         """The code of the components of other packages that the protocol's runs used."""
         return self._store.read_document().code
+
+    @cached_property
+    def older(self) -> str:
+        """What to know of results that an older version identified; empty for today's."""
+        document = self._store.read_document()
+        if document.records_code:
+            return ""
+        return (
+            f"These results are of schema version {document.version}: a run's identity did not yet "
+            "cover the code of components of other packages, nor was it recorded."
+        )
+
+    @cached_property
+    def unrecorded(self) -> list[str]:
+        """Components of other packages whose code these results did not record, said of each."""
+        if not self.older:
+            return []
+        return [
+            f"which code of the {key} ran was not recorded by the version of normbench that made "
+            "these results: what was edited meanwhile may be mixed"
+            for key in foreign_components(self.study)
+        ]
+
+    @cached_property
+    def absent(self) -> list[str]:
+        """What these results were made with and is not installed here, a sentence each."""
+        found = []
+        for key in absent_components(self.study):
+            code = self.code.get(key)
+            package = f" of {code.distribution} {code.version}".rstrip() if code else ""
+            found.append(
+                f"the {key}{package} is not installed here; its results are read as stored"
+            )
+        return found
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -139,4 +177,6 @@ def load(folder: str | Path) -> Results:
         path = latest_results(path)
     results = Results(path)
     _ = results.study  # a folder without results is refused here, not at the first frame
+    for sentence in (*results.unrecorded, *results.absent):
+        log.warning("%s: %s", path, sentence)
     return results

@@ -11,6 +11,7 @@ these exact names are read or deleted: others in the folder are somebody else's.
 
 from __future__ import annotations
 
+import functools
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from normbench.catalog import CHOICE_AXES
 from normbench.catalog.fingerprints import NO_CODE, Fingerprints
 from normbench.errors import ResultsError, WorkError
+from normbench.protocol.choice import Stored
 from normbench.protocol.study import Study
 from normbench.results.files import (
     damaged,
@@ -132,15 +135,29 @@ class Store:
             raise damaged(path, error, _WITHOUT) from None
 
     def read_study(self) -> Study:
-        """The resolved protocol of these results; raises as :meth:`read_document`."""
+        """The resolved protocol of these results; raises as :meth:`read_document`.
+
+        It may name components that are not installed here.
+        """
         study = self.read_document().study
         try:
-            return Study.model_validate(study)
+            return Study.model_validate(study, context=Stored(functools.cache(self._labels)))
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsError(
                 f"{self.folder / 'protocol.json'} is damaged, or names what is not installed here "
                 f"({first_line(error)}); `normbench run` with the protocol writes it anew"
             ) from None
+
+    def _labels(self) -> dict[tuple[str, str, str], str]:
+        """What the table of runs calls components, by kind, name and parameters."""
+        columns = [name for axis in CHOICE_AXES for name in (axis, f"{axis}_params")]
+        rows = self.read("runs", ["run_hash", *columns]).to_pylist()
+        return {
+            (catalog.kind, row[axis].partition("(")[0], row[f"{axis}_params"]): row[axis]
+            for row in rows
+            for axis, catalog in CHOICE_AXES.items()
+            if row[axis] is not None
+        }
 
     def write_study(self, study: Study, source: str, code: Fingerprints = NO_CODE) -> None:
         """Store the resolved protocol, and beside it the file as its author wrote it.

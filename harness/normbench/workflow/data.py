@@ -29,7 +29,7 @@ def check_data(
     """
 
     def runs() -> Runs:
-        wanted = expand(planned.study, read_decisions(store.folder))
+        wanted = expand(planned.study, read_decisions(store.folder), planned.code)
         anew = frozenset(run.run_hash for run in select(wanted, only)) if recompute else None
         return Runs(_results_by_data(store), frozenset(run.run_hash for run in wanted), anew)
 

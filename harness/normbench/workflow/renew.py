@@ -73,7 +73,9 @@ class Renewal:
         others: set[str] = set()
         for run in runs if self.wanted else ():
             if run.phase == "tuning":
-                (keys if run.run_hash in whole else others).add(cell_key(run.cell))
+                (keys if run.run_hash in whole else others).add(
+                    cell_key(run.cell, run.fingerprints)
+                )
         return keys - others
 
     def more(self, chosen: Iterable[RunSpec]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from normbench.protocol.study import Study
 from normbench.report import words
 from normbench.report.blocks import Block, Code, Column, Items, Section, Table, Text, Value
-from normbench.report.sections import design
+from normbench.report.sections import design, packages
 from normbench.report.sections.dictionary import data_dictionary, saved_tables
 from normbench.report.source import Source
 
@@ -108,6 +108,7 @@ def deviations(source: Source) -> list[str]:
         found.append(f"{words.plural(kept, 'stored run')} that the present protocol no longer asks "
                      "for are not used.")  # fmt: skip
     found += _of_the_data(source)
+    found += packages.deviations(source.results)
     used = set(runs["execution_hash"].dropna().astype(str))
     machines = {source.results.environments.get(h, h) for h in used}
     if len(machines) > 1:
@@ -173,6 +174,7 @@ def _reproduce(source: Source) -> list[Block]:
     folder = shlex.quote(f"results/{name}")
     steps = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
     pinned = [f"{p}=={v}" for p, v in versions.items() if v and p != "normbench"]
+    pinned += packages.packages_to_install(source.results)
     steps += [f"pip install {' '.join(map(shlex.quote, pinned))}"] if pinned else []
     steps += [
         "pip install .",
@@ -215,6 +217,10 @@ def section(source: Source) -> Section:
     statistics += [families] if families is not None else []
     origin: list[Block] = [provenance] if provenance is not None else [
         Text(["The folder holds no record of the commands that made these results."])]  # fmt: skip
+    code = packages.code_table(source)
+    origin += [code] if code is not None else []
+    if source.results.older:
+        origin.append(Text([source.results.older]))
     return Section(
         "methods",
         "Methods",
