@@ -10,7 +10,7 @@ import pytest
 from normbench.cli import progress as module
 from normbench.cli.console import Terminal
 from normbench.cli.progress import LiveProgress
-from normbench.workflow.run import _share_done, _weights
+from normbench.workflow.shares import share_done, weights_of
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ def test_groups_that_others_began_count_half():
     weights = {"a": 0.4, "b": 0.2, "c": 0.2, "d": 0.2}
     first, second, third = groups(("b", None), ("c", None), ("d", None))
     del weights["a"]
-    assert _share_done(weights, []) == pytest.approx(0.4)
-    assert _share_done(weights, [first]) == pytest.approx(0.5)
-    assert _share_done(weights, [first, second, third]) == pytest.approx(0.7)
-    assert _share_done({}, []) == 1
+    assert share_done(weights, []) == pytest.approx(0.4)
+    assert share_done(weights, [first]) == pytest.approx(0.5)
+    assert share_done(weights, [first, second, third]) == pytest.approx(0.7)
+    assert share_done({}, []) == 1
 
 
 def test_little_time_is_said_in_seconds_and_none_before_anything_is_done(clock):
@@ -91,13 +91,13 @@ def groups(*items):
 
 
 def test_runs_weigh_as_much_as_their_steps_were_measured_to_take():
-    weights = _weights(groups(("ab", 6.0), ("c", 1.0), ("d", None)))
+    weights = weights_of(groups(("ab", 6.0), ("c", 1.0), ("d", None)))
     # the mean of the two known groups stands for the unknown one
     assert weights == pytest.approx({"a": 3 / 9, "b": 3 / 9, "c": 1 / 9, "d": 2 / 9})
 
 
 def test_where_nothing_was_measured_all_runs_weigh_alike():
-    assert _weights(groups(("ab", None), ("c", None))) == pytest.approx(
+    assert weights_of(groups(("ab", None), ("c", None))) == pytest.approx(
         {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
     )
-    assert _weights([]) == {}
+    assert weights_of([]) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.synchronize
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from normbench.errors import WorkError
 from normbench.executors.inline import InlineExecutor
 from normbench.executors.local import LocalExecutor
 from normbench.training.work import set_up_worker
@@ -334,3 +336,13 @@ def test_workers_keep_freed_memory_unless_the_user_says_otherwise(given: str | N
     assert said.returncode == 0, said.stderr
     huge = "glibc.malloc.hugetlb=1"
     assert said.stdout.split() == [given or str(1 << 28), str(1 << 24), huge]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), ImportError("no _posix")])
+def test_a_system_without_shared_memory_is_told(monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(multiprocessing.synchronize, "RLock", refuse)
+    with LocalExecutor(1) as executor, pytest.raises(WorkError, match="--workers 0"):
+        list(executor.map(abs, [1]))

@@ -17,6 +17,8 @@ _MENDABLE = frozenset(
         errno.EPIPE,
     }
 )  # fmt: skip
+#: Files that a process may hold open: what is asked for, and without which nothing is begun.
+_FILES, _FEWEST_FILES = 1024, 64
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
@@ -29,6 +31,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     streams.prepare()
     try:
+        _allow_files()
         _call()
     except KeyboardInterrupt:
         _say_interrupted()
@@ -89,3 +92,26 @@ def _call() -> None:
 def _fail(text: str, status: int = 1) -> None:
     streams.say(streams.bounded(f"error: {text}"), err=True)
     sys.exit(status)
+
+
+def _allow_files() -> None:
+    """Let this process and its workers hold open as many files as they need, where they may.
+
+    Without, loading a library fails somewhere in the middle, with an error that names none.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _FILES:
+        return
+    if hard == resource.RLIM_INFINITY or hard > soft:
+        soft = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < _FEWEST_FILES:
+        _fail(
+            f"this process may hold {soft} files open at a time, and needs {_FEWEST_FILES} or "
+            f"more, with many workers more yet; raise the limit (ulimit -n {_FILES}) and run the "
+            "same command again"
+        )

@@ -18,6 +18,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from normbench import streams
+from normbench.errors import WorkError
 from normbench.executors.base import Done, Task, Value, describe
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -186,12 +187,20 @@ class LocalExecutor:
         if place not in self._pools:
             if self.prepared:
                 _wait_until_loaded()
+            # a plain fork would copy a process in which torch already runs threads
+            context = multiprocessing.get_context("forkserver" if self.prepared else "spawn")
+            try:
+                context.RLock()  # what pools are made of; they say less of what is wrong
+            except (OSError, ImportError) as error:
+                raise WorkError(
+                    f"worker processes cannot be started here ({describe(error)}); they need "
+                    "shared memory (/dev/shm): mount it, or train in this process with --workers 0"
+                ) from error
             self._pools[place] = ProcessPool(
                 max_workers=1,
                 initializer=_start_worker,
                 initargs=(self.threads, dict(self.variables[place]), self.initializer),
-                # a plain fork would copy a process in which torch already runs threads
-                context=multiprocessing.get_context("forkserver" if self.prepared else "spawn"),
+                context=context,
             )
         return self._pools[place]
 

@@ -31,6 +31,10 @@ plan is trained once and stands in `runs` twice. In numeric columns a null means
 does not apply (for example `val_batch_loss` of layer norm, which does not depend on the batch; the
 plain column holds then), and NaN that there was no finite number. pandas shows both as NaN.
 
+JSON files carry a `checksum` of their content, and tables a digest of all their bytes, before their
+footer, where other programs do not look: both are checked by whoever reads them with normbench.
+Files that another program has written, or an older version, have none and are read.
+
 Epoch 0 is the evaluation before training. Wall-clock columns depend on the machine's other work;
 all others are the same on every repetition on one machine with the same versions.
 

@@ -11,7 +11,8 @@ from normbench.workflow.plan import (
     statuses,
     summarise_plan,
 )
-from normbench.workflow.run import Observer, Summary, run_study
+from normbench.workflow.run import Observer, run_study
+from normbench.workflow.summary import Summary
 
 __all__ = [
     "Observer",

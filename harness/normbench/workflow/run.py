@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +33,8 @@ from normbench.workflow.plan import (
     statuses,
 )
 from normbench.workflow.renew import Renewal
+from normbench.workflow.shares import share_done, weights_of
+from normbench.workflow.summary import Summary, count
 from normbench.workflow.timing import measure
 
 #: The timing pass at the end of a sweep: its share of the sweep's time, the seconds that a cell
@@ -55,34 +55,6 @@ class Observer(Protocol):
 
     def finished(self, rows: list[dict[str, Any]]) -> None:
         """Runs were committed; ``rows`` are their rows of the table ``runs``."""
-
-
-@dataclass
-class Summary:
-    """How a sweep ended."""
-
-    folder: Path
-    computed: int = 0
-    interrupted: bool = False
-    by_status: dict[str, int] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    untimed: bool = False
-    #: Chosen runs that are not there at the end, for which reason: failed, waiting for a learning
-    #: rate, or missing.
-    unfinished: dict[str, int] = field(default_factory=dict)
-    #: Runs that were to be computed anew and failed: their earlier results are kept.
-    not_renewed: int = 0
-    #: Runs of which results were committed.
-    committed: set[str] = field(default_factory=set)
-    #: Wall-clock seconds: ``start`` until runs were chosen, ``form`` (measuring how to compute
-    #: them), ``compute``, and ``merge``.
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def spend(self, what: str, since: float) -> float:
-        """Add the seconds from ``since`` until now to a part; returns the present moment."""
-        now = time.perf_counter()
-        self.seconds[what] = round(self.seconds.get(what, 0.0) + now - since, 3)
-        return now
 
 
 def _with_axes(rows: list[dict[str, Any]], runs: Sequence[RunSpec]) -> list[dict[str, Any]]:
@@ -229,7 +201,7 @@ def run_study(
             "seconds": summary.seconds,
         }
         provenance.record_invocation(folder, invocation)
-        _finish(summary, store, planned, select(planned.runs, only))
+        count(summary, store, planned.runs, select(planned.runs, only))
     return summary
 
 
@@ -254,7 +226,7 @@ def _compute(
         groups = grouping.form(pending, planned.runs)
         since = summary.spend("form", since)
         formed = len(groups)
-        weights = _weights(groups)
+        weights = weights_of(groups)
         observer.progressed(0.0)
         while groups:
             too_large = []
@@ -274,7 +246,7 @@ def _compute(
                 summary.committed |= {r["run_hash"] for r in rows["runs"] if r["status"] in DONE}
                 for run in done.task.runs:
                     weights.pop(run.run_hash, None)
-                observer.progressed(_share_done(weights, under_way[: max(1, grouping.workers) - 1]))
+                observer.progressed(share_done(weights, under_way[: max(1, grouping.workers) - 1]))
                 observer.finished(rows["runs"])
             groups = []
             for group in too_large:
@@ -290,32 +262,6 @@ def _compute(
             store.consolidate(planned.rows)
         raise
     _close(results)
-
-
-def _weights(groups: Sequence[Any]) -> dict[str, float]:
-    """The share of all groups' work that each run is, by the seconds that were measured.
-
-    Groups planned in an earlier start were measured there: their runs count as the mean of those
-    whose seconds are known, or all alike.
-    """
-    known = [group.seconds / len(group.runs) for group in groups if group.seconds]
-    mean = sum(known) / len(known) if known else 1.0
-    found = {
-        run.run_hash: group.seconds / len(group.runs) if group.seconds else mean
-        for group in groups
-        for run in group.runs
-    }
-    total = sum(found.values())
-    return {run_hash: seconds / total for run_hash, seconds in found.items()}
-
-
-def _share_done(ahead: dict[str, float], under_way: Sequence[Any]) -> float:
-    """The share of all work that is done, given the runs ahead and their shares.
-
-    Groups that other workers began before count as half done: it is not known how far they are.
-    """
-    begun = sum(ahead.get(run.run_hash, 0.0) for group in under_way for run in group.runs)
-    return 1 - sum(ahead.values()) + begun / 2
 
 
 def _too_large(group: Any, error: str | None) -> bool:
@@ -357,28 +303,3 @@ def _rows_of(done: Any) -> dict[str, list[dict[str, Any]]]:
         for run in done.task.runs
     ]
     return {"runs": failed, "epochs": [], "predictions": [], "probes": []}
-
-
-def _finish(summary: Summary, store: Store, planned: Planned, chosen: Sequence[RunSpec]) -> None:
-    """Say how the planned runs stand, and count the chosen ones that are not there: read anew."""
-    store.check_held()
-    table = store.read("runs", ["run_hash", "planned", "status", "error"]).to_pylist()
-    wanted = {run.run_hash for run in planned.runs}
-    rows = [row for row in table if row["planned"] and row["run_hash"] in wanted]
-    summary.by_status = dict(Counter(row["status"] for row in rows))
-    there = {row["run_hash"]: row for row in rows}
-    failed = []
-    for run in {run.run_hash: run for run in chosen}.values():
-        row = there.get(run.run_hash, {"status": "missing"})
-        if row["status"] == "failed":
-            failed.append(row["error"])
-        elif row["status"] == "missing":
-            untuned = run.cell.learning_rate is None
-            reason = "waiting for a learning rate" if untuned else "missing"
-            summary.unfinished[reason] = summary.unfinished.get(reason, 0) + 1
-    if failed:
-        summary.unfinished["failed"] = len(failed)
-    errors = Counter(failed)
-    errors.update(f"{error} (computed anew; the earlier results are kept)"
-                  for error in summary.failures)  # fmt: skip
-    summary.failures = [f"{count} × {error}" for error, count in errors.most_common(10)]
