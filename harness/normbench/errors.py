@@ -63,20 +63,32 @@ class Fault:
     hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.rule}"
+        text = f"{_cut(self.path)}: {_cut(self.rule)}"
         if self.value:
-            text += f"\n    received: {self.value}"
+            text += f"\n    received: {_cut(self.value)}"
         if self.hint:
-            text += f"\n    likely fix: {self.hint}"
+            text += f"\n    likely fix: {_cut(self.hint)}"
         return text
 
 
-class ProtocolError(UsageError):
-    """All faults of one protocol, reported together."""
+def _cut(text: str, most: int = 1500) -> str:
+    """A text without what of it nobody reads: names and values may have megabytes."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
-    def __init__(self, source: str, faults: list[Fault]) -> None:
+
+#: Faults that an error lists; how many more there are it says.
+_LISTED = 30
+
+
+class ProtocolError(UsageError):
+    """All faults of one protocol, reported together; ``more`` were found and are not described."""
+
+    def __init__(self, source: str, faults: list[Fault], more: int = 0) -> None:
         self.source = source
         self.faults = faults
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        lines = "\n".join(f"  {i}. {fault}" for i, fault in enumerate(faults, 1))
-        super().__init__(f"{source}: {count}\n{lines}")
+        found = len(faults) + more
+        count = "1 fault" if found == 1 else f"{found:,} faults"
+        lines = [f"  {i}. {fault}" for i, fault in enumerate(faults[:_LISTED], 1)]
+        if found > len(lines):
+            lines.append(f"  … and {found - len(lines):,} more")
+        super().__init__("\n".join([f"{source}: {count}", *lines]))

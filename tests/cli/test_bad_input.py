@@ -110,8 +110,9 @@ def test_a_protocol_that_cannot_be_read_is_told(cli, tiny, tmp_path, monkeypatch
     def refuse(self, *_, **__):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_text", refuse)
-    refused(cli("plan", tiny), "cannot read the protocol", "tiny.toml: Permission denied")
+    with monkeypatch.context() as system:
+        system.setattr(Path, "open", refuse)
+        refused(cli("plan", tiny), "cannot read the protocol", "tiny.toml: Permission denied")
     assert everything(tmp_path) == before
 
 

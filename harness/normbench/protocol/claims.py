@@ -93,11 +93,14 @@ class ClaimEndpoint(BaseModel):
     failure_score: float | None = Field(
         default=None, allow_inf_nan=False, description="value of a diverged run"
     )
-    threshold: float | Literal["pooled"] | None = Field(
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | Literal["pooled"] | None = Field(
         default=None, description="level to reach, or pooled: from all runs, label-blind"
     )
     budget: float | None = Field(
-        default=None, gt=0, description="epochs after which time ends; default: the runs' epochs"
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="epochs after which time ends; default: the runs' epochs",
     )
     estimand: Literal["difference", "geometric-ratio"] = Field(
         default="difference", description="of times: mean difference, or ratio of means of logs"

@@ -26,6 +26,9 @@ _NESTED: dict[tuple[str, ...], Any] = {
     ("experiment", "tune"): Tune,
 }
 
+#: Faults that are worded; a file with more is not mended one by one.
+MOST_FAULTS = 500
+
 _NUMBER_RULES = {
     "greater_than": ("must be greater than {gt}", "gt"),
     "greater_than_equal": ("must be at least {ge}", "ge"),
@@ -47,7 +50,10 @@ _TYPE_RULES = {
 
 def shown(value: Any, limit: int = 80) -> str:
     """A value as the user wrote it, shortened where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more than 4,300 digits, written in hexadecimal ones
+        text = "a number of thousands of digits"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -55,7 +61,11 @@ def toml_path(parts: Sequence[str | int]) -> str:
     """``('experiment', 0, 'product', 'norm', 1)`` as ``experiment[0].product.norm[1]``."""
     text = ""
     for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:  # a key that is no plain word is shown in quotes, and cut where it is long
+            word = part if len(part) <= 64 and _is_key(part) else shown(part)
+            text += f".{word}" if text else word
     return text or "(the whole file)"
 
 
@@ -173,17 +183,20 @@ def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
 
 
 def located_faults(error: ValidationError, document: Any) -> list[tuple[Fault, list[str | int]]]:
-    """Each fault with its path, without those that only echo another."""
+    """Each fault with its path, without those that only echo another; the first of very many."""
     found = []
-    for item in error.errors():
+    for item in error.errors(include_url=False)[:MOST_FAULTS]:
         fault = _fault(item, document)
         if fault is not None:
             found.append((fault, locate(document, item["loc"])[0]))
     return found
 
 
-def faults_of(error: ValidationError, document: Any) -> list[Fault]:
-    """All faults of a document, one per place; alternatives of one place are joined by 'or'."""
+def faults_of(error: ValidationError, document: Any) -> tuple[list[Fault], int]:
+    """All faults of a document, one per place, and how many further ones were not looked at.
+
+    Alternatives of one place are joined by 'or'.
+    """
     by_path: dict[str, Fault] = {}
     for fault, _ in located_faults(error, document):
         earlier = by_path.get(fault.path)
@@ -191,4 +204,4 @@ def faults_of(error: ValidationError, document: Any) -> list[Fault]:
             rule = f"{earlier.rule}, or {fault.rule}"
             fault = Fault(fault.path, fault.value, rule, earlier.hint or fault.hint)
         by_path[fault.path] = fault
-    return list(by_path.values())
+    return list(by_path.values()), max(0, error.error_count() - MOST_FAULTS)

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from normbench.catalog import nearest
-from normbench.errors import Fault, ProtocolError, UsageError
+from normbench.errors import ProtocolError, UsageError
 from normbench.protocol.faults import faults_of, shown
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.further import further_faults
 from normbench.protocol.names import study_name
+from normbench.protocol.reading import document_of, read_text
 from normbench.protocol.schema import AXES, BUDGETS, Endpoint
 from normbench.protocol.study import Study, resolve
 from normbench.protocol.windows import Windows, shortens
@@ -38,7 +39,9 @@ def find(source: str | Path) -> Path:
     """
     path = Path(source)
     if path.is_dir():
-        raise UsageError(f"a protocol is a TOML file; {path} is a folder")
+        raise UsageError(
+            f"a protocol is a TOML file; {path} is a folder; likely fix: name the file inside it"
+        )
     if path.exists():
         return path
     bundled = bundled_protocols()
@@ -53,37 +56,10 @@ def find(source: str | Path) -> Path:
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        rule = f"a protocol is UTF-8 text; byte {error.start} is not"
-        raise ProtocolError(
-            str(path), [Fault("(encoding)", "", rule, "save it as UTF-8")]
-        ) from None
-    except OSError as error:
-        raise UsageError(f"cannot read the protocol {path}: {error.strerror}") from None
-
-
 def read_protocol(source: str | Path) -> tuple[Path, str]:
     """The file that ``source`` means, and its text: read once, since a pipe has no second time."""
     path = find(source)
-    return path, _text(path)
-
-
-def _document(text: str, path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ProtocolError(
-            str(path), [Fault("(syntax)", "", f"this is not valid TOML: {error}", "")]
-        ) from None
-    except RecursionError:
-        rule = "this is not valid TOML: its values are nested too deeply"
-        raise ProtocolError(str(path), [Fault("(syntax)", "", rule)]) from None
-    except ValueError as error:  # such as a number of 5,000 digits
-        rule = f"this cannot be read as TOML: {str(error).split(';')[0]}"
-        raise ProtocolError(str(path), [Fault("(syntax)", "", rule)]) from None
+    return path, read_text(path)
 
 
 def _value(text: str) -> Any:
@@ -169,9 +145,11 @@ def parse(
     try:
         file = ProtocolFile.model_validate(document)
     except ValidationError as error:
-        found = [*faults_of(error, document), *further_faults(error, document, name)]
+        found, more = faults_of(error, document)
+        if not more:
+            found += further_faults(error, document, name)
         first = {fault.path: fault for fault in reversed(found)}
-        raise ProtocolError(source, list(first.values())[::-1]) from None
+        raise ProtocolError(source, list(first.values())[::-1], more) from None
     study, faults = resolve(file, name, document.get("claim", []), windows)
     if study is None:
         raise ProtocolError(source, faults)
@@ -189,14 +167,14 @@ def load_protocol(
     says which.
     """
     path = find(source)
-    return load_text(_text(path), path, overrides, seeds)
+    return load_text(read_text(path), path, overrides, seeds)
 
 
 def load_text(
     text: str, path: Path, overrides: Sequence[str] = (), seeds: int | None = None
 ) -> Study:
     """See :func:`load_protocol`; ``text`` is what was read from ``path``, which is only named."""
-    document = _document(text, path)
+    document = document_of(text, str(path))
     for assignment in overrides:
         apply_override(document, assignment)
     if seeds is not None:
