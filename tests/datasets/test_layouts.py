@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,140 @@ def test_long_lists_are_cut():
 def test_no_name_commands_a_terminal():
     assert printable("a\x1b[2J\n\udcff\u202e.jpg") == r"a\x1b[2J\n\xff\u202e.jpg"
     assert printable("Kätzchen 猫.jpg") == "Kätzchen 猫.jpg"
+
+
+# -- parts of a data set ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("aside", ["testing", "eval", "dev", "HoldOut", "test_set", "Val"])
+@pytest.mark.parametrize("train", ["train", "Training", "training_set"])
+def test_parts_are_never_classes(tmp_path, train, aside):
+    LAYOUTS["flat"](tmp_path / train, 2)
+    for i in range(3):
+        save(tmp_path / aside / f"{i}.jpg", i)
+    found = find_photos(tmp_path)
+    assert found.classes == ["cat", "dog"]
+    assert found.root == tmp_path / train
+
+
+def test_kaggles_cat_and_dog_is_nested_once_more(tmp_path):
+    LAYOUTS["classes"](tmp_path / "training_set" / "training_set", 2)
+    LAYOUTS["classes"](tmp_path / "test_set" / "test_set", 2)
+    found = find_photos(tmp_path)
+    assert found.classes == ["cats", "dogs"]
+    assert found.root == tmp_path / "training_set" / "training_set"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("test", "val"),
+        ("testing",),
+        ("test_set", "dev", "eval"),
+        ("dogs_train", "dogs_test"),
+        ("train", "my_test"),
+    ],
+)
+def test_parts_for_testing_alone_are_refused(tmp_path, names):
+    for name in names:
+        for i in range(2):
+            save(tmp_path / name / f"{i}.jpg", i)
+    said = refusal(tmp_path)
+    assert "parts of a data set by their names, and no classes" in said
+
+
+@pytest.mark.parametrize("name", ["dev", "Testing", "val_set", "training", "hold-out"])
+def test_a_part_among_classes_is_ambiguous(tmp_path, name):
+    for one in (name, "cats", "dogs"):
+        for i in range(2):
+            save(tmp_path / one / f"{i}.jpg", i)
+    said = refusal(tmp_path)
+    assert f"{name!r} stands among the classes" in said
+    assert "another name" in said
+
+
+def test_train_is_a_class_only_where_that_is_plain(tmp_path):
+    for one in ("train", "car"):
+        for i in range(2):
+            save(tmp_path / one / f"{i}.jpg", i)
+    assert "'train' stands among the classes" in refusal(tmp_path)
+    for i in range(2):
+        save(tmp_path / "bus" / f"{i}.jpg", i)
+    assert find_photos(tmp_path).classes == ["bus", "car", "train"]
+    for i in range(2):
+        (tmp_path / "train" / f"{i}.jpg").unlink()
+    LAYOUTS["flat"](tmp_path / "train", 2)
+    assert "'train' stands among the classes" in refusal(tmp_path)
+
+
+def test_flat_files_named_after_parts_are_refused(tmp_path):
+    for name in ("train", "test"):
+        for i in range(2):
+            save(tmp_path / f"{name}.{i}.jpg", i)
+    assert "'test', before the first dot" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("aside", ["a_test_set", "dev", "0_eval"])
+def test_no_hint_proposes_photos_for_testing(tmp_path, aside):
+    LAYOUTS["classes"](tmp_path / aside, 2)
+    LAYOUTS["classes"](tmp_path / "zoo", 2)
+    said = refusal(tmp_path)
+    assert str(tmp_path / "zoo") in said
+    assert str(tmp_path / aside) not in said
+
+
+def test_parts_within_classes_are_refused_with_what_helps(tmp_path):
+    for name in ("cats", "dogs"):
+        LAYOUTS["flat"](tmp_path / name / "train", 2)
+        LAYOUTS["flat"](tmp_path / name / "test", 2)
+    said = refusal(tmp_path)
+    assert "put the photos of a class directly into its folder" in said
+    assert "perhaps" not in said
+
+
+# -- what is no photo -------------------------------------------------------------------------
+
+
+def test_pipes_sockets_and_devices_are_skipped(tmp_path, monkeypatch):
+    LAYOUTS["classes"](tmp_path, 2)
+    os.mkfifo(tmp_path / "cats" / "cat.99.png")
+    (tmp_path / "dogs" / "zero.png").symlink_to("/dev/zero")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("cats/s.png")
+        found = find_photos(tmp_path)
+    assert len(found.photos) == 4
+    why = "no file, but a pipe, a socket or a device"
+    assert found.skipped == dict.fromkeys(
+        ["cats/cat.99.png", "cats/s.png", "dogs/zero.png"], why
+    )  # fmt: skip
+
+
+def test_huge_files_are_skipped_unread(tmp_path):
+    LAYOUTS["classes"](tmp_path, 2)
+    with (tmp_path / "cats" / "big.jpg").open("wb") as file:
+        file.truncate(60 << 30)
+    assert find_photos(tmp_path).skipped == {
+        "cats/big.jpg": "61,440 MiB; a photo may have 256 MiB"
+    }  # fmt: skip
+
+
+def test_links_in_a_circle_are_passed_over(tmp_path):
+    LAYOUTS["classes"](tmp_path, 2)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "self").symlink_to(".")
+    (tmp_path / "cats" / "up").symlink_to("..")
+    found = find_photos(tmp_path)
+    assert found.classes == ["cats", "dogs"]
+    assert sorted(found.skipped) == ["cats/up", "loop", "self"]
+    (tmp_path / "cats" / "a.png").symlink_to("a.png")
+    assert "cats/a.png cannot be read (Too many levels" in refusal(tmp_path)
+
+
+def test_messages_hold_no_control_characters_and_are_bounded(tmp_path):
+    root = tmp_path / "p"
+    for i in range(300):
+        save(root / f"\x1b[2J{'x' * 200}{i}\n.jpg", 0)
+    said = refusal(root)
+    assert all(c.isprintable() for c in said)
+    assert len(said) < 1500

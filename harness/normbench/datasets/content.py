@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normbench.datasets.names import printable
+from normbench.datasets.names import cut, printable
 from normbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def skipped_line(name: str, content: Content) -> str:
     if not content.skipped:
         return ""
     label, shown = json.loads(name)["name"], content.named.items()
-    named = "; ".join(f"{_cut(printable(n))}: {_cut(printable(why))}" for n, why in shown)
+    named = "; ".join(f"{cut(n)}: {cut(why)}" for n, why in shown)
     more = content.skipped - len(content.named)
     rest = f"; and {more:,} more" if more > 0 else ""
     whole = f" (all are listed in {printable(content.listed_in)})" if content.listed_in else ""
@@ -136,7 +136,3 @@ def skipped_line(name: str, content: Content) -> str:
         f"{label}: {content.skipped:,} of {content.files:,} files are no usable images and were "
         f"skipped: {named}{rest}{whole}"
     )
-
-
-def _cut(text: str, most: int = 120) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from normbench.datasets.names import few_of, printable
-from normbench.datasets.parts import may_be_class, part_of
+from normbench.datasets.parts import hints_at, may_be_class, part_of
 from normbench.errors import DataMissingError, UsageError
 
 #: Suffixes of files that are taken for images, in lower case.
@@ -96,18 +96,25 @@ def _look(folder: Path) -> _Content:
             f"the folder {printable(folder)} cannot be read ({error.strerror or error}); likely "
             "fix: allow reading it, or give another path"
         ) from error
-    folders = [e.name for e in seen if _is_folder(e)]
-    files = [e for e in seen if not _is_folder(e)]
+    around = os.path.realpath(folder)
+    folders = [e.name for e in seen if _is_folder(e, around)]
+    among = set(folders)
+    files = [e for e in seen if e.name not in among]
     images = [e for e in files if Path(e.name).suffix.lower() in SUFFIXES]
     others = [e.name for e in files if Path(e.name).suffix.lower() not in SUFFIXES]
     return _Content(images, others, folders)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str], around: str) -> bool:
+    """Whether an entry of the folder ``around`` is a folder, and no link in a circle."""
     try:
-        return entry.is_dir()
-    except OSError:  # links in a circle: no folder, and no file either
+        if not entry.is_dir():
+            return False
+    except OSError:  # links that name each other: no folder, and no file either
         return False
+    if not entry.is_symlink():
+        return True
+    return not Path(around).is_relative_to(os.path.realpath(entry.path))
 
 
 def find_photos(folder: Path) -> Listing:
@@ -149,7 +156,7 @@ def find_photos(folder: Path) -> Listing:
 
 def _too_far_up(root: Path, deeper: list[str], holding: dict[str, _Content]) -> UsageError:
     """The refusal of folders that hold folders; a part for testing is never proposed."""
-    name = min(deeper, key=lambda one: (part_of(one) != "train", part_of(one) == "aside"))
+    name = min(deeper, key=lambda one: (hints_at(one) != "train", hints_at(one) == "aside"))
     inner = holding[name].folders
     said = (
         f"wrong layout in {printable(root)}: the folder {printable(name)!r} holds folders "
@@ -157,7 +164,7 @@ def _too_far_up(root: Path, deeper: list[str], holding: dict[str, _Content]) -> 
     )
     if all(part_of(one) for one in inner) and part_of(name) is None:
         said += "put the photos of a class directly into its folder, those to train on alone"
-    elif part_of(name) == "aside":
+    elif hints_at(name) == "aside":
         said += "give the folder that holds the classes to train on as path"
     else:
         said += f"give the folder that holds the classes as path, perhaps {printable(root / name)}"
@@ -224,6 +231,9 @@ def _refuse_parts(root: Path, holding: dict[str, _Content]) -> None:
     """
     classes = [name for name in holding if not part_of(name) and holding[name].images]
     parts = [name for name in holding if not may_be_class(name)]
+    if all(hints_at(name) for name in classes):  # dogs_train and dogs_test
+        parts += classes
+        classes = []
     for name in holding:
         if part_of(name) and may_be_class(name):
             labels = Counter(_label(e.name) for e in holding[name].images)
@@ -239,9 +249,9 @@ def _refuse_parts(root: Path, holding: dict[str, _Content]) -> None:
         )
     if parts:
         raise UsageError(
-            f"wrong layout in {printable(root)}: {few_of(holding)} are parts of a data set, and "
-            "none of them holds photos to train on; likely fix: give the folder of the photos to "
-            "train on, or put it beside them with the name train"
+            f"wrong layout in {printable(root)}: {few_of(holding)} are parts of a data set by "
+            "their names, and no classes; likely fix: give the folder of the photos to train on, "
+            "or put it beside the others with the name train"
         )
 
 

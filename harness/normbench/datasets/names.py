@@ -20,8 +20,14 @@ def _written_out(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def cut(text: object, most: int = 120) -> str:
+    """A text fit for a terminal, and no longer than ``most`` characters."""
+    shown = printable(text)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
 def few_of(names: Iterable[str], most: int = 4) -> str:
     """The first few names, fit for a terminal, and how many more there are."""
     shown = list(names)
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(printable(name) for name in shown[:most]) + more
+    return ", ".join(cut(name) for name in shown[:most]) + more

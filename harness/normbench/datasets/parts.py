@@ -41,6 +41,13 @@ def part_of(name: str) -> Part | None:
     return None
 
 
+def hints_at(name: str) -> Part | None:
+    """What a name says of a part among other words, such as ``kaggle_test``; ``aside`` wins."""
+    whole = part_of(name)
+    words = [part_of(word) for word in re.split(r"[\W\d_]+", name)]
+    return whole or ("aside" if "aside" in words else "train" if "train" in words else None)
+
+
 def may_be_class(name: str) -> bool:
     """Whether a name of a part is also that of a thing in photos: trains are."""
     return part_of(name) is None or name.lower() == "train"

@@ -25,7 +25,7 @@ from normbench.datasets.content import Skipped
 from normbench.datasets.decode import UnreadableError, read_photo
 from normbench.datasets.hashes import file_digests
 from normbench.datasets.layouts import Listing, Photo, check_classes, find_photos
-from normbench.datasets.names import few_of, printable
+from normbench.datasets.names import cut, few_of, printable
 from normbench.datasets.parallel import bar, in_order
 from normbench.datasets.split import stratified_subset
 from normbench.errors import DataMissingError, UsageError
@@ -45,7 +45,7 @@ def _folder(text: str, what: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:  # ~ of a user who is not there
         raise UsageError(
-            f"{what} must name a folder; received {printable(text)!r} ({error}); likely fix: write "
+            f"{what} must name a folder; received '{cut(text)}' ({error}); likely fix: write "
             "the path out, from / on"
         ) from error
 
@@ -99,7 +99,7 @@ class PhotoFolder:
         try:
             folder.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return f"there is no folder {printable(folder)}; {self.how}"
+            return f"there is no folder {cut(folder, 1000)}; {self.how}"
         except OSError as error:
             raise UsageError(
                 f"the folder {few_of([str(folder)])} cannot be read ({error.strerror}); likely "

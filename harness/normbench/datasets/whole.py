@@ -22,17 +22,24 @@ def cache_folder() -> Path:
     """
     own = os.environ.get(CACHE_VARIABLE, "")
     if own:
-        return Path(own).expanduser().absolute()
+        try:
+            return Path(own).expanduser().absolute()
+        except RuntimeError as error:  # ~ of a user who is not there
+            raise _homeless(error) from error
     shared = os.environ.get("XDG_CACHE_HOME", "")
     if shared and Path(shared).is_absolute():
         return Path(shared) / "normbench"
     try:
         return Path.home() / ".cache" / "normbench"
     except RuntimeError as error:
-        raise UsageError(
-            f"the cache needs a folder, and this user has no home folder ({error}); set the "
-            f"environment variable {CACHE_VARIABLE} to a folder with room"
-        ) from error
+        raise _homeless(error) from error
+
+
+def _homeless(error: RuntimeError) -> UsageError:
+    return UsageError(
+        f"the cache needs a folder, and there is no such home folder ({error}); set the "
+        f"environment variable {CACHE_VARIABLE} to a folder with room"
+    )
 
 
 def cannot_write(path: Path, error: OSError) -> WorkError:

@@ -229,6 +229,12 @@ def prepare(cell: Cell, device: str = "cpu") -> Prepared:
     return found
 
 
+def forget_data() -> None:
+    """Load all data anew when they are asked for again: they may have changed since."""
+    _arrays.cache_clear()
+    _cache.clear()
+
+
 def check_batch_size(cell: Cell, n_train: int) -> None:
     """Raise :class:`UsageError` where a batch is larger than the training split."""
     if cell.batch_size > n_train:

@@ -143,9 +143,14 @@ def calibrate(task: Calibration) -> Calibrated:
 
 
 def check_cells(runs: Sequence[RunSpec]) -> list[Checked]:
-    """What is found for each run's cell; see :func:`normbench.training.check.check_all`."""
-    from normbench.training.check import check_all
+    """What is found for each run's cell; see :func:`normbench.training.check.check_all`.
 
+    The data are looked at anew, also where this process has loaded them before.
+    """
+    from normbench.training.check import check_all
+    from normbench.training.data import forget_data
+
+    forget_data()
     return check_all([run.cell for run in runs])
 
 
