@@ -58,3 +58,11 @@ def test_a_component_whose_code_was_not_recorded_is_named(tmp_path: Path) -> Non
 def test_a_version_that_records_code_must_have_it() -> None:
     with pytest.raises(KeyError):
         migrated({"study": {}}, 3)
+
+
+def test_a_cell_of_what_is_not_installed_is_written_as_it_was_stored(tmp_path: Path) -> None:
+    sweep(TINY, tmp_path)
+    study = Store(tmp_path).read_document().study
+    gone = json.loads(json.dumps(study).replace('"name": "layer"', '"name": "gone"'))
+    rewrite(tmp_path, study=gone)
+    assert load(tmp_path).study.model_dump(mode="json") == gone  # and no warning, which is an error

@@ -61,6 +61,11 @@ def _absent(cell: Cell) -> Iterator[tuple[Catalog, str]]:
             yield catalog, choice.name
 
 
+def is_absent(cell: Cell) -> bool:
+    """Whether a stored cell has a component that is not installed here."""
+    return any(True for _ in _absent(cell)) or any(probe not in PROBES for probe in cell.probes)
+
+
 def check_code(cell: Cell, planned: Iterable[Code]) -> None:
     """Refuse to train with other code than what was planned: edited while a sweep ran.
 

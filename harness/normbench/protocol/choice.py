@@ -74,6 +74,11 @@ class Absent(Choice):
         return f"{self.name}({params})" if params else self.name
 
 
+def _written(value: Any, handler: Any, info: Any) -> Any:
+    """A component as plain data; one that is not installed here is of no known type."""
+    return value.model_dump(mode=info.mode) if isinstance(value, Absent) else handler(value)
+
+
 @dataclass(frozen=True)
 class Stored:
     """The validation context of stored results: they may name what is not installed here.
@@ -149,7 +154,10 @@ class OneOf:
         members = {n: handler.generate_schema(m) for n, m in choice_models(self.catalog).items()}
         union = core_schema.tagged_union_schema(members, discriminator="name")
         known = core_schema.with_info_wrap_validator_function(self._or_absent, union)
-        return core_schema.no_info_before_validator_function(self._spell_out, known)
+        written = core_schema.wrap_serializer_function_ser_schema(_written, info_arg=True)
+        return core_schema.no_info_before_validator_function(
+            self._spell_out, known, serialization=written
+        )
 
     def _or_absent(
         self, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo

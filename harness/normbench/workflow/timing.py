@@ -7,6 +7,7 @@ from pathlib import Path
 
 from normbench.errors import WorkError
 from normbench.executors.base import Executor
+from normbench.plan.code import is_absent
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec, digest
 from normbench.results import provenance
@@ -32,7 +33,8 @@ class Timed:
 def cells_to_time(folder: Path) -> list[RunSpec]:
     """A run of every cell of the stored protocol.
 
-    Left out are cells that have no meaning, and those whose learning rate is not chosen yet.
+    Left out are cells that have no meaning, those whose learning rate is not chosen yet, and those
+    with a component that is not installed here.
     """
     store = Store(folder)
     runs = store.read("runs", ["run_hash", "cell_hash", "status"])
@@ -41,7 +43,7 @@ def cells_to_time(folder: Path) -> list[RunSpec]:
     found: dict[str, RunSpec] = {}
     for run in expand(store.read_study(), read_decisions(folder), store.read_document().code):
         tuned = run.phase == "evaluation" and run.cell.learning_rate is not None
-        if tuned and run.cell_hash not in undefined:
+        if tuned and run.cell_hash not in undefined and not is_absent(run.cell):
             found.setdefault(run.cell_hash, run)
     return list(found.values())
 
