@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from normbench.plan.expand import expand
 from normbench.protocol.load import parse
 from normbench.protocol.study import Study
-from normbench.results.decisions import register_claims
+from normbench.results.registration import register_claims
 from normbench.results.schema import SCHEMA_VERSION, PlannedRows, arrow_schema, to_table
 
 

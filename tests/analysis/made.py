@@ -14,8 +14,8 @@ from normbench.plan.decisions import Decisions
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
 from normbench.protocol.load import parse
-from normbench.results.decisions import register_claims
 from normbench.results.load import Results
+from normbench.results.registration import register_claims
 from normbench.results.schema import SCHEMA_VERSION, PlannedRows, to_table
 
 Curve = Callable[[RunSpec], Any]
@@ -68,7 +68,9 @@ def write(
     content = {"schema_version": SCHEMA_VERSION, "study": study.model_dump(mode="json"), "code": []}
     (folder / "protocol.json").write_text(json.dumps(content))
     if register:
-        register_claims(folder, study)
+        there = folder / "runs.parquet"
+        finished = pq.read_metadata(there).num_rows if there.exists() else 0
+        register_claims(folder, study, finished)
     rows = list(PlannedRows(runs, {}))
     epochs, predictions, probes = [], [], []
     for row, run in zip(rows, runs, strict=True):

@@ -14,6 +14,7 @@ from normbench.analysis.claim_families import Block, Ready, judge_hypotheses
 from normbench.analysis.claim_values import CellValues, Reader
 from normbench.analysis.curves import Curves, curves_of
 from normbench.analysis.phrases import claim_sentence
+from normbench.analysis.pooled import threshold_key
 from normbench.protocol.claims import ResolvedClaim
 from normbench.results.load import Results
 from normbench.stats.planning import minimum_detectable_effect, seeds_needed
@@ -22,8 +23,8 @@ from normbench.stats.verdict import Verdict
 COLUMNS = [
     "claim", "hypothesis", "family", "method", "kind", "experiment", "a", "b", "batch_sizes",
     "endpoint", "metric", "task", "goal", "times", "threshold", "margin", "verdict", "fragile",
-    "exploratory", "expect", "as_expected", "chapter", "text", "sentence", "reason", "estimate",
-    "low", "high",
+    "exploratory", "deviation", "expect", "as_expected", "chapter", "text", "sentence", "reason",
+    "estimate", "low", "high",
     "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
     "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal",
     "warnings", "assumptions", "estimand",
@@ -196,7 +197,7 @@ def claim_table(
     by_family: dict[str, list[Ready]] = {family.id: [] for family in study.families}
     for claim in study.claims:
         by_family[claim.family] += _prepare(claim, results, reader, boundary)
-    exploratory = results.exploratory_claims
+    changed = results.deviations.claims
     rows = []
     for family in study.families:
         members = by_family[family.id]
@@ -204,7 +205,14 @@ def claim_table(
             members, family.method, study.alpha, boundary
         ):
             row = _row(one, verdict, block, reason, method, study.alpha, len(members))
-            row["exploratory"] = one.claim.id in exploratory or bool(block.dropped)
+            why = [changed.get(one.claim.id, ""), "a cell is missing" if block.dropped else ""]
+            row["deviation"] = "; ".join(filter(None, why))
+            row["exploratory"] = bool(row["deviation"])
+            level = results.provisional.get(threshold_key(one.claim))
+            if level is not None and one.claim.endpoint.threshold == "pooled":
+                some = f"{level['runs']} of {level['planned']} runs"
+                note = f"the threshold is provisional, from {some}"
+                row["warnings"] = "; ".join(filter(None, [row["warnings"], note]))
             rows.append(row)
     order = {claim.id: i for i, claim in enumerate(study.claims)}
     rows.sort(key=lambda row: order[row["claim"]])

@@ -11,6 +11,7 @@ from normbench.errors import StatisticsError
 from normbench.plan.spec import digest
 from normbench.protocol.claims import ResolvedClaim
 from normbench.results.load import Results
+from normbench.results.schema import DONE
 from normbench.stats.thresholds import REACHED_SHARE, pooled_threshold
 
 
@@ -23,7 +24,7 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
     """The pooled thresholds that claims ask for and that are not known yet.
 
     Each is the hardest level that 80 % of all evaluation runs of the experiment reach, computed
-    from whatever runs are there at this look.
+    from whatever runs are there at this look: ``runs`` of ``planned``, undefined ones left out.
     """
     wanted = {
         threshold_key(claim): claim
@@ -36,11 +37,13 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
     curves = curves_of(results)
     found = {}
     for key, claim in wanted.items():
-        runs = results.runs[
+        own = results.runs[
             (results.runs["experiment"] == claim.experiment)
             & (results.runs["phase"] == "evaluation")
-            & results.runs["status"].isin(["finished", "diverged"])
         ]
+        runs = own[own["status"].isin(DONE)]
+        series = results.study.experiment(claim.experiment)
+        planned = len(series.cells) * len(series.seeds) - int((own["status"] == "undefined").sum())
         read = [
             curves.metric(list(part["run_hash"]), claim.endpoint.metric)
             for _, part in runs.groupby("cell_hash", sort=False)
@@ -62,5 +65,28 @@ def pooled_thresholds(results: Results, known: set[str]) -> dict[str, dict[str, 
             "window": claim.endpoint.window,
             "share": REACHED_SHARE,
             "runs": len(runs),
+            "planned": planned,
         }
     return found
+
+
+def pooled_notes(results: Results) -> list[str]:
+    """Where each pooled threshold comes from, and whether it stands, in words."""
+    wanted = {threshold_key(c): c for c in results.study.claims if c.endpoint.threshold == "pooled"}
+    return [
+        f"{claim.experiment}, {claim.endpoint.metric}: {level(results.pooled[key])}"
+        for key, claim in wanted.items()
+        if key in results.pooled
+    ]
+
+
+def level(one: dict[str, Any]) -> str:
+    """A pooled threshold with the runs it rests on, and when it was frozen."""
+    planned = one.get("planned")
+    some = f"{one['runs']:,} runs" if planned is None else f"{one['runs']:,} of {planned:,} runs"
+    if "decided" in one:
+        return f"{one['threshold']:.4g}, frozen {one['decided']}, from {some}"
+    return (
+        f"{one['threshold']:.4g}, provisional, from {some}: it is frozen when the planned runs are "
+        "complete, or by --freeze"
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from normbench.cli.options import end_with
+from normbench.cli.told import FreezeOption, marks, notes
 from normbench.streams import say
 
 
@@ -18,23 +19,26 @@ def analyse(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the tables.")
     ] = None,
+    freeze: FreezeOption = False,
 ) -> None:
     """Compute the statistics of RESULTS, print what the claims say and write all tables."""
+    from normbench.analysis.tables import analyse as compute
     from normbench.report.place import check_table_folder
     from normbench.results.load import load
-    from normbench.workflow import analyse as compute
+    from normbench.workflow import note_look, pool
 
-    found = load(results)
+    found = pool(load(results), freeze=freeze)
     analysis = compute(found)
     folder = output if output is not None else Path("reports") / f"{found.study.name}_tables"
     check_table_folder(folder)
     analysis.save(folder)
+    note_look(found, "analyse")
     for row in analysis["claims"].to_dict("records"):
-        marks = [m for m in ("fragile", "exploratory") if row[m]]
-        mark = f" [{', '.join(marks)}]" if marks else ""
-        say(f"{row['hypothesis']}: {row['verdict']}{mark}. {row['sentence']}")
+        say(f"{row['hypothesis']}: {row['verdict']}{marks(row)}. {row['sentence']}")
     if analysis["claims"].empty:
         say("the protocol declares no claims; see comparisons.csv and degradation.csv")
+    for note in notes(found):
+        say(note)
     for text in analysis.refusals:
         say(text, err=True)
     say(f"tables: {folder}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from normbench.cli.options import end_with
+from normbench.cli.told import FreezeOption, notes
 from normbench.streams import say
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def report(
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    freeze: FreezeOption = False,
     no_index: Annotated[
         bool, typer.Option("--no-index", help="Leave reports/index.html as it is.")
     ] = False,
@@ -49,11 +51,12 @@ def report(
     markdown = _format(form, output) == "md"
     if show and markdown:
         _refuse("--open shows a page", "Markdown", "leave out --open, or --format md")
+    from normbench.analysis.tables import analyse
     from normbench.report.place import check_place, is_standard_output
     from normbench.report.write import compared, report_name, reported
     from normbench.results.files import make_folder
     from normbench.results.load import load
-    from normbench.workflow import analyse
+    from normbench.workflow import note_look, pool
 
     results, other = load(a), load(b) if b is not None else None
     path = output
@@ -64,13 +67,18 @@ def report(
         check_place(path)
         make_folder(path.parent)  # before the statistics: they take a while
     listed = path is not None and not markdown and _is_listed(path, no_index)
+    results = pool(results, freeze=freeze)
     found = reported(results, analyse(results)) if other is None else compared(results, other)
+    for seen in filter(None, (results, other)):
+        note_look(seen, "report")
     if path is None or printed:
         say(found.markdown()[0] if markdown else found.html(), end="")
         end_with(found.bugs)
         return
     for line in _write_markdown(found, path) if markdown else found.write_page(path):
         say(line)
+    for note in notes(results) if other is None else ():
+        say(note)
     if listed:
         from normbench.report.index import keep_index
 

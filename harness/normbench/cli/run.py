@@ -146,7 +146,7 @@ def run(
         prepared = executor
         planned = prepare_plan(study, executor=prepared)
         for said in (
-            *before_training(Store(folder), planned, replace=replace),
+            *before_training(Store(folder), planned, replace=replace).notes,
             *data_notes(planned.contents),
         ):
             say(said, err=True)

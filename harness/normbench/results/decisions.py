@@ -1,4 +1,4 @@
-"""The files of decisions and of registered claims in a results folder."""
+"""The file of decisions in a results folder: tuned rates and pooled thresholds."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 from normbench.errors import NewerResultsError
 from normbench.plan.decisions import Decisions
-from normbench.plan.spec import digest
-from normbench.protocol.study import Study
 from normbench.results.files import damaged, read_object, write_object
 from normbench.results.provenance import now
 
 DECISIONS_VERSION = 1
 
 
-def _read(
-    path: Path, check: Callable[[dict[str, Any]], None], without: str
+def read_versioned(
+    path: Path,
+    check: Callable[[dict[str, Any]], None],
+    without: str,
+    newest: int = DECISIONS_VERSION,
 ) -> dict[str, Any] | None:
-    """The content of a file, or None where there is none.
+    """The content of a file of a version up to ``newest``, or None where there is none.
 
     ``check`` raises where something is missing in it; ``without`` says what moving it away means.
     """
@@ -28,14 +29,14 @@ def _read(
         return None
     try:
         version = int(content["version"])
-        if version <= DECISIONS_VERSION:
+        if version <= newest:
             check(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, error, without) from None
-    if version > DECISIONS_VERSION:
+    if version > newest:
         raise NewerResultsError(
             f"{path} was written by a newer normbench (version {version}; this one reads up to "
-            f"{DECISIONS_VERSION}); upgrade normbench to read it"
+            f"{newest}); upgrade normbench to read it"
         )
     return content
 
@@ -46,21 +47,9 @@ def _check_decisions(content: dict[str, Any]) -> None:
             float(choice[value])
 
 
-def _check_registration(content: dict[str, Any]) -> None:
-    content["claims"].keys()
-
-
-def _registration(folder: Path) -> dict[str, Any] | None:
-    return _read(
-        folder / "registration.json",
-        _check_registration,
-        "then all claims count as exploratory until `normbench run` registers them anew",
-    )
-
-
 def read_record(folder: Path) -> dict[str, Any]:
     """All decisions with what they rest on; empty if none was taken."""
-    record = _read(
+    record = read_versioned(
         folder / "decisions.json",
         _check_decisions,
         "then what it held is decided anew from the present results",
@@ -89,42 +78,3 @@ def add_decisions(
     record[kind] = {**taken, **{k: v for k, v in record[kind].items() if k not in anew or
                                 k not in taken}}  # fmt: skip
     write_object(folder / "decisions.json", record, sort=True)
-
-
-def claim_hashes(study: Study) -> dict[str, str]:
-    """The content of each claim, with its family's method and the error rate, as a hash."""
-    methods = {family.id: family.method for family in study.families}
-    members: dict[str, list[str]] = {}
-    for claim in study.claims:
-        members.setdefault(claim.family, []).append(claim.id)
-    quiet = {"text", "chapter", "expect"}
-    return {
-        claim.id: digest(
-            [
-                claim.model_dump(mode="json", exclude=quiet),
-                methods[claim.family],
-                sorted(members[claim.family]),
-                study.alpha,
-            ]
-        )
-        for claim in study.claims
-    }
-
-
-def register_claims(folder: Path, study: Study) -> None:
-    """Store the claims before the first run; later calls change nothing."""
-    if _registration(folder) is not None:
-        return
-    content = {
-        "version": DECISIONS_VERSION,
-        "registered": now(),
-        "claims": claim_hashes(study),
-    }
-    write_object(folder / "registration.json", content, sort=True)
-
-
-def exploratory_claims(folder: Path, study: Study) -> set[str]:
-    """The claims that differ from what was registered before the first run."""
-    content = _registration(folder) or {"claims": {}}
-    registered = content["claims"]
-    return {claim for claim, key in claim_hashes(study).items() if registered.get(claim) != key}

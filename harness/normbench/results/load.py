@@ -16,10 +16,11 @@ from normbench.plan.code import absent_components, foreign_components
 from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
 from normbench.results.contents import Recorded, read_contents
-from normbench.results.decisions import exploratory_claims, read_decisions
+from normbench.results.decisions import read_decisions, read_record
 from normbench.results.execution import environment_of_group
 from normbench.results.look import look
 from normbench.results.provenance import read_provenance
+from normbench.results.registration import Deviations, deviations
 from normbench.results.store import Store, latest_results
 from normbench.results.timings import read_timings
 
@@ -37,6 +38,8 @@ class Results:
     """
 
     folder: Path
+    #: Pooled thresholds that are not decided yet, as ``decisions.json`` would hold them.
+    provisional: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     _store: Store = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,13 +99,20 @@ class Results:
 
     @cached_property
     def decisions(self) -> Decisions:
-        """Tuned learning rates and pooled thresholds."""
-        return read_decisions(self.folder)
+        """Tuned learning rates and pooled thresholds, those of this look among them."""
+        stored = read_decisions(self.folder)
+        levels = {key: float(one["threshold"]) for key, one in self.provisional.items()}
+        return Decisions(stored.rates, {**levels, **stored.thresholds})
 
     @cached_property
-    def exploratory_claims(self) -> set[str]:
-        """Claims that were edited, or added, after the first run."""
-        return exploratory_claims(self.folder, self.study)
+    def pooled(self) -> dict[str, dict[str, Any]]:
+        """What pooled thresholds rest on; one without ``decided`` is provisional."""
+        return {**self.provisional, **read_record(self.folder)["thresholds"]}
+
+    @cached_property
+    def deviations(self) -> Deviations:
+        """What is not as it was declared before the first run, and the claims it touches."""
+        return deviations(self.folder, self.study)
 
     @cached_property
     def contents(self) -> dict[str, Recorded]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normbench.workflow.decide import analyse, freeze_thresholds
+from normbench.workflow.decide import analyse, note_look, pool
 from normbench.workflow.plan import (
     Planned,
     PlanSummary,
@@ -20,7 +20,8 @@ __all__ = [
     "Planned",
     "Summary",
     "analyse",
-    "freeze_thresholds",
+    "note_look",
+    "pool",
     "prepare_plan",
     "replan",
     "run_study",

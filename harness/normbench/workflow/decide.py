@@ -1,4 +1,4 @@
-"""Decisions: learning rates from tuning runs, thresholds at the first look."""
+"""Decisions: learning rates from tuning runs, thresholds where the planned runs are complete."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normbench.errors import WorkError
 from normbench.protocol.study import Study
 from normbench.results.decisions import add_decisions, read_record
+from normbench.results.looked import record_look
+from normbench.results.schema import DONE
 
 if TYPE_CHECKING:
     from normbench.analysis.tables import Analysis
@@ -38,30 +41,48 @@ def decide_rates(study: Study, folder: Path, anew: Collection[str] = ()) -> bool
     return bool(new)
 
 
-def freeze_thresholds(results: Results) -> None:
-    """At the first look, compute the pooled thresholds that claims ask for, and store them.
+def pool(results: Results, *, freeze: bool = False) -> Results:
+    """The results with the pooled thresholds that claims ask for.
 
-    They are computed from all runs of an experiment without regard to their configuration, and
-    never again: later looks use the stored values.
+    A threshold is computed from all runs of an experiment without regard to their configuration.
+    It is stored, and never computed again, once the planned runs of the experiment are complete,
+    or with ``freeze``; until then each look computes a provisional one and stores nothing.
     """
     from normbench.analysis.pooled import pooled_thresholds
+    from normbench.results.load import Results
 
+    if not any(claim.endpoint.threshold == "pooled" for claim in results.study.claims):
+        return results
     known = read_record(results.folder)["thresholds"]
     new = pooled_thresholds(results, set(known))
-    if new:
-        add_decisions(results.folder, "thresholds", new)
+    final = {key: one for key, one in new.items() if freeze or one["runs"] == one["planned"]}
+    if final:
+        try:
+            add_decisions(results.folder, "thresholds", final)
+        except WorkError:
+            if freeze:
+                raise
+            final = {}  # a folder that may not be written can still be read
+    rest = {key: one for key, one in new.items() if key not in final}
+    return Results(results.folder, provisional=rest)
 
 
-def analyse(results: Results | str | Path) -> Analysis:
-    """Freeze what is to be frozen at the first look, and compute all tables.
+def note_look(results: Results, command: str) -> None:
+    """Note that results are shown now: what is changed later was changed after a look."""
+    done = results.all_runs["status"].isin(DONE)
+    record_look(results.folder, command, int(done.sum()), len(results.runs))
 
-    ``results`` is what ``normbench.load`` gives, or a folder.
+
+def analyse(results: Results | str | Path, *, freeze: bool = False) -> Analysis:
+    """All tables of a study; notes that its results were looked at.
+
+    ``results`` is what ``normbench.load`` gives, or a folder. ``freeze`` stores pooled thresholds
+    although planned runs are missing.
     """
     from normbench.analysis.tables import analyse as compute
     from normbench.results.load import Results, load
 
-    found = results if isinstance(results, Results) else load(results)
-    if any(claim.endpoint.threshold == "pooled" for claim in found.study.claims):
-        freeze_thresholds(found)
-        found = Results(found.folder)
-    return compute(found)
+    found = pool(results if isinstance(results, Results) else load(results), freeze=freeze)
+    analysis = compute(found)
+    note_look(found, "analyse")
+    return analysis

@@ -23,8 +23,10 @@ from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
-from normbench.results.decisions import exploratory_claims, read_decisions
+from normbench.results.decisions import read_decisions
 from normbench.results.files import DamagedError
+from normbench.results.looked import read_looks
+from normbench.results.registration import read_registration, upcoming
 from normbench.results.schema import PlannedRows
 from normbench.results.store import Store
 from normbench.workflow.data import data_changes, data_notes
@@ -153,7 +155,8 @@ def check_folder(store: Store, study: Study) -> None:
     if not store.exists:
         return
     read_decisions(store.folder)
-    exploratory_claims(store.folder, study)
+    read_registration(store.folder)
+    read_looks(store.folder)
     try:
         stored = store.read_study()
     except (NewerResultsError, UnreadableResultsError, DamagedError):
@@ -173,8 +176,16 @@ def unplanned_runs(store: Store, planned: Planned) -> Unplanned:
     return count_unplanned(store, planned.study, runs)
 
 
-def before_training(store: Store, planned: Planned, *, replace: bool = False) -> list[str]:
-    """What is to be said before a run changes anything; raises where it must not.
+@dataclass(frozen=True)
+class Standing:
+    """What is known before a run changes anything: finished runs, and what is to be said."""
+
+    finished: int | None
+    notes: tuple[str, ...]
+
+
+def before_training(store: Store, planned: Planned, *, replace: bool = False) -> Standing:
+    """How the stored results stand to a plan; raises where a run of it must not start.
 
     See :func:`check_folder`; and unless ``replace``, a protocol that asks for none of the stored
     runs is refused.
@@ -183,7 +194,12 @@ def before_training(store: Store, planned: Planned, *, replace: bool = False) ->
     left = unplanned_runs(store, planned)
     if not replace:
         refuse_to_lose(store, left)
-    return [note for note in (left.sentence(),) if note]
+    return Standing(left.stored, _notes(store, planned.study, left))
+
+
+def _notes(store: Store, study: Study, left: Unplanned) -> tuple[str, ...]:
+    said = (left.sentence(), *upcoming(store.folder, study))
+    return tuple(note for note in said if note)
 
 
 def statuses(store: Store, planned: Planned) -> dict[str, str]:
@@ -286,7 +302,7 @@ def summarise_plan(
         waiting_cells=found.cells if found else 0,
         stored=left.stored,
         unplanned=left.left,
-        notes=[note for note in (left.sentence(), left.warning()) if note],
+        notes=[*_notes(store, planned.study, left), *filter(None, [left.warning()])],
         skipped_data=data_notes(planned.contents),
         changed_data=data_changes(store, planned),
     )

@@ -18,8 +18,9 @@ from normbench.plan.expand import select
 from normbench.plan.spec import RunSpec
 from normbench.results import provenance
 from normbench.results.contents import record_contents, record_renewed
-from normbench.results.decisions import read_decisions, register_claims
+from normbench.results.decisions import read_decisions
 from normbench.results.execution import read_execution
+from normbench.results.registration import register_claims
 from normbench.results.schema import DONE, axis_values, code_text
 from normbench.results.store import Store
 from normbench.workflow.data import check_data
@@ -36,6 +37,7 @@ from normbench.workflow.renew import Renewal
 from normbench.workflow.shares import share_done, weights_of
 from normbench.workflow.summary import Summary, count
 from normbench.workflow.timing import measure
+from normbench.workflow.unplanned import last_study
 
 #: The timing pass at the end of a sweep: its share of the sweep's time, the seconds that a cell
 #: needs at least, and the most seconds.
@@ -127,7 +129,7 @@ def run_study(
     if planned.missing_data:
         raise DataMissingError("\n".join(planned.missing_data))
     store = Store(folder)
-    before_training(store, planned, replace=replace)
+    standing = before_training(store, planned, replace=replace)
     provenance.read_provenance(folder)  # what cannot be read is told before anything is written
     read_execution(folder)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
@@ -135,8 +137,8 @@ def run_study(
     with locked(folder):
         store.hold()
         store.clean()
+        register_claims(folder, planned.study, standing.finished, last_study(store))
         store.write_study(planned.study, source, planned.code)
-        register_claims(folder, planned.study)
         record_contents(folder, check_data(store, planned, only, recompute=recompute))
         planned = replan(planned, read_decisions(folder))
         environment = environment_record(device)

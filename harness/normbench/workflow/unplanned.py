@@ -52,7 +52,8 @@ def count_unplanned(store: Store, study: Study, runs: list[RunSpec]) -> Unplanne
     """Compare what is stored with what ``study`` asks for, ``runs``. Nothing is written."""
     if not store.exists and not store.path("runs").exists():
         return Unplanned(0, 0, changed=False)
-    changed = _changed(store, study)
+    last = last_study(store)
+    changed = last is None or last.model_dump() != study.model_dump()
     try:
         table = store.read("runs", ["run_hash", "status"])
     except (NewerResultsError, UnreadableResultsError):
@@ -65,13 +66,14 @@ def count_unplanned(store: Store, study: Study, runs: list[RunSpec]) -> Unplanne
     return Unplanned(len(stored), len(left), changed)
 
 
-def _changed(store: Store, study: Study) -> bool:
+def last_study(store: Store) -> Study | None:
+    """The protocol of the last run here; None where there was none, or its file is damaged."""
     try:
-        return store.read_study() != study
+        return store.read_study()
     except (NewerResultsError, UnreadableResultsError):
         raise
     except ResultsError:
-        return True
+        return None
 
 
 def refuse_to_lose(store: Store, found: Unplanned) -> None:

@@ -178,7 +178,7 @@ def section(source: Source) -> Section:
         )
     else:
         fit = "declared before the first run" if not claims["exploratory"].any() else (
-            "those marked exploratory were changed after the first run")  # fmt: skip
+            "those marked exploratory are not as registered beforehand: see Methods")  # fmt: skip
         caption = f"Claims and what the data say: {verdict_counts(claims)} ({fit})"
         blocks.append(claims_table(source, claims, "answer-claims", caption))
         blocks.append(in_words(claims))

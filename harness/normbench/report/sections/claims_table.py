@@ -73,13 +73,16 @@ def evidence(source: Source, row: Mapping[Any, Any]) -> str:
 
 
 def _verdict(row: Mapping[Any, Any]) -> Value:
-    marks = [mark for mark in ("fragile", "exploratory") if row[mark]]
+    marks = ["fragile"] if row["fragile"] else []
+    if row["exploratory"]:
+        late = "seeds added after a look"
+        marks.append(f"exploratory: {late}" if late in row["deviation"] else "exploratory")
     expected = ""
     if row["expect"]:
         kept = row["as_expected"] == "true"
         marks += [] if kept else [f"expected: {row['expect']}"]
         expected = "as expected" if kept else ""
-    hint = "; ".join(filter(None, [str(row["reason"]), expected]))
+    hint = "; ".join(filter(None, [str(row["reason"]), expected, str(row["deviation"])]))
     shown = ", ".join([row["verdict"], *marks])
     return Value(shown, mark=_VERDICTS[row["verdict"]], hint=hint)
 
@@ -138,7 +141,7 @@ def claims_table(source: Source, claims: pd.DataFrame, anchor: str, caption: str
                "sizes may have several"),
         Column("verdict", doc="supported or refuted at the family's error rate, else inconclusive; "
                "void: a cell is undefined or was not run; fragile: few seeds and diverged runs; "
-               "exploratory: changed after the first run"),
+               "exploratory: not as it was registered before the first run"),
         Column("effect", number=True, doc="how much better the claim's first side is"),
         Column(source.level, number=True, doc="of this claim alone; of an equivalence the interval "
                "that supports it"),

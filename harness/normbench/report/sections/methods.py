@@ -6,6 +6,7 @@ import json
 import shlex
 from typing import Any
 
+from normbench.analysis.pooled import pooled_notes
 from normbench.protocol.study import Study
 from normbench.report import words
 from normbench.report.blocks import Block, Code, Column, Items, Section, Table, Text, Value
@@ -94,8 +95,9 @@ def deviations(source: Source) -> list[str]:
     claims = source.analysis["claims"]
     changed = list(dict.fromkeys(claims.loc[claims["exploratory"].astype(bool), "claim"]))
     if changed:
-        found.append(f"Exploratory, as changed or added after the first run, or with a cell "
-                     f"missing: {words.listed(changed)}.")  # fmt: skip
+        found.append(f"Exploratory, as not registered like this before the first run, or with a "
+                     f"cell missing: {words.listed(changed)}.")  # fmt: skip
+    found += [f"{line}." for line in source.results.deviations.lines]
     overrides = dict.fromkeys(o for i in _invocations(source) for o in i.get("overrides", []))
     if overrides:
         found.append(f"Values of the protocol that a command changed: {words.listed(overrides)}.")
@@ -214,6 +216,8 @@ def section(source: Source) -> Section:
     """How all of this was done."""
     families, provenance = _families(source), _provenance(source)
     statistics: list[Block] = [Items(_tests(source)), Items(_endpoints(source), title="Endpoints")]
+    pooled = [("Pooled threshold", note) for note in pooled_notes(source.results)]
+    statistics += [Items(pooled, title="Where pooled thresholds come from")] if pooled else []
     statistics += [families] if families is not None else []
     origin: list[Block] = [provenance] if provenance is not None else [
         Text(["The folder holds no record of the commands that made these results."])]  # fmt: skip
