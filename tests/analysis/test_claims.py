@@ -11,12 +11,14 @@ import pytest
 
 import normbench
 from normbench.analysis.claims import claim_table
+from normbench.analysis.pooled import pooled_notes
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
 from normbench.results.load import Results
 from normbench.stats.compare import paired_difference
 from normbench.stats.multiplicity import max_t
 from normbench.stats.smallbatch import inverse_batch_contrast
+from normbench.workflow import pool
 from tests.analysis.made import document, noise, write
 
 END = {"kind": "final", "failure_score": 0.9, "window": 1}
@@ -163,6 +165,44 @@ def test_pooled_threshold_is_frozen_at_the_first_look(tmp_path: Path) -> None:
     write(tmp_path, doc, lambda run: [0.1, 0.2, 0.3])
     later = normbench.analyse(Results(tmp_path))["claims"].iloc[0]
     assert later["threshold"] == first["threshold"]
+
+
+def test_a_pooled_threshold_is_provisional_until_the_planned_runs_are_complete(
+    tmp_path: Path,
+) -> None:
+    end = {"kind": "time", "metric": "val_accuracy", "threshold": "pooled", "window": 1}
+    doc = with_claims(claim(endpoint=end, over={"batch_size": [8]}))
+    half = write(
+        tmp_path, doc, lambda run: [0.1, 0.5, 0.6 + noise(run)],
+        status=lambda run: "finished" if run.seed < 7 else "missing",
+    )  # fmt: skip
+    first = normbench.analyse(half)["claims"].iloc[0]
+    assert 0.5 < first["threshold"] < 0.7
+    assert "provisional, from 84 of 120 runs" in first["warnings"]
+    assert not (tmp_path / "decisions.json").exists()
+    whole = write(tmp_path, doc, lambda run: [0.1, 0.7, 0.8 + noise(run)])
+    last = normbench.analyse(whole)["claims"].iloc[0]
+    assert last["threshold"] > 0.7
+    assert "provisional" not in last["warnings"]
+    (kept,) = json.loads((tmp_path / "decisions.json").read_text())["thresholds"].values()
+    assert (kept["runs"], kept["planned"]) == (120, 120)
+    (note,) = pooled_notes(Results(tmp_path))
+    assert "frozen 20" in note
+    assert "from 120 of 120 runs" in note
+
+
+def test_freeze_keeps_a_threshold_although_runs_are_missing(tmp_path: Path) -> None:
+    end = {"kind": "time", "metric": "val_accuracy", "threshold": "pooled", "window": 1}
+    doc = with_claims(claim(endpoint=end, over={"batch_size": [8]}))
+    half = write(
+        tmp_path, doc, lambda run: [0.1, 0.5, 0.6 + noise(run)],
+        status=lambda run: "finished" if run.seed < 7 else "missing",
+    )  # fmt: skip
+    frozen = pool(half, freeze=True)
+    assert frozen.provisional == {}
+    whole = write(tmp_path, doc, lambda run: [0.1, 0.7, 0.8 + noise(run)])
+    assert normbench.analyse(whole)["claims"].iloc[0]["threshold"] < 0.7
+    assert "from 84 of 120 runs" in pooled_notes(Results(tmp_path))[0]
 
 
 def test_claims_edited_after_the_first_run_are_exploratory(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from normbench.report.blocks import Page, Section, Text
 from tests.analysis.made import document, write
+from tests.support import TINY, made_up
 
 REPORTS = Path("reports")
 
@@ -259,3 +260,13 @@ def test_a_place_that_cannot_be_written(cli, quick, arguments, form):
 
 def test_three_sets_are_too_many(cli, here):
     assert cli("report", "results/a", "results/b", "results/c").status == 2
+
+
+def test_a_page_is_called_after_the_study_and_stays_in_its_folder(cli, tmp_path):
+    text = TINY.replace('"tiny"', '"../My / Study"')
+    made_up(tmp_path / "results" / "odd", text, lambda run: ("finished", [0.1, steady(run)]))
+    assert cli("analyse", "results/odd").status == 0
+    assert cli("report", "results/odd").status == 0
+    pages = [path.name for path in (tmp_path / "reports").iterdir() if "My---Study." in path.name]
+    assert {Path(name).suffix for name in pages} >= {".html", ".json"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"results", "reports"}

@@ -24,12 +24,13 @@ def analyse(
     """Compute the statistics of RESULTS, print what the claims say and write all tables."""
     from normbench.analysis.tables import analyse as compute
     from normbench.report.place import check_table_folder
+    from normbench.report.write import report_name
     from normbench.results.load import load
     from normbench.workflow import note_look, pool
 
     found = pool(load(results), freeze=freeze)
     analysis = compute(found)
-    folder = output if output is not None else Path("reports") / f"{found.study.name}_tables"
+    folder = output if output is not None else Path("reports") / f"{report_name(found)}_tables"
     check_table_folder(folder)
     analysis.save(folder)
     note_look(found, "analyse")

@@ -10,6 +10,7 @@ from pathlib import Path
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.tables import Analysis
 from normbench.analysis.versus import compare
+from normbench.protocol.names import folder_name
 from normbench.report.blocks import Page
 from normbench.report.html import write_report
 from normbench.report.index import Record, record_of, record_of_comparison
@@ -46,7 +47,7 @@ class Report:
 def report_name(a: Results, b: Results | None = None) -> str:
     """The name of a report's files: the study's, or both folders' names."""
     if b is None:
-        return a.study.name
+        return folder_name(a.study.name)
     return "-vs-".join(re.sub(r"[^\w.-]+", "-", name) for name in names_of(a.folder, b.folder))
 
 

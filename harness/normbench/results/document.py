@@ -24,6 +24,9 @@ Each folder here holds the results of one protocol, made by `normbench run` and 
 | `protocol.toml` | the protocol file as its author wrote it |
 | `provenance.json` | every invocation: command, versions, machine, commit, overrides |
 | `execution.json` | how runs were executed, by `execution_hash` |
+| `registration.json` | what was declared before the first run, and what changed since |
+| `decisions.json` | tuned learning rates, and pooled thresholds once they are frozen |
+| `looks.json` | when results were looked at, and how many runs had finished then |
 | `parts/` | groups of runs that a sweep has finished and not merged yet |
 
 `run_hash` joins the tables, and `cell_hash` joins the timings to `runs`. A run that two experiments
