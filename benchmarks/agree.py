@@ -15,12 +15,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.script import Training, network
 from benchmarks.work import LEARNING_RATE, NORMS, TITLES, Work, run_spec
-from normbench.models.packed.net import set_up
 from normbench.models.plain import Net
 from normbench.norms.weight import WeightNormed
 from normbench.training.data import Prepared, prepare
-from normbench.training.ensemble import Ensemble, variants
-from normbench.training.loop import Trainer
+from normbench.training.packed import PackedEngine, variants
+from normbench.training.plain import PlainEngine
 
 STEPS, BATCH, MEMBERS = 6, 8, 2
 TOLERANCE = 1e-4
@@ -70,17 +69,16 @@ def worst_difference(work: Work) -> float:
     for fused in (False, True):
         torch.backends.mkldnn.enabled = True
         found.append(torch.tensor([
-            _losses_of_script(Trainer(run, data).model, work, data, order[member], fused)
+            _losses_of_script(PlainEngine(run, data).model, work, data, order[member], fused)
             for member, run in enumerate(runs)
         ]))  # fmt: skip
-    set_up()
     with torch.no_grad():
         for name in variants(runs[0].cell, data, "cpu"):
-            ensemble = Ensemble(runs, data, "cpu", name)
+            engine = PackedEngine(runs, data, "cpu", name)
             losses = []
             for step in range(STEPS):
-                losses.append(ensemble.gradients(order[:, step])[0].clone())
-                ensemble.update(step)
+                losses.append(engine.gradients(order[:, step])[0].clone())
+                engine.update(step)
             found.append(torch.stack(losses, 1))
     reference = found[0]
     return max(float(((one - reference) / reference).abs().max()) for one in found[1:])

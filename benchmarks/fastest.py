@@ -18,9 +18,8 @@ from typing import Any
 import torch
 
 from benchmarks.work import Work, prepared, run_spec
-from normbench.models.packed.net import set_up
 from normbench.training.data import epoch_order
-from normbench.training.ensemble import Ensemble, variants
+from normbench.training.packed import PackedEngine, variants
 
 #: Formulations besides those that a calibration tries: each alone, for all layers that have it.
 _ALONE = ("im", "mk", "gr", "wg4", "im/fold/im")
@@ -46,10 +45,10 @@ class _Rival:
     def __init__(self, work: Work, width: int, variant: str) -> None:
         runs, data = [run_spec(work, seed) for seed in range(width)], prepared(work)
         self.work, self.data, self.done = work, data, 0
-        self.ensemble = Ensemble(runs, data, "cpu", variant)
+        self.engine = PackedEngine(runs, data, "cpu", variant)
         self.orders = torch.stack([epoch_order(run.seed, 0, len(data.train)) for run in runs])
         self.seconds: Counter[_Part] = Counter()
-        trained: Any = self.ensemble
+        trained: Any = self.engine
         for _, operations in trained.packed.blocks:
             for place, operation in enumerate(operations):
                 for name in ("forward", "backward"):
@@ -61,21 +60,21 @@ class _Rival:
     def __call__(self) -> dict[_Part, float]:
         """Seconds per seed's step of each part, of one step."""
         self.seconds.clear()
-        batch, steps = self.work.batch, self.ensemble.schedule.steps_per_epoch
+        batch, steps = self.work.batch, self.engine.schedule.steps_per_epoch
         at = self.done % steps * batch
         started = time.process_time()
-        self.ensemble.step(self.orders[:, at : at + batch], self.done)
+        with self.engine.session():
+            self.engine.step(self.orders[:, at : at + batch], self.done)
         whole = time.process_time() - started
         self.done += 1
         self.seconds[-1, "rest"] = whole - sum(self.seconds.values())
-        return {part: s / self.ensemble.members for part, s in self.seconds.items()}
+        return {part: s / self.engine.members for part, s in self.seconds.items()}
 
 
 class Fastest:
     """All formulations of a cell; :meth:`turn` lets each take a step."""
 
     def __init__(self, work: Work, width: int) -> None:
-        set_up()
         names = dict.fromkeys([*variants(run_spec(work).cell, prepared(work), "cpu"), *_ALONE])
         self.rivals = {name: _Rival(work, width, name) for name in names}
         self.found: dict[_Part, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

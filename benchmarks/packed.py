@@ -8,13 +8,13 @@ import torch
 
 from benchmarks.contenders import Contender
 from benchmarks.work import SEEDS, prepared, run_spec
-from normbench.models.packed.net import set_up
+from normbench.calibration.calibrate import calibrate
+from normbench.calibration.tasks import Calibration
 from normbench.plan.execution import even_chunks
-from normbench.training.calibrate import calibrate
 from normbench.training.data import epoch_order
-from normbench.training.ensemble import Ensemble
-from normbench.training.loop import Trainer
-from normbench.training.work import Calibration, set_up_worker
+from normbench.training.engine import Engine
+from normbench.training.engines import make_engine, units
+from normbench.training.work import set_up_worker
 from normbench.workflow.grouping import choose
 
 
@@ -31,16 +31,19 @@ class Normbench(Contender):
         task = Calibration("", first, SEEDS, SEEDS, "cpu", 1, "auto", 1)
         found = calibrate(task)
         choice = choose(found.measured, SEEDS, cells=1, workers=1, steps=found.steps)
-        self.packed, self.variant = choice.engine.name == "packed", choice.engine.variant
+        self.engine = choice.engine
+        self.packed = self.engine.name == "packed"
         runs = [run_spec(self.work, seed) for seed in range(SEEDS)]
-        self.groups = even_chunks(runs, choice.width if self.packed else 1)
+        self.groups = [
+            one for chunk in even_chunks(runs, choice.width) for one in units(self.engine, chunk)
+        ]
         self.at = -1
         tried = [
             [m.engine.name, m.engine.variant, m.width, float(f"{m.seconds:.4g}")]
             for m in found.measured
         ]
         width = len(self.groups[0])
-        return {"engine": choice.engine.name, "variant": self.variant, "width": width} | {
+        return {"engine": self.engine.name, "variant": self.engine.variant, "width": width} | {
             "tried": tried
         }
 
@@ -52,11 +55,7 @@ class Normbench(Contender):
             return
         self.at, self.done, self.runs = at, 0, self.groups[at]
         self.members = len(self.runs)
-        if self.packed:
-            set_up()
-            self.trained: Ensemble | Trainer = Ensemble(self.runs, self.data, "cpu", self.variant)
-        else:
-            self.trained = Trainer(self.runs[0], self.data, "cpu", self.variant)
+        self.trained: Engine = make_engine(self.engine, self.runs, self.data)
         self.per_epoch = self.trained.schedule.steps_per_epoch
 
     def run(self, steps: int) -> None:
@@ -64,10 +63,7 @@ class Normbench(Contender):
 
         Losses and hits of the batches are not kept: (a) does not keep them either.
         """
-        if self.packed:
-            with torch.no_grad():
-                self._run(steps)
-        else:
+        with self.trained.session():
             self._run(steps)
 
     def _run(self, steps: int) -> None:
@@ -77,6 +73,5 @@ class Normbench(Contender):
             if i == 0:
                 drawn = [epoch_order(run.seed, epoch, items) for run in self.runs]
                 self.orders = torch.stack(drawn)
-            index = self.orders[:, i * batch : (i + 1) * batch]
-            self.trained.step(index if self.packed else index[0], self.done)
+            self.trained.step(self.orders[:, i * batch : (i + 1) * batch], self.done)
             self.done += 1

@@ -118,22 +118,18 @@ def of_cell(work: Work) -> dict[str, Any]:
     width = plan["width"]
     alone = {"products": products_alone(work, width), "passes": passes_alone(work, width)}
     fastest = Fastest(work, width) if ours.packed and work.batch <= LARGEST_COMPARED else None
-    own = torch.backends.mkldnn.enabled  # where (c) is a plain loop it has chosen for itself
     times: dict[str, list[float]] = defaultdict(list)
     for turn in range(TURNS):
-        torch.backends.mkldnn.enabled = True
         times["a"].append(_per_unit(script, turn))
         times["peak"].append(_per_unit(peak, turn + 1))
         if fastest is not None:
             fastest.turn()
-        torch.backends.mkldnn.enabled = own
         times["c"].append(_per_unit(ours, turn))
         for name, function in alone.items():
-            times[name].append(seconds_of(function) / width)
+            with ours.trained.session():
+                times[name].append(seconds_of(function) / width)
     found = {name: median(values) for name, values in times.items()}
-    torch.backends.mkldnn.enabled = True
     a = {"step": found["a"], **of_script(script, script.steps)}
-    torch.backends.mkldnn.enabled = own
     c = {"step": found["c"], **of_normbench(ours, max(2, ours.steps))}
     return {
         "model": work.model, "norm": work.norm, "batch": work.batch, "flops": flops(work),

@@ -75,10 +75,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = group.train
 
-    def train(run, *arguments, **keywords):
-        if run.cell.norm.name == "batch":
+    def train(engine):
+        if engine.runs[0].cell.norm.name == "batch":
             raise ValueError("no [/bold] such [C, H, W] shape")
-        return real(run, *arguments, **keywords)
+        return real(engine)
 
     monkeypatch.setattr(group, "train", train)
 

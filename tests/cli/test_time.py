@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from normbench.calibration import timing
 from normbench.cli.time import warn_if_busy
 from normbench.errors import WorkError
 from normbench.executors.inline import InlineExecutor
@@ -13,7 +14,6 @@ from normbench.plan.spec import digest
 from normbench.results.execution import read_execution
 from normbench.results.load import load
 from normbench.results.timings import NAME
-from normbench.training import timing
 from normbench.workflow.grouping import environment_record
 from normbench.workflow.timing import cells_to_time, measure
 from tests.support import FATES, TINY, made_up, sweep

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normbench.plan.execution import (
-    Engine,
+    EngineSpec,
     ExecutionPlan,
     GroupPlan,
     even_chunks,
@@ -19,10 +19,10 @@ from normbench.plan.spec import RunSpec
 from tests.builders import run_of
 
 RUNS = [run_of(seed=seed) for seed in range(6)]
-PACKED = Engine("packed", "mk")
+PACKED = EngineSpec("packed", "mk")
 
 
-def group(runs: list[RunSpec], engine: Engine = PACKED, environment: str = "here") -> GroupPlan:
+def group(runs: list[RunSpec], engine: EngineSpec = PACKED, environment: str = "here") -> GroupPlan:
     return GroupPlan(engine, tuple(run.run_hash for run in runs), environment)
 
 
@@ -34,8 +34,8 @@ def plan(*groups: GroupPlan, replaced: tuple[GroupPlan, ...] = ()) -> ExecutionP
 def test_everything_that_decides_bits_decides_the_key() -> None:
     one = group(RUNS[:2])
     others = [
-        group(RUNS[:2], Engine("packed", "im")),
-        group(RUNS[:2], Engine("plain")),
+        group(RUNS[:2], EngineSpec("packed", "im")),
+        group(RUNS[:2], EngineSpec("plain")),
         group(RUNS[:2], replace(PACKED, threads=2)),
         group(RUNS[:2], environment="elsewhere"),
         group(RUNS[:3]),

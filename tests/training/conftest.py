@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from normbench.training.data import prepare
-from normbench.training.loop import Outcome, train
+from normbench.training.loop import Outcome
 from tests.builders import run_of
+from tests.training.engines import train_alone
 
 MEASURED = ("train_seconds", "eval_seconds")
 
@@ -32,7 +33,7 @@ def trained() -> Callable[..., Outcome]:
 
     def go(seed: int = 0, **axes: Any) -> Outcome:
         run = run_of(seed, **axes)
-        return train(run, prepare(run.cell))
+        return train_alone(run, prepare(run.cell))
 
     return go
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,8 +11,10 @@ import torch
 
 from normbench.plan.spec import RunSpec
 from normbench.training.data import Part, Prepared, prepare
-from normbench.training.ensemble import train_together
+from normbench.training.engine import Engine
 from normbench.training.loop import Outcome, train
+from normbench.training.packed import PackedEngine
+from normbench.training.plain import PlainEngine
 
 MEASURED = {"train_seconds", "eval_seconds"}
 _SAME = ("status", "steps", "samples", "classes", "label_variance", "parameters", "buffers")
@@ -43,34 +41,37 @@ def assert_equal(found: Outcome, expected: Outcome, tolerance: float = 1e-9) -> 
         assert np.array_equal(hits, expected.predictions[kind])
 
 
-def assert_as_alone(runs: Sequence[RunSpec], variant: str = "") -> None:
-    """Runs that are trained together end as each does by the plain loop.
+def train_alone(run: RunSpec, data: Prepared, variant: str = "") -> Outcome:
+    """A run by the plain engine."""
+    (outcome,) = train(PlainEngine(run, data, variant=variant))
+    return outcome
+
+
+def train_together(runs: Sequence[RunSpec], data: Prepared, variant: str = "") -> list[Outcome]:
+    """Runs by the packed engine."""
+    return train(PackedEngine(runs, data, variant=variant))
+
+
+def assert_as_alone(
+    runs: Sequence[RunSpec],
+    variant: str = "",
+    make: Callable[..., Engine] = PackedEngine,
+    tolerance: float = 1e-9,
+) -> None:
+    """Runs that are trained together end as each does by the plain engine.
 
     That is every row, and of those that finish the parameters and buffers, to 1e-9.
     """
     data = in_double(prepare(runs[0].cell))
-    with _kept("normbench.training.ensemble.Ensemble") as ensembles:
-        found = train_together(runs, data, variant=variant)
-    (ensemble,) = ensembles
-    for member, (outcome, run) in enumerate(zip(found, runs, strict=True)):
-        with _kept("normbench.training.loop.Trainer") as trainers:
-            assert_equal(outcome, train(run, data))
+    engine = make(runs, data, **({"variant": variant} if variant else {}))
+    for member, (outcome, run) in enumerate(zip(train(engine), runs, strict=True)):
+        plain = PlainEngine(run, data)
+        (expected,) = train(plain)
+        assert_equal(outcome, expected, tolerance)
         if outcome.status != "finished":
             continue
-        ensemble.packed.store(member, ensemble.plain)
-        expected = trainers[0].model.state_dict()
-        for name, value in ensemble.plain.state_dict().items():
-            assert torch.allclose(value, expected[name], rtol=0, atol=1e-9), name
-
-
-@contextmanager
-def _kept(name: str) -> Iterator[list[Any]]:
-    """Everything that a class makes within."""
-    real, made = pkgutil.resolve_name(name), []
-
-    def make(*given: Any, **more: Any) -> Any:
-        made.append(real(*given, **more))
-        return made[-1]
-
-    with mock.patch(name, make):
-        yield made
+        wanted = plain.model.state_dict()
+        found = engine.export(member).state_dict()
+        assert found.keys() == wanted.keys()
+        for name, value in found.items():
+            assert torch.allclose(value, wanted[name], rtol=0, atol=tolerance), name

@@ -11,8 +11,8 @@ import pytest
 from normbench.catalog import NORMS
 from normbench.training import data
 from normbench.training.data import Prepared, prepare
-from normbench.training.loop import train
 from tests.builders import run_of
+from tests.training.engines import train_alone
 
 AXES = {
     "dataset": {"name": "pets", "items": 50, "resolution": 224},
@@ -41,7 +41,7 @@ def test_three_steps_at_224_pixels_move_every_norm(
 ) -> None:
     monkeypatch.setattr("normbench.training.evaluate.TRAIN_EVAL_ITEMS", 8)
     model = {"name": "alexnet", "width": width}
-    found = train(run_of(norm=norm, model=model, **AXES), photos)
+    found = train_alone(run_of(norm=norm, model=model, **AXES), photos)
     assert (found.status, found.steps, found.samples) == ("finished", 3, 12)
     assert width < 1 or found.parameters >= 57_012_034
     first, last = found.epochs

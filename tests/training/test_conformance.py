@@ -1,7 +1,8 @@
 """Each norm, model and optimizer trains alike together and alone, or says that it needs the loop.
 
 In float64, over 30 steps, for one, three and eight runs: the rows of every evaluation, predictions,
-and parameters and buffers at the end (to 1e-9).
+and parameters and buffers at the end (to 1e-9). Stacked runs take fewer steps: there are more of
+them, since the residual nets and what no packed form has are among them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from normbench.models.packed.choose import pack
 from normbench.models.packed.graph import UnsupportedError
 from normbench.models.plain import build
 from normbench.plan.spec import RunSpec
+from normbench.training.stacked import StackedEngine
 from tests.builders import cell, run_of
 from tests.training.engines import assert_as_alone
 
@@ -86,6 +88,38 @@ def test_every_norm_and_model_train_together_as_alone(
     assert_as_alone(runs_of(width, model, norm))
 
 
+#: Every optimizer and norm at the width of three runs, and some of them at others.
+SHORT: dict[str, Any] = {"budget_steps": 4, "evaluations": 1, "statistics_samples": 8}
+QUICK: dict[str, dict[str, Any]] = {
+    "resnet": {"model": {"name": "resnet", "width": 4}},
+    "alexnet": {"model": {"name": "alexnet", "width": 0.0625}},
+}
+FEWER: dict[str, dict[str, Any]] = {
+    "group": {"norm": {"name": "group", "groups": 2}},
+    "weight-standardized": {"norm": {"name": "weight-standardized", "groups": 2}},
+}
+OTHER_WIDTHS = [
+    ("mlp", "batch"), ("small-cnn", "batch"), ("small-cnn", "weight"), ("resnet", "layer"),
+    ("lstm", "batch"), ("linear", "none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "norm", "width"),
+    [
+        *((m, n, 3) for m in MODELS for n in NORMS if n not in UNDEFINED.get(m, ())),
+        *((m, n, width) for m, n in OTHER_WIDTHS for width in (1, 8)),
+    ],
+)
+def test_every_norm_and_model_are_stacked_as_alone(
+    model: str, norm: str, width: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
+    fewer = FEWER.get(norm, {}) if model in QUICK else {}
+    axes = axes_of(model, norm) | SHORT | QUICK.get(model, {}) | fewer
+    assert_as_alone([run_of(seed, **axes) for seed in range(width)], make=StackedEngine)
+
+
 @pytest.mark.parametrize(("model", "norm"), pairs(ALONE))
 def test_what_needs_the_plain_loop_says_so(model: str, norm: str) -> None:
     net = network(cell(**axes_of(model, norm)), SHAPES.get(model, (1, 8, 8)), 10)
@@ -127,6 +161,12 @@ OPTIMIZED: list[dict[str, Any]] = [
 def test_every_optimizer_trains_together_as_alone(optimizer: dict[str, Any], width: int) -> None:
     axes = {"optimizer": optimizer, "learning_rate": 0.003}
     assert_as_alone(runs_of(width, "small-cnn", "batch", **axes))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZED, ids=str)
+def test_every_optimizer_trains_stacked_runs_as_alone(optimizer: dict[str, Any]) -> None:
+    axes = SHORT | {"optimizer": optimizer, "learning_rate": 0.003}
+    assert_as_alone(runs_of(3, "mlp", "batch", **axes), make=StackedEngine)
 
 
 def test_no_optimizer_is_left_out() -> None:

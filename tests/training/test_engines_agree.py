@@ -1,6 +1,6 @@
 """Over 20 seeds (60 at batch 2) the engines end at the same metrics: tested as equivalence.
 
-In float64 the engines agree step by step (test_ensemble.py). In float32 rounding grows over a run,
+In float64 the engines agree step by step (test_packed.py). In float32 rounding grows over a run,
 most where the batch is small, so single runs differ; what must not differ is their mean.
 """
 
@@ -14,9 +14,11 @@ import pytest
 from normbench.plan.spec import RunSpec
 from normbench.stats.equivalence import tost
 from normbench.training.data import prepare
-from normbench.training.ensemble import train_together, variants
-from normbench.training.loop import CHANNELS_LAST, Outcome, train
+from normbench.training.loop import Outcome
+from normbench.training.packed import variants
+from normbench.training.plain import CHANNELS_LAST
 from tests.builders import run_of
+from tests.training.engines import train_alone, train_together
 
 SEEDS = 20
 MLP: dict[str, Any] = {
@@ -54,13 +56,13 @@ def runs_of(seeds: int = SEEDS, **axes: Any) -> list[RunSpec]:
 def test_engines_end_at_equivalent_accuracies(axes: dict[str, Any], margin: float) -> None:
     runs = runs_of(**axes)
     data = prepare(runs[0].cell)
-    alone = ends([train(run, data) for run in runs])
+    alone = ends([train_alone(run, data) for run in runs])
     result = tost(ends(train_together(runs, data)) - alone, margin)
     assert result.p is not None
     assert result.p <= 0.05, result
     if axes["model"]["name"] == "small-cnn":
         others = [
-            [train(run, data, "cpu", CHANNELS_LAST) for run in runs],
+            [train_alone(run, data, CHANNELS_LAST) for run in runs],
             *(
                 train_together(runs, data, variant=name)
                 for name in variants(runs[0].cell, data, "cpu")

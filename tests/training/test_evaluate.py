@@ -14,13 +14,14 @@ from torch.nn import functional
 from normbench.models.describe import network
 from normbench.models.plain import Net, build, initialise
 from normbench.norms.batch import BatchNorm
-from normbench.training.data import Prepared, prepare
+from normbench.training.data import Part, Prepared, prepare
 from normbench.training.evaluate import (
+    Evaluation,
+    PlainEvaluator,
+    Score,
     batch_norms,
     evaluate,
-    recomputed_statistics,
-    score,
-    score_with_batch_statistics,
+    scores,
 )
 from tests.builders import cell
 
@@ -46,6 +47,18 @@ def case(steps: int = 6, **axes: Any) -> tuple[Net, Prepared]:
             for p, g in zip(model.parameters(), gradients, strict=True):
                 p -= 0.5 * g
     return model, data
+
+
+def score(model: Net, part: Part, batch: int = 0) -> Score:
+    """Of the only member, with running statistics, or those of each batch."""
+    (found,) = scores(PlainEvaluator(model), part, batch=batch)
+    return found
+
+
+def evaluation(model: Net, data: Prepared, batch: int, samples: int) -> Evaluation:
+    """Of the only member."""
+    (found,) = evaluate(PlainEvaluator(model), data, batch, samples)
+    return found
 
 
 def torch_copy(model: Net) -> nn.Module:
@@ -86,7 +99,7 @@ def test_running_statistics_are_plain_evaluation(model: Any, norm: str) -> None:
 @pytest.mark.parametrize("size", [2, 3, 5, 7, 20, 33])
 def test_batch_statistics_are_a_loop_over_batches(model: Any, size: int) -> None:
     net, data = case(model=model)
-    found = score_with_batch_statistics(net, data.validation, size)
+    found = score(net, data.validation, size)
     part, twin = data.validation, torch_copy(net).train()
     items = len(part)
     logits = torch.zeros(items, 10, dtype=torch.float64)
@@ -120,7 +133,7 @@ def test_recomputed_statistics_are_a_loop_in_training_mode(
     for start in range(0, used, size):
         twin(data.train.x[start : start + size])
     assert inputs
-    with recomputed_statistics(net, data.train, size, samples):
+    with PlainEvaluator(net).recomputed([data.train.x[:used]], size):
         for name, seen in inputs.items():
             values = torch.cat(seen).transpose(0, 1).flatten(1)
             layer = net.parts[name]
@@ -129,19 +142,19 @@ def test_recomputed_statistics_are_a_loop_in_training_mode(
             variance = values.var(1, correction=0)
             assert torch.allclose(layer.running_var, variance, rtol=1e-9, atol=1e-12)
         within = score(net, data.test).loss
-    evaluation = evaluate(net, data, size, samples)
-    assert evaluation.test["recomputed"].loss == within
-    assert evaluation.test["running"].loss == score(net, data.test).loss
-    assert within != evaluation.test["running"].loss
+    found = evaluation(net, data, size, samples)
+    assert found.test["recomputed"].loss == within
+    assert found.test["running"].loss == score(net, data.test).loss
+    assert within != found.test["running"].loss
 
 
 def test_the_three_kinds_belong_to_batch_norm_alone() -> None:
     for norm in ("none", "layer", "group"):
-        found = evaluate(*case(norm=norm), 8, 1024)
+        found = evaluation(*case(norm=norm), 8, 1024)
         assert set(found.validation) == set(found.test) == {"running"}
     for norm in ("batch-renorm", "batch-frozen"):
-        assert len(evaluate(*case(norm=norm), 8, 1024).test) == 3
-    found = evaluate(*case(norm="batch"), 8, 1024)
+        assert len(evaluation(*case(norm=norm), 8, 1024).test) == 3
+    found = evaluation(*case(norm="batch"), 8, 1024)
     assert set(found.validation) == set(found.test) == {"running", "recomputed", "batch"}
     losses = [found.test[k].loss for k in ("running", "recomputed", "batch")]
     assert len(set(losses)) == 3
@@ -150,7 +163,7 @@ def test_the_three_kinds_belong_to_batch_norm_alone() -> None:
 def test_the_subset_of_training_is_the_first_items(monkeypatch: pytest.MonkeyPatch) -> None:
     net, data = case(norm="layer")
     monkeypatch.setattr("normbench.training.evaluate.TRAIN_EVAL_ITEMS", 25)
-    found = evaluate(net, data, 8, 1024).train
+    found = evaluation(net, data, 8, 1024).train
     loss, accuracy, _ = by_hand(net.eval()(data.train.x[:25]), data.train.y[:25])
     assert (found.loss, found.accuracy) == (pytest.approx(loss, rel=1e-10), accuracy)
     assert len(found.correct) == 25
@@ -165,14 +178,14 @@ def test_evaluation_changes_nothing(norm: str, training: bool) -> None:
     gradients = [p.grad for p in net.parameters()]
     generator = torch.get_rng_state()
     numbers = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
-    first = evaluate(net, data, 4, 40)
+    first = evaluation(net, data, 4, 40)
     assert all(torch.equal(state[k], v) for k, v in net.state_dict().items())
     assert gradients == [p.grad for p in net.parameters()]
     assert torch.equal(generator, torch.get_rng_state())
     assert numbers == np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     assert all(m.training == training for m in net.modules())
     assert all((m.mode, m.evaluation_batch) == ("running", 0) for m in batch_norms(net))
-    again = evaluate(net, data, 4, 40)
+    again = evaluation(net, data, 4, 40)
     assert first.test["running"].loss == again.test["running"].loss
     assert {k: s.loss for k, s in first.test.items()} == {k: s.loss for k, s in again.test.items()}
 
@@ -182,7 +195,7 @@ def test_an_error_within_leaves_the_layer_as_it_was() -> None:
     kept = [m.running_mean.clone() for m in batch_norms(net)]
 
     def fails() -> None:
-        with recomputed_statistics(net, data.train, 4, 40):
+        with PlainEvaluator(net).recomputed([data.train.x[:40]], 4):
             assert not torch.equal(batch_norms(net)[0].running_mean, kept[0])
             raise RuntimeError("within")
 
@@ -190,16 +203,16 @@ def test_an_error_within_leaves_the_layer_as_it_was() -> None:
         fails()
     assert all(torch.equal(m.running_mean, k) for m, k in zip(batch_norms(net), kept, strict=True))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        score_with_batch_statistics(net, type(data.test)(data.test.x[:, :, :4], data.test.y), 4)
+        score(net, Part(data.test.x[:, :, :4], data.test.y), 4)
     assert net.training
     assert all(m.mode == "running" for m in batch_norms(net))
 
 
 def test_a_loss_that_is_no_number_is_told() -> None:
     net, data = case(norm="none")
-    assert evaluate(net, data, 8, 64).finite
+    assert evaluation(net, data, 8, 64).finite
     with torch.no_grad():
         net.parts["classifier"].bias[0] = float("nan")
-    found = evaluate(net, data, 8, 64)
+    found = evaluation(net, data, 8, 64)
     assert not found.finite
     assert not found.train.finite

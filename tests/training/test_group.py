@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from normbench.calibration.estimate import estimate
 from normbench.training import group as module
-from normbench.training.estimate import seconds_of_run
 from normbench.training.group import train_group
-from normbench.training.work import Group
+from normbench.training.tasks import Group
 from tests.builders import run_of
 
 
@@ -65,10 +65,10 @@ def test_a_crash_of_one_run_is_a_row_and_the_others_go_on(
 ) -> None:
     real = module.train
 
-    def crashes(run: Any, *rest: Any) -> Any:
-        if run.seed == 1:
+    def crashes(engine: Any) -> Any:
+        if engine.runs[0].seed == 1:
             raise MemoryError("no\nroom " + "x" * 5000)
-        return real(run, *rest)
+        return real(engine)
 
     monkeypatch.setattr(module, "train", crashes)
     rows = rows_of(run_of(0), run_of(1), run_of(2))
@@ -119,8 +119,8 @@ def test_an_estimate_is_a_time_and_changes_no_setting(norm: str) -> None:
     import torch
 
     threads, generator = torch.get_num_threads(), torch.get_rng_state()
-    seconds = seconds_of_run(run_of(norm=norm, epochs=3))
+    seconds = estimate(run_of(norm=norm, epochs=3)).seconds
     assert 0 < seconds < 60
-    assert seconds_of_run(run_of(norm=norm, epochs=3000)) > 20 * seconds
+    assert estimate(run_of(norm=norm, epochs=3000)).seconds > 20 * seconds
     assert torch.get_num_threads() == threads
     assert torch.equal(generator, torch.get_rng_state())

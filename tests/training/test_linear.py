@@ -9,19 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from normbench.calibration.calibrate import calibrate
+from normbench.calibration.tasks import Calibration
 from normbench.errors import UsageError
 from normbench.models.packed.net import UnsupportedError
 from normbench.stats.quadratic import rule_of_thumb, squared_error
-from normbench.training.calibrate import calibrate
 from normbench.training.check import check_cell
 from normbench.training.curvature import rate_unit, training_loss
 from normbench.training.data import Part, Prepared, prepare
-from normbench.training.ensemble import train_together, variants
-from normbench.training.loop import Outcome, Trainer, train
+from normbench.training.loop import Outcome
+from normbench.training.packed import variants
+from normbench.training.plain import PlainEngine
 from normbench.training.probes.base import Moment
 from normbench.training.probes.linear import excess_loss, linear_weights, update_share
-from normbench.training.work import Calibration
 from tests.builders import cell, run_of
+from tests.training.engines import train_alone, train_together
 
 PROBES = ["excess-loss", "linear-weights", "update-share"]
 AXES: dict[str, Any] = {
@@ -50,7 +52,7 @@ def test_the_trained_curve_is_the_predicted_one(name: str, input_norm: str, rate
     run = run_of(3, input_norm=input_norm, **axes)
     data = prepare(run.cell)
     assert len(data.train) == items
-    outcome = train(run, data)
+    outcome = train_alone(run, data)
     loss, path = training_loss(data), weights(outcome)
     explained = float(data.train.y.double().var(correction=0)) - loss.least
     wanted = loss.curve(path[0], range(25), rate) / explained
@@ -64,7 +66,7 @@ def test_the_trained_curve_is_the_predicted_one(name: str, input_norm: str, rate
 
 
 def test_the_share_of_an_update_is_that_of_the_weights_change() -> None:
-    outcome = train(run_of(0, **AXES), prepare(cell(**AXES)))
+    outcome = train_alone(run_of(0, **AXES), prepare(cell(**AXES)))
     steps = np.diff(weights(outcome)[:, :2], axis=0) ** 2
     shares = np.stack([recorded(outcome, "update-share", f"x{i}") for i in (1, 2)], axis=1)
     assert shares.sum(axis=1) == pytest.approx(1)
@@ -78,7 +80,7 @@ def test_raw_areas_take_the_first_step_for_themselves() -> None:
     shares = {}
     for input_norm in ("raw", "per-channel"):
         run = run_of(0, input_norm=input_norm, **AXES)
-        shares[input_norm] = recorded(train(run, prepare(run.cell)), "update-share", "x1")[0]
+        shares[input_norm] = recorded(train_alone(run, prepare(run.cell)), "update-share", "x1")[0]
     assert shares["raw"] > 0.99
     assert shares["per-channel"] < 0.99
 
@@ -88,7 +90,7 @@ def test_raw_areas_take_the_first_step_for_themselves() -> None:
 def test_the_curvature_is_that_of_autograds_hessian(name: str, input_norm: str) -> None:
     run = run_of(0, **AXES | {"dataset": name, "batch_size": 200, "input_norm": input_norm})
     data = prepare(run.cell)
-    trainer = Trainer(run, data)
+    engine = PlainEngine(run, data)
     x, y = data.train.x.flatten(1).double(), data.train.y.double()
     shape = (x.shape[1],)
 
@@ -99,7 +101,7 @@ def test_the_curvature_is_that_of_autograds_hessian(name: str, input_norm: str) 
     largest = float(torch.linalg.eigvalsh(found)[-1])
     assert training_loss(data).hessian == pytest.approx(found.numpy(), rel=1e-6, abs=1e-9 * largest)
     assert rate_unit(run.cell, data) == pytest.approx(1 / largest)
-    assert trainer.rates.at(0) == pytest.approx(1 / largest)
+    assert engine.rates[0].at(0) == pytest.approx(1 / largest)
 
 
 def test_probes_change_nothing_in_training() -> None:
@@ -107,7 +109,7 @@ def test_probes_change_nothing_in_training() -> None:
     data = prepare(plain.cell)
     one, two = (
         [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
-        for rows in (train(plain, data).epochs, train(probed, data).epochs)
+        for rows in (train_alone(plain, data).epochs, train_alone(probed, data).epochs)
     )
     assert repr(one) == repr(two)
 
@@ -132,15 +134,16 @@ def test_what_has_no_meaning_is_refused_before_training(axes: dict[str, Any], sa
     assert said in str(caught.value)
 
 
-def test_regressions_are_left_to_the_plain_loop() -> None:
+def test_regressions_have_no_packed_form_and_are_stacked() -> None:
     run = run_of(0, **AXES)
     data = prepare(run.cell)
     with pytest.raises(UnsupportedError, match="regression"):
         variants(run.cell, data, "cpu")
     with pytest.raises(UnsupportedError, match="regression"):
         train_together([run, run_of(1, **AXES)], data)
-    found = calibrate(Calibration("", run, 20, 20, "cpu", 1, "packed"))
-    assert {one.engine.name for one in found.measured} == {"plain"}
+    for mode in ("packed", "auto"):
+        found = calibrate(Calibration("", run, 20, 20, "cpu", 1, mode))
+        assert {one.engine.name for one in found.measured} == {"plain", "stacked"}
 
 
 def test_probes_give_nothing_for_other_models() -> None:
@@ -177,13 +180,13 @@ def test_steps_to_tolerance_follow_the_condition_number(condition: float, tolera
     expected = rule_of_thumb(condition, tolerance)
     axes = AXES | {"batch_size": 64, "budget_steps": int(1.3 * expected) + 3, "evaluations": 200}
     run = run_of(1, **axes)
-    layer = Trainer(run, prepare(run.cell)).model.parts["linear"]  # drawn without seeing data
+    layer = PlainEngine(run, prepare(run.cell)).model.parts["linear"]  # drawn without seeing data
     start = torch.cat([layer.weight[0], layer.bias]).detach().double().numpy()
     x, y = conditioned(condition, start, 0.6)
     assert squared_error(x, y).condition == pytest.approx(condition)
     inputs = torch.from_numpy(x)[:, :, None, None]
     part = Part(inputs, torch.from_numpy(y))  # in float64: only the mathematics is judged
-    outcome = train(run, Prepared(part, part, part, 1, "regression", 0.1))
+    outcome = train_alone(run, Prepared(part, part, part, 1, "regression", 0.1))
     steps = np.array([row["step"] for row in outcome.epochs])
     excess = recorded(outcome, "excess-loss", "start")
     reached = steps[excess <= tolerance][0]

@@ -13,10 +13,13 @@ from torch.nn import functional
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
-from normbench.training import loop
+from normbench.training import plain
 from normbench.training.data import epoch_order, prepare
-from normbench.training.loop import choose_convolutions, train
+from normbench.training.engine import global_norm
+from normbench.training.evaluate import PlainEvaluator, evaluate
+from normbench.training.plain import uses_onednn
 from tests.builders import cell, run_of
+from tests.training.engines import train_alone
 
 CNN = {"name": "small-cnn", "width": 4}
 
@@ -42,7 +45,7 @@ def test_a_run_is_the_loop_that_anyone_would_write(trained: Any, axes: dict[str,
     data = prepare(one)
     model = build(network(one, data.shape, 10))
     initialise(model, 3, one.init)
-    choose_convolutions(one.batch_size, data.shape)
+    torch.backends.mkldnn.enabled = uses_onednn(one.batch_size, data.shape)  # type: ignore[assignment]
     rate = one.learning_rate or math.nan
     if one.lr_scaling == "sqrt":
         rate *= math.sqrt(one.batch_size / one.lr_reference_batch)
@@ -129,8 +132,8 @@ def first_batches(monkeypatch: pytest.MonkeyPatch, **axes: Any) -> list[tuple[An
             seen.extend(tuple(x.flatten().tolist()) for x in inputs[0])
 
     wrapped.register_forward_pre_hook(remember)
-    monkeypatch.setattr(loop, "build", lambda *_: wrapped)
-    train(run, data)
+    monkeypatch.setattr(plain, "build", lambda *_: wrapped)
+    train_alone(run, data)
     monkeypatch.undo()
     return seen
 
@@ -209,8 +212,8 @@ def test_without_evaluation_training_is_bit_identical(
     wanted = training_of(trained(epochs=3, norm="batch"))
     other = build(network(cell(norm="none"), (1, 8, 8), 10))
     initialise(other, 0, "torch")
-    nothing = loop.evaluate(other, prepare(cell()), 8, 16)
-    monkeypatch.setattr(loop, "evaluate", lambda *_: nothing)
+    nothing = evaluate(PlainEvaluator(other), prepare(cell()), 8, 16)
+    monkeypatch.setattr(plain, "evaluate", lambda *_: nothing)
     assert training_of(trained(epochs=3, norm="batch")) == wanted
     assert len(wanted) == 4
 
@@ -261,7 +264,7 @@ def test_a_run_that_has_diverged_before_training_has_no_predictions(
         with torch.no_grad():
             model.parts["fc1"].weight.fill_(math.inf)
 
-    monkeypatch.setattr(loop, "initialise", poisoned)
+    monkeypatch.setattr(plain, "initialise", poisoned)
     found = trained(norm="batch")
     assert found.status == "diverged"
     assert (found.steps, found.samples, found.predictions) == (0, 0, {})
@@ -278,7 +281,7 @@ def test_a_loss_without_number_in_evaluation_alone_ends_the_run(
         initialise(model, *rest)
         model.parts["fc2_norm"].running_mean.fill_(math.nan)
 
-    monkeypatch.setattr(loop, "initialise", poisoned)
+    monkeypatch.setattr(plain, "initialise", poisoned)
     found = trained(norm="batch")
     assert found.status == "diverged"
     row = found.epochs[-1]
@@ -305,8 +308,8 @@ def test_an_undefined_cell_cannot_be_trained(trained: Any) -> None:
 
 def test_the_norm_of_several_tensors() -> None:
     tensors = [torch.tensor([3.0]), torch.tensor([[0.0, 4.0], [0.0, 12.0]])]
-    assert loop.global_norm(tensors) == 13.0
-    assert loop.global_norm([]) == 0.0
+    assert global_norm(tensors) == 13.0
+    assert global_norm([]) == 0.0
 
 
 def test_ghost_batches_are_an_axis_of_their_own(trained: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from normbench.training.loop import Schedule, schedule_of
+from normbench.training.budget import Schedule, schedule_of
 from tests.builders import run_of
 
 CNN = {"name": "small-cnn", "width": 4}

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from normbench.training.calibrate import calibrate
+from normbench.calibration.calibrate import calibrate
+from normbench.calibration.tasks import Calibration
+from normbench.calibration.timing import TimingTask, time_cells
 from normbench.training.data import prepare
-from normbench.training.evaluate import evaluate
-from normbench.training.loop import Trainer
-from normbench.training.timing import TimingTask, time_cells
-from normbench.training.work import Calibration
+from normbench.training.evaluate import PlainEvaluator, evaluate
+from normbench.training.plain import PlainEngine
 from tests.builders import run_of
 
 RESNET = {"name": "resnet", "width": 4}
@@ -66,12 +66,12 @@ def test_all_kinds_of_evaluation(trained: Any, norm: str) -> None:
 def test_evaluating_changes_nothing_in_the_middle_of_a_run(norm: str) -> None:
     run = run_of(norm=norm)
     data = prepare(run.cell)
-    trainer = Trainer(run, data)
+    engine = PlainEngine(run, data)
     for step in range(4):
-        trainer.step(torch.arange(8) + step, step)
-    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    evaluate(trainer.model, data, 8, 24)
-    assert all(torch.equal(before[k], v) for k, v in trainer.model.state_dict().items())
+        engine.step(torch.arange(8)[None] + step, step)
+    before = {k: v.clone() for k, v in engine.model.state_dict().items()}
+    evaluate(PlainEvaluator(engine.model), data, 8, 24)
+    assert all(torch.equal(before[k], v) for k, v in engine.model.state_dict().items())
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "weight-standardized"])
@@ -85,10 +85,10 @@ def test_a_residual_net_learns(trained: Any, norm: str) -> None:
     assert set(found.predictions) == kinds
 
 
-def test_a_residual_net_is_calibrated_as_a_plain_one() -> None:
+def test_a_residual_net_is_calibrated_as_a_plain_and_a_stacked_one() -> None:
     run = run_of(model=RESNET, norm="layer")
     found = calibrate(Calibration("", run, 4, 4, "cpu", 1, "auto"))
-    assert [one.engine.name for one in found.measured] == ["plain"]
+    assert {one.engine.name for one in found.measured} == {"plain", "stacked"}
 
 
 def test_a_residual_net_is_timed() -> None:

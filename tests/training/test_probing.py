@@ -12,21 +12,20 @@ import numpy as np
 import pytest
 import torch
 
+from normbench.calibration.estimate import estimate
 from normbench.catalog import LINEAR_REGRESSION, PROBES, Entry
-from normbench.plan.execution import Engine
+from normbench.plan.execution import EngineSpec
 from normbench.plan.spec import RunSpec
 from normbench.quantities import Quantity
 from normbench.training.data import prepare
-from normbench.training.ensemble import train_together
-from normbench.training.estimate import seconds_of_run
 from normbench.training.group import train_group
-from normbench.training.loop import Outcome, train
+from normbench.training.loop import Outcome
 from normbench.training.probes.base import Moment, Value
 from normbench.training.probing import probe_batches
-from normbench.training.work import Group
+from normbench.training.tasks import Group
 from tests.builders import run_of
-from tests.training.engines import in_double
-from tests.training.test_ensemble import BASE, CNN
+from tests.training.engines import in_double, train_alone, train_together
+from tests.training.test_packed import BASE, CNN
 
 Double = Callable[[Moment], Iterator[Value]]
 #: Those of the built-in probes whose numbers do not hang on the last bits of an iteration.
@@ -69,7 +68,7 @@ def loading(real: Callable[[Entry], Any], mine: Entry, double: Double) -> Callab
 
 
 def by_plain(*runs: RunSpec) -> list[Outcome]:
-    return [train(run, prepare(run.cell)) for run in runs]
+    return [train_alone(run, prepare(run.cell)) for run in runs]
 
 
 def by_packed(*runs: RunSpec) -> list[Outcome]:
@@ -149,7 +148,7 @@ def test_both_engines_give_the_probes_the_same_networks(norm: str) -> None:
     runs = [run_of(seed, **axes) for seed in (0, 3)]
     data = in_double(prepare(runs[0].cell))
     for found, expected in zip(
-        train_together(runs, data), [train(run, data) for run in runs], strict=True
+        train_together(runs, data), [train_alone(run, data) for run in runs], strict=True
     ):
         assert len(found.probes) > 90
         for row, other in zip(found.probes, expected.probes, strict=True):
@@ -301,7 +300,7 @@ def test_a_probe_that_fails_fails_its_run_alone_and_is_named(
 ) -> None:
     bad = probe(double, learning_rate=0.01)
     runs = (probe(double, learning_rate=0.05), bad) if double is raising else (bad,)
-    rows = train_group(Group("g", runs, "cpu", "exec", Engine(engine, "", 1)))
+    rows = train_group(Group("g", runs, "cpu", "exec", EngineSpec(engine, "", 1)))
     assert [row["status"] for row in rows.runs] == ["finished", "failed"][-len(runs) :]
     assert rows.runs[-1]["error"].startswith(f"ProbeError: {said}")
     assert rows.runs[-1]["probe_values"] is None
@@ -325,7 +324,7 @@ def test_a_run_that_has_diverged_is_not_probed_any_more(engine: Any) -> None:
 def test_the_time_of_probes_is_recorded_apart(engine: str) -> None:
     axes = BASE | SHORT | {"norm": "batch"}
     runs = tuple(run_of(seed, **axes, probes=["weights", "landscape"]) for seed in (0, 1))
-    rows = train_group(Group("g", runs, "cpu", "exec", Engine(engine, "", 1)))
+    rows = train_group(Group("g", runs, "cpu", "exec", EngineSpec(engine, "", 1)))
     for row in rows.runs:
         assert row["probe_seconds"] > row["train_seconds"]
         parts = row["train_seconds"] + row["eval_seconds"]
@@ -334,7 +333,7 @@ def test_the_time_of_probes_is_recorded_apart(engine: str) -> None:
         assert row["probe_values"] == len(own) > 0
     spent = sum(r["train_seconds"] + r["eval_seconds"] + r["probe_seconds"] for r in rows.runs)
     assert spent <= sum(row["seconds"] for row in rows.runs) * 1.001
-    plain = train_group(Group("g", (run_of(**axes),), "cpu", "exec", Engine(engine, "", 1)))
+    plain = train_group(Group("g", (run_of(**axes),), "cpu", "exec", EngineSpec(engine, "", 1)))
     assert plain.runs[0]["probe_seconds"] is plain.runs[0]["probe_values"] is None
     assert plain.probes == []
 
@@ -346,5 +345,5 @@ def slow(moment: Moment) -> Iterator[Value]:
 
 def test_an_estimate_of_a_run_counts_its_probes(probe: Any) -> None:
     run = probe(slow, budget_steps=3, evaluations=3)
-    assert 4 * 0.2 < seconds_of_run(run) < 30 * 0.2
-    seconds_of_run(probe(undeclared))  # one that fails is told by the run itself
+    assert 4 * 0.2 < estimate(run).seconds < 30 * 0.2
+    estimate(probe(undeclared))  # one that fails is told by the run itself

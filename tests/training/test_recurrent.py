@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from normbench.calibration.calibrate import calibrate
+from normbench.calibration.tasks import Calibration
 from normbench.models.packed.choose import memory
 from normbench.models.packed.graph import UnsupportedError
 from normbench.plan.spec import RunSpec
-from normbench.training.calibrate import calibrate
 from normbench.training.check import check_cell
 from normbench.training.data import Prepared, prepare
-from normbench.training.ensemble import Ensemble, train_together, variants
-from normbench.training.evaluate import evaluate
-from normbench.training.loop import Outcome, Trainer, train
-from normbench.training.work import Calibration
+from normbench.training.evaluate import PlainEvaluator, evaluate
+from normbench.training.loop import Outcome
+from normbench.training.packed import PackedEngine, variants
+from normbench.training.plain import PlainEngine
 from tests.builders import run_of
-from tests.training.engines import MEASURED, assert_as_alone, in_double
+from tests.training.engines import MEASURED, assert_as_alone, in_double, train_alone, train_together
 
 ROWS = {"name": "digits-rows", "items": 100}
 ADDING = {"name": "adding", "items": 100, "length": 6, "test_length": 11}
@@ -81,7 +82,7 @@ def test_the_size_of_an_evaluations_pieces_changes_only_rounding(norm: Any) -> N
     runs = runs_of(3, norm=norm)
     data = in_double(prepare(runs[0].cell))
     with torch.no_grad():
-        packed = Ensemble(runs, data).packed
+        packed = PackedEngine(runs, data).packed
         many, few = packed.evaluator(10**6), packed.evaluator(10**6)
         assert many.limit > 24
         few.limit = 4
@@ -98,7 +99,7 @@ def test_the_size_of_an_evaluations_pieces_changes_only_rounding(norm: Any) -> N
 
 def test_wide_groups_of_recurrent_nets_evaluate_few_sequences_at_once() -> None:
     runs = runs_of(3, norm="layer")
-    packed = Ensemble(runs, prepare(runs[0].cell)).packed
+    packed = PackedEngine(runs, prepare(runs[0].cell)).packed
     assert packed.evaluator(256).limit == 256
     packed.members = 96
     assert packed.evaluator(256).limit == 16
@@ -114,7 +115,7 @@ def test_learning_rates_may_differ_and_one_may_diverge() -> None:
     first, dead, last = train_together(runs, data)
     assert (first.status, dead.status, last.status) == ("finished", "diverged", "finished")
     for found, run in ((first, runs[0]), (last, runs[2])):
-        expected = train(run, data).epochs[-1]["val_loss"]
+        expected = train_alone(run, data).epochs[-1]["val_loss"]
         assert found.epochs[-1]["val_loss"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -130,9 +131,9 @@ def test_a_repetition_has_the_same_bits() -> None:
 def test_recurrent_cells_are_calibrated_in_both_forms() -> None:
     run = runs_of(1, norm="batch")[0]
     assert variants(run.cell, prepare(run.cell), "cpu") == [""]
-    found = calibrate(Calibration("", run, 4, 4000, "cpu", 1, "auto"))
+    found = calibrate(Calibration("", run, 4, 4000, "cpu", 1, "packed"))
     assert {one.engine.name for one in found.measured} == {"plain", "packed"}
-    net = Ensemble([run], prepare(run.cell)).packed.net
+    net = PackedEngine([run], prepare(run.cell)).packed.net
     assert memory(net, 8) > 4 * memory(net, 1)
 
 
@@ -145,22 +146,22 @@ def test_regressions_of_other_networks_need_the_plain_loop() -> None:
 # -- evaluation --------------------------------------------------------------------------------
 
 
-def trained(**axes: Any) -> tuple[Trainer, Prepared]:
+def trained(**axes: Any) -> tuple[PlainEngine, Prepared]:
     run = runs_of(1, **axes)[0]
     data = in_double(prepare(run.cell))
-    trainer = Trainer(run, data)
+    engine = PlainEngine(run, data)
     for step in range(10):
-        trainer.step(torch.arange(6 * step, 6 * step + 6), step)
-    return trainer, data
+        engine.step(torch.arange(6 * step, 6 * step + 6)[None], step)
+    return engine, data
 
 
 @pytest.mark.parametrize("norm", [PER_STEP, POOLED], ids=str)
 def test_batch_norm_is_evaluated_in_three_ways_on_longer_sequences(norm: Any) -> None:
-    trainer, data = trained(norm=norm, dataset=ADDING)
+    engine, data = trained(norm=norm, dataset=ADDING)
     assert data.test.shape == (2, 11)
-    state = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    found = evaluate(trainer.model, data, 6, 24)
-    assert all(torch.equal(state[k], v) for k, v in trainer.model.state_dict().items())
+    state = {k: v.clone() for k, v in engine.model.state_dict().items()}
+    (found,) = evaluate(PlainEvaluator(engine.model), data, 6, 24)
+    assert all(torch.equal(state[k], v) for k, v in engine.model.state_dict().items())
     for scores in (found.validation, found.test):
         losses = [scores[kind].loss for kind in ("running", "recomputed", "batch")]
         assert len(set(losses)) == 3
@@ -169,7 +170,7 @@ def test_batch_norm_is_evaluated_in_three_ways_on_longer_sequences(norm: Any) ->
     part, outputs = data.test.whole_batches(6), []
     with torch.no_grad():
         for start in range(0, len(part), 6):
-            outputs.append(copy.deepcopy(trainer.model).train()(part.x[start : start + 6]))
+            outputs.append(copy.deepcopy(engine.model).train()(part.x[start : start + 6]))
     errors = (torch.cat(outputs)[: len(data.test), 0] - data.test.y).square()
     assert found.test["batch"].loss == pytest.approx(errors.mean().item(), rel=1e-9)
 
@@ -181,7 +182,7 @@ def test_a_run_of_the_adding_problem_learns_something() -> None:
         "test_length": 4}, model={"name": "lstm", "hidden": 16}, batch_size=20, epochs=15,
         learning_rate=0.01, optimizer="adam",
     )  # fmt: skip
-    outcome: Outcome = train(run, prepare(run.cell))
+    outcome: Outcome = train_alone(run, prepare(run.cell))
     assert outcome.status == "finished"
     assert outcome.label_variance == pytest.approx(1 / 6, rel=0.1)
     assert outcome.epochs[-1]["val_loss"] < 0.3 * outcome.epochs[0]["val_loss"]
@@ -199,6 +200,6 @@ def test_probes_see_a_recurrent_net_in_both_forms_and_change_nothing() -> None:
     axes = {"norm": "batch", "budget_steps": 4, "evaluations": 1}
     bare, probed = (runs_of(1, **axes, **more)[0] for more in ({}, {"probes": ["weights"]}))
     data = prepare(bare.cell)
-    alone, together = train(probed, data), train_together([probed], data)[0]
+    alone, together = train_alone(probed, data), train_together([probed], data)[0]
     assert len(alone.probes) == len(together.probes) > 0
-    assert alone.epochs[-1]["val_loss"] == train(bare, data).epochs[-1]["val_loss"]
+    assert alone.epochs[-1]["val_loss"] == train_alone(bare, data).epochs[-1]["val_loss"]

@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from normbench.calibration.tasks import Calibrated, Calibration, Measured
 from normbench.errors import UsageError
 from normbench.executors.base import Done
 from normbench.executors.inline import InlineExecutor
-from normbench.plan.execution import Engine
+from normbench.plan.execution import EngineSpec
 from normbench.results.execution import read_execution, read_plan_file
 from normbench.results.load import load
 from normbench.training import group as module
-from normbench.training.work import Calibrated, Calibration, Measured
 from normbench.workflow.grouping import choose, engine_mode
 from tests.support import TINY, Watcher, differences, edit, sweep
 
-PLAIN, PACKED = Engine("plain"), Engine("packed", "im")
+PLAIN, PACKED = EngineSpec("plain"), EngineSpec("packed", "im")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def test_the_choice_ends_first(measured, runs, cells, workers, steps, expected):
 
 def test_engines_have_names():
     assert engine_mode("packed") == "packed"
-    with pytest.raises(UsageError, match="--engine is auto, plain or packed; received 'fast'"):
+    said = "--engine is auto, plain, packed or stacked; received 'fast'"
+    with pytest.raises(UsageError, match=said):
         engine_mode("fast")
 
 
@@ -70,7 +71,7 @@ def packed_is_best(task: Calibration) -> Calibrated:
 
 def test_without_a_packed_form_the_fastest_formulation_of_the_plain_loop_is_taken(tmp_path):
     def no_packed_form(task: Calibration) -> Calibrated:
-        last = Engine("plain", "channels-last")
+        last = EngineSpec("plain", "channels-last")
         return Calibrated((Measured(PLAIN, 1, 1.0), Measured(last, 1, 0.5)), 10)
 
     sweep(TINY, tmp_path, executor=Pretended(no_packed_form), engine="auto")

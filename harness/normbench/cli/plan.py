@@ -142,6 +142,9 @@ def _print(summary: PlanSummary) -> None:
         console.print(text)
     if summary.changed_data:
         console.print(f"run will refuse: {summary.changed_data}")
+    for reason, count in summary.run_by_run.items():
+        cells = "1 cell trains" if count == 1 else f"{count:,} cells train"
+        console.print(f"{cells} run by run: {reason}")
     if summary.estimated_seconds is not None:
         console.print(
             f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s); "

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: What training in a worker imports.
 _WORKERS_LOAD = (
-    "normbench.training.group", "normbench.training.ensemble", "normbench.training.calibrate",
-    "normbench.training.timing",
+    "normbench.training.group", "normbench.training.packed", "normbench.calibration.calibrate",
+    "normbench.calibration.timing",
 )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def run(
     ] = 1,
     engine: Annotated[
         str,
-        typer.Option(help="auto measures; plain trains run by run; packed trains seeds together."),
+        typer.Option(help="auto measures; plain trains run by run, packed and stacked together."),
     ] = "auto",
     execution: Annotated[
         Path | None,

@@ -36,12 +36,17 @@ from normbench.plan.seeds import stream_key
 
 
 class StreamDropout(nn.Module):
-    """Dropout that draws its masks from a generator of its own, named by seed and layer."""
+    """Dropout that draws its masks from a generator of its own, named by seed and layer.
+
+    Where ``draws`` are set, numbers between 0 and 1 in the inputs' shape, they take the place of
+    what the generator would give: where several runs are one function, it has none of its own.
+    """
 
     def __init__(self, name: str, p: float) -> None:
         super().__init__()
         self.name, self.p = name, p
         self.generator: torch.Generator | None = None
+        self.draws: Tensor | None = None
 
     def seed(self, seed: int, device: torch.device) -> None:
         """Start the stream of masks of this run."""
@@ -51,8 +56,10 @@ class StreamDropout(nn.Module):
         """Zero each value with probability p in training, and scale the rest by 1/(1 − p)."""
         if not self.training or self.p == 0:
             return x
-        place = x.device if self.generator is None else self.generator.device
-        draws = torch.rand(x.shape, generator=self.generator, device=place)
+        draws = self.draws
+        if draws is None:
+            place = x.device if self.generator is None else self.generator.device
+            draws = torch.rand(x.shape, generator=self.generator, device=place)
         keep = draws.to(x.device) >= self.p
         return x * keep / (1 - self.p)
 
@@ -109,6 +116,17 @@ class _Linear(nn.Linear):
         """Draw nothing."""
 
 
+class _GlobalMean(nn.Module):
+    """The mean over all positions: (N, C, H, W) to (N, C).
+
+    ``AdaptiveAvgPool2d(1)`` gives the same bits, and has no rule of its own for several members.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average over height and width."""
+        return x.mean((-2, -1))
+
+
 def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn.Module:
     """The module of one layer for samples of ``shape``; weights are left uninitialised."""
     match layer:
@@ -141,7 +159,7 @@ def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn
         case Dropout():
             return StreamDropout(layer.name, layer.p)
         case GlobalMean():
-            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            return _GlobalMean()
         case Residual():
             raise TypeError("a block is built of its layers")
         case Recurrent():

@@ -25,7 +25,7 @@ class BatchNorm(nn.Module):
     In evaluation, ``mode`` says which statistics are used: ``"running"`` (the default),
     ``"batch"`` (those of each ``evaluation_batch`` consecutive samples, as in training but with
     nothing updated), or ``"collect"``, which does as ``"batch"`` and adds up the moments from
-    which :meth:`use_collected` makes population statistics (Wu & Johnson 2021,
+    which :meth:`collected` makes population statistics (Wu & Johnson 2021,
     arXiv:2105.07576). Many small batches go through as one call, each normalized on its own.
 
     With ``ghost`` > 0, training takes statistics from each ``ghost`` consecutive samples instead
@@ -44,10 +44,11 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.running_mean: Tensor
         self.running_var: Tensor
+        self.first_moment: Tensor
+        self.second_moment: Tensor
         self.mode: Mode = "running"
         self.evaluation_batch = 0
         self.ghost = 0
-        self._moments: list[tuple[Tensor, Tensor]] = []
         self._batches = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ class BatchNorm(nn.Module):
         y = self._folded(x, batch, mean, variance)
         with torch.no_grad():
             for running, seen in ((self.running_mean, mean), (self.running_var, variance)):
-                running.lerp_(seen.reshape(batches, self.channels).mean(0), self.update_weight())
+                move(running, seen.reshape(batches, self.channels).mean(0), self.update_weight())
         return y
 
     def _per_batch(self, x: Tensor) -> Tensor:
@@ -143,19 +144,40 @@ class BatchNorm(nn.Module):
         """Add the moments of ``batches`` batches; both have shape (batches·C,)."""
         first = mean.double().reshape(batches, self.channels)
         second = variance.double().reshape(batches, self.channels) + first.square()
-        self._moments.append((first.sum(0), second.sum(0)))
+        self.first_moment.add_(first.sum(0))
+        self.second_moment.add_(second.sum(0))
         self._batches += batches
 
     def start_collecting(self) -> None:
-        """Forget collected moments; the next calls in mode ``"collect"`` gather new ones."""
-        self._moments, self._batches = [], 0
+        """Let the next calls in mode ``"collect"`` gather moments, up to :meth:`collected`.
+
+        They are added up in buffers, so that a function of a module's buffers can gather them.
+        """
+        zeros = torch.zeros_like(self.running_mean, dtype=torch.float64)
+        self.register_buffer("first_moment", zeros, persistent=False)
+        self.register_buffer("second_moment", zeros.clone(), persistent=False)
+        self._batches = 0
 
     def collected(self) -> tuple[Tensor, Tensor]:
-        """Population mean and (biased) variance from the batches seen since collecting began."""
-        first = torch.stack([m for m, _ in self._moments]).sum(0) / self._batches
-        second = torch.stack([s for _, s in self._moments]).sum(0) / self._batches
+        """Population mean and (biased) variance from the batches seen since collecting began.
+
+        That ends with this call.
+        """
+        first, second = self._averages()
+        del self.first_moment, self.second_moment
         variance = (second - first.square()).clamp_min(0)
         return first.to(self.running_mean.dtype), variance.to(self.running_var.dtype)
+
+    def _averages(self) -> tuple[Tensor, Tensor]:
+        return self.first_moment / self._batches, self.second_moment / self._batches
+
+
+def move(running: Tensor, seen: Tensor, weight: float) -> None:
+    """Make running statistics (1 − weight)·running + weight·seen, in place.
+
+    ``lerp_`` would give the same bits, and has no rule of its own for several members at once.
+    """
+    running.copy_(torch.lerp(running, seen, weight))
 
 
 def for_each(values: Tensor, batches: int) -> Tensor:

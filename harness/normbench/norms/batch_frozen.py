@@ -54,9 +54,10 @@ class FrozenBatchNorm(Freezing, BatchNorm):
 
     def collected(self) -> tuple[Tensor, Tensor]:
         """The population's moments, or the fixed statistics."""
+        moments = super().collected()
         if self.frozen:
             return self.running_mean.clone(), self.running_var.clone()
-        return super().collected()
+        return moments
 
 
 def build(

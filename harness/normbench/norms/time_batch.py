@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from normbench.norms.batch import BatchNorm
+from normbench.norms.batch import BatchNorm, move
 
 Time = Literal["per-step", "pooled"]
 
@@ -55,7 +55,6 @@ class TimeBatchNorm(BatchNorm):
         self.running_var = torch.ones(self.rows, channels)
         self._seen: list[tuple[Tensor, Tensor]] = []
         self._counts: list[int] = []
-        self._sums: Tensor | None = None
 
     def _row(self, t: int) -> int:
         return min(t, self.rows - 1)
@@ -113,8 +112,8 @@ class TimeBatchNorm(BatchNorm):
         variance = torch.stack([v for _, v in self._seen])
         self._seen = []
         pooled = variance.mean(0) + mean.var(0, correction=0)
-        self.running_mean[0].lerp_(mean.mean((0, 1)), self.momentum)
-        self.running_var[0].lerp_(pooled.mean(0), self.momentum)
+        move(self.running_mean[0], mean.mean((0, 1)), self.momentum)
+        move(self.running_var[0], pooled.mean(0), self.momentum)
 
     def _size(self, samples: int) -> int:
         """The samples of a batch whose statistics are used; 0 for running statistics."""
@@ -157,31 +156,23 @@ class TimeBatchNorm(BatchNorm):
             one = mean.shape[1] == 1
             for i, row in enumerate(rows):
                 at = self._row(row)
-                self.running_mean[at].lerp_(mean[i, 0] if one else mean[i].mean(0), self.momentum)
-                self.running_var[at].lerp_(
-                    variance[i, 0] if one else variance[i].mean(0), self.momentum
-                )
+                seen, spread = (t[i, 0] if one else t[i].mean(0) for t in (mean, variance))
+                move(self.running_mean[at], seen, self.momentum)
+                move(self.running_var[at], spread, self.momentum)
         elif self.mode == "collect":
             first = mean.double()
             second = variance.double() * ((values - 1) / values) + first.square()
-            # added up at once: all rows kept for each step would be gigabytes for many members
-            if self._sums is None:
-                self._sums = first.new_zeros(2, self.rows, self.channels)
             for i, row in enumerate(rows):
                 at = self._row(row)
-                self._sums[0, at] += first[i].sum(0)
-                self._sums[1, at] += second[i].sum(0)
+                self.first_moment[at].add_(first[i].sum(0))
+                self.second_moment[at].add_(second[i].sum(0))
                 self._counts[at] += mean.shape[1]
 
     def start_collecting(self) -> None:
-        """Forget collected moments; the next calls in mode ``"collect"`` gather new ones."""
-        self._sums, self._counts = None, [0] * self.rows
+        """As in batch norm; batches are counted for each row."""
+        super().start_collecting()
+        self._counts = [0] * self.rows
 
-    def collected(self) -> tuple[Tensor, Tensor]:
-        """Population mean and (biased) variance of each row from what was collected."""
-        assert self._sums is not None  # noqa: S101  (collecting has just gone on)
-        counts = torch.tensor(self._counts, dtype=torch.float64, device=self._sums.device)
-        first, second = self._sums / counts[:, None]
-        self._sums = None
-        variance = (second - first.square()).clamp_min(0)
-        return first.to(self.running_mean.dtype), variance.to(self.running_var.dtype)
+    def _averages(self) -> tuple[Tensor, Tensor]:
+        counts = torch.tensor(self._counts, dtype=torch.float64, device=self.first_moment.device)
+        return self.first_moment / counts[:, None], self.second_moment / counts[:, None]

@@ -15,12 +15,13 @@ from normbench.plan.spec import RunSpec, digest
 
 
 @dataclass(frozen=True, order=True)
-class Engine:
+class EngineSpec:
     """How a group of runs is computed.
 
-    ``name`` is ``plain`` (the plain loop, run by run) or ``packed`` (as one computation);
-    ``variant`` names a formulation: of the plain loop "", ``channels-last`` or ``compiled``, of the
-    packed one that of its convolutions. ``threads`` are those of a worker.
+    ``name`` is ``plain`` (run by run), or as one computation ``packed`` (a built-in net, by
+    hand-written passes) or ``stacked`` (any net that torch can map over its runs). ``variant``
+    names a formulation: of the plain engine "", ``channels-last`` or ``compiled``, of the packed
+    one that of its convolutions. ``threads`` are those of a worker.
     """
 
     name: str = "plain"
@@ -28,7 +29,7 @@ class Engine:
     threads: int = 1
 
 
-PLAIN = Engine()
+PLAIN = EngineSpec()
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class GroupPlan:
     """The ordered runs of one group, their engine, and the environment it was planned for.
 
     ``seconds`` are those that it was measured to take, where it was: they order the groups.
+    ``reason`` says why runs of its cell cannot be stacked, where that was found.
     """
 
-    engine: Engine
+    engine: EngineSpec
     runs: tuple[str, ...]
     environment: str
     seconds: float | None = field(default=None, compare=False)
+    reason: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:

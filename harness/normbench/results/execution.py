@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from normbench.errors import ResultsError
-from normbench.plan.execution import Engine, ExecutionPlan, GroupPlan
+from normbench.plan.execution import EngineSpec, ExecutionPlan, GroupPlan
 from normbench.plan.spec import digest
 from normbench.results.files import damaged, read_object, write_object
 
@@ -33,8 +33,9 @@ def read_execution(folder: Path) -> ExecutionPlan:
     try:
         groups = {
             key: GroupPlan(
-                Engine(**group["engine"]), tuple(group["runs"]), group["environment"],
+                EngineSpec(**group["engine"]), tuple(group["runs"]), group["environment"],
                 None if group.get("seconds") is None else float(group["seconds"]),
+                str(group.get("reason", "")),
             )
             for key, group in content["groups"].items()
         }  # fmt: skip
@@ -73,6 +74,7 @@ def add_groups(
                 "engine": asdict(group.engine),
                 "width": len(group.runs),
                 "seconds": group.seconds,
+                **({"reason": group.reason} if group.reason else {}),
                 "replaced": key in gone,
                 "runs": list(group.runs),
             }

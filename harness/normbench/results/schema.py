@@ -99,12 +99,19 @@ RUNS: tuple[Column, ...] = (
     ),
     Column("steps", _INT, "training steps taken", "steps"),
     Column("samples", _INT, "training samples seen", "samples"),
-    Column("engine", _TEXT, "plain (run by run) or packed (a group as one computation)"),
-    Column("group_size", _INT, "runs of its group; packed ones share one computation", "runs"),
+    Column(
+        "engine", _TEXT, "plain (run by run), or packed or stacked (a group as one computation)"
+    ),
+    Column(
+        "group_size",
+        _INT,
+        "runs of its group; packed and stacked ones share one computation",
+        "runs",
+    ),
     Column(
         "seconds",
         _FLOAT,
-        "wall-clock time of training, evaluations and probes; packed: amortised, the "
+        "wall-clock time of training, evaluations and probes; together: amortised, the "
         "group's time divided by its runs",
         "s",
     ),
@@ -115,7 +122,7 @@ RUNS: tuple[Column, ...] = (
     Column(
         "peak_memory",
         _FLOAT,
-        "most memory that its process or device held; packed: the group's; where a process "
+        "most memory that its process or device held; together: the group's; where a process "
         "cannot forget an earlier maximum: since the process's start",
         "MiB",
     ),

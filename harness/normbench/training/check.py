@@ -20,7 +20,7 @@ from normbench.plan.code import components
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
-from normbench.training.work import Checked, Group
+from normbench.training.tasks import Checked, Group
 
 #: Axes that decide neither a network's layers nor whether its norm has a meaning there, and one
 #: value of each: cells that differ in these alone have one network, which is built once.

@@ -17,8 +17,9 @@ from normbench.place import told
 from normbench.plan.code import check_code, components
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
+from normbench.training.engines import make_engine, units
 from normbench.training.loop import Outcome, train
-from normbench.training.work import Group, GroupRows
+from normbench.training.tasks import Group, GroupRows
 
 
 class PeakMemory:
@@ -50,18 +51,27 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _run_one(run: RunSpec, device: str, variant: str) -> Outcome:
-    """A run by the plain loop. One that raises is a row that says so."""
-    started = time.perf_counter()
+def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
+    """The outcomes of runs that the group's engine trains as one computation.
+
+    A run by itself that raises is a row that says so. Several fail together, since what was raised
+    is about all of them: the error passes through.
+    """
+    started, run = time.perf_counter(), runs[0]
     try:
         check_code(run.cell, run.code)
-        outcome = train(run, prepare(run.cell, device), device, variant)
-    except UndefinedError as error:
-        outcome = Outcome(status="undefined", error=str(error))
+        data = prepare(run.cell, group.device)
+        return train(make_engine(group.engine, runs, data, group.device))
     except (Exception, SystemExit) as error:
+        if len(runs) > 1:
+            if not packages_of(components(run.cell)):
+                raise
+            raise ComponentError(failure(run, error)) from error
         outcome = Outcome(status="failed", error=failure(run, error))
-    outcome.seconds = time.perf_counter() - started
-    return outcome
+        if isinstance(error, UndefinedError):
+            outcome = Outcome(status="undefined", error=str(error))
+        outcome.seconds = time.perf_counter() - started
+        return [outcome]
 
 
 def failure(run: RunSpec, error: BaseException) -> str:
@@ -72,31 +82,14 @@ def failure(run: RunSpec, error: BaseException) -> str:
 
 
 def train_group(group: Group) -> GroupRows:
-    """Train the runs of a group, one after the other or as one computation.
-
-    By the plain loop, a run that raises becomes a row with status ``failed`` and its error, and
-    the others go on. Together they fail together: the error passes through.
-    """
+    """Train the runs of a group: one after the other, or as one computation, as its engine does."""
     torch.set_num_threads(group.engine.threads)
-    memory = PeakMemory(group.device)
-    if group.engine.name == "packed":
-        from normbench.training.ensemble import train_together
-
-        check_code(group.runs[0].cell, group.runs[0].code)
-        try:
-            data = prepare(group.runs[0].cell, group.device)
-            outcomes = train_together(group.runs, data, group.device, group.engine.variant)
-        except (Exception, SystemExit) as error:
-            if not packages_of(components(group.runs[0].cell)):
-                raise
-            raise ComponentError(failure(group.runs[0], error)) from error
-        peaks = [memory.read()] * len(outcomes)
-    else:
-        outcomes, peaks = [], []
-        for run in group.runs:
-            outcomes.append(_run_one(run, group.device, group.engine.variant))
-            peaks.append(memory.read())
-            memory = PeakMemory(group.device)
+    outcomes, peaks = list[Outcome](), list[float]()
+    for runs in units(group.engine, group.runs):
+        memory = PeakMemory(group.device)
+        own = _trained(group, runs)
+        outcomes += own
+        peaks += [memory.read()] * len(own)
     return rows_of(group, outcomes, peaks)
 
 

@@ -45,6 +45,15 @@ class Objective:
             return functional.cross_entropy(outputs, labels, reduction="sum")
         return (outputs[..., 0] - labels).square().sum()
 
+    def totals(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The sums of several members: (members, batch, classes) and labels (batch,) to (members,).
+
+        A single member's is :meth:`total` to the last bit.
+        """
+        if len(outputs) == 1:
+            return self.total(outputs[0], labels)[None]
+        return self.each(outputs, labels.expand(outputs.shape[:2])).sum(1)
+
     def hits(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Which items are right: outputs (…, classes) and labels (…) to booleans (…)."""
         if self.task == "classification":

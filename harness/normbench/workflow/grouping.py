@@ -14,7 +14,7 @@ from normbench.errors import UsageError
 from normbench.executors.base import Executor
 from normbench.plan.decisions import cell_key
 from normbench.plan.execution import (
-    Engine,
+    EngineSpec,
     ExecutionPlan,
     GroupPlan,
     even_chunks,
@@ -27,9 +27,10 @@ from normbench.results.execution import add_groups, read_execution
 from normbench.workflow.data import digests
 
 if TYPE_CHECKING:
-    from normbench.training.work import Calibrated, Group, Measured
+    from normbench.calibration.tasks import Calibrated, Measured
+    from normbench.training.tasks import Group
 
-EngineMode = Literal["auto", "plain", "packed"]
+EngineMode = Literal["auto", "plain", "packed", "stacked"]
 #: Runs of a cell that the plain loop computes before they are committed together.
 PLAIN_GROUP = 4
 #: What costs no more than this factor counts as equally fast: measurements are noisy.
@@ -41,7 +42,7 @@ _COMMIT_SECONDS = 120.0
 def engine_mode(name: str) -> EngineMode:
     """The mode of that name; raises :class:`UsageError` for another."""
     if name not in get_args(EngineMode):
-        raise UsageError(f"--engine is auto, plain or packed; received {name!r}")
+        raise UsageError(f"--engine is auto, plain, packed or stacked; received {name!r}")
     return cast(EngineMode, name)
 
 
@@ -63,7 +64,7 @@ def environment_record(device: str) -> dict[str, Any]:
 class Choice:
     """How the runs of a cell are computed: the engine, how many at once, seconds a run and step."""
 
-    engine: Engine
+    engine: EngineSpec
     width: int
     seconds: float
 
@@ -141,7 +142,9 @@ class Grouping:
             for chunk in even_chunks(same, choice.width):
                 hashes = tuple(run.run_hash for run in chunk)
                 seconds = found.seconds_of(choice.engine, len(chunk))
-                group = GroupPlan(choice.engine, hashes, self.environment_hash, seconds)
+                group = GroupPlan(
+                    choice.engine, hashes, self.environment_hash, seconds, found.reason
+                )
                 new.append((group, tuple(chunk)))
         if new:
             add_groups(self.folder, self.environment, [group for group, _ in new])
@@ -159,18 +162,20 @@ class Grouping:
         return [self._group(number + i, plan, runs) for i, (plan, runs) in enumerate(parts)]
 
     def _group(self, number: int, plan: GroupPlan, runs: tuple[RunSpec, ...]) -> Group:
-        from normbench.training.work import Group
+        from normbench.training.tasks import Group
 
         data = digests(runs, self.contents)
         return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, plan.seconds, data)
 
     def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
         plain = [one for one in found.measured if one.engine.name == "plain"]
-        packed = [one for one in found.measured if one.engine.name == "packed"]
+        together = [one for one in found.measured if one.engine.name != "plain"]
+        asked = [one for one in together if one.engine.name == self.mode]
         if self.mode == "plain":
-            return Choice(Engine("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds)
-        # without a packed form the plain loop's formulations are all there is to choose from
-        candidates = packed if self.mode == "packed" and packed else [*plain, *packed]
+            return Choice(EngineSpec("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds)
+        # where runs cannot be trained together, the plain engine's formulations are all there is
+        wanted = asked or (together if self.mode != "auto" else [])
+        candidates = wanted or [*plain, *together]
         choice = choose(candidates, runs, cells, self.workers, found.steps)
         if choice.engine.name == "plain":
             return Choice(choice.engine, PLAIN_GROUP, choice.seconds)
@@ -178,8 +183,9 @@ class Grouping:
 
     def _calibrated(self, runs: Sequence[RunSpec]) -> dict[str, Calibrated]:
         """What each cell's candidates cost, by cell hash; equal work is measured once."""
-        from normbench.training.cost import cost_key
-        from normbench.training.work import Calibration, calibrate
+        from normbench.calibration.cost import cost_key
+        from normbench.calibration.tasks import Calibration
+        from normbench.calibration.work import calibrate
 
         first: dict[str, RunSpec] = {}
         keys: dict[str, str] = {}

@@ -33,8 +33,8 @@ from normbench.workflow.data import data_changes, data_notes
 from normbench.workflow.unplanned import Unplanned, count_unplanned, refuse_to_lose
 
 if TYPE_CHECKING:
-    from normbench.training.forecast import Forecast
-    from normbench.training.work import Checked
+    from normbench.calibration.forecast import Forecast
+    from normbench.training.tasks import Checked
 
 Estimating = Literal["quick", "full", "none"]
 #: Seconds that a quick estimate takes, but for the cell it is at.
@@ -237,6 +237,8 @@ class PlanSummary:
     #: Of the cells that wait, how many the estimate rests on, and how many there are.
     timed_cells: int = 0
     waiting_cells: int = 0
+    #: Timed cells whose runs are trained one after the other: how many, by the reason.
+    run_by_run: dict[str, int] = field(default_factory=dict)
     #: Of the runs that are stored and computed, how many there are and how many this leaves out.
     stored: int | None = 0
     unplanned: int = 0
@@ -300,6 +302,7 @@ def summarise_plan(
         workers=workers,
         timed_cells=found.timed if found else 0,
         waiting_cells=found.cells if found else 0,
+        run_by_run=dict(found.alone) if found else {},
         stored=left.stored,
         unplanned=left.left,
         notes=[*_notes(store, planned.study, left), *filter(None, [left.warning()])],
@@ -338,7 +341,7 @@ def _void_claims(planned: Planned) -> list[str]:
 
 
 def _estimate(pending: list[RunSpec], device: str, budget: float | None) -> Forecast:
-    from normbench.training.forecast import Forecast, forecast
+    from normbench.calibration.forecast import Forecast, forecast
 
     return forecast(pending, device, budget) if pending else Forecast(0.0, 0, 0)
 

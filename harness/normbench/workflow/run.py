@@ -268,8 +268,8 @@ def _compute(
 
 def _too_large(group: Any, error: str | None) -> bool:
     """Whether a group that failed may succeed in halves."""
-    packed = group.engine.name == "packed" and len(group.runs) > 1
-    return packed and out_of_memory(error)
+    together = group.engine.name != "plain" and len(group.runs) > 1
+    return together and out_of_memory(error)
 
 
 def out_of_memory(error: str | None) -> bool:

@@ -63,7 +63,7 @@ def measure(
     nothing is measured, unless ``again``. A pass replaces an earlier one's rows as a whole, since
     cells are compared within a pass. Raises :class:`WorkError` where nothing could be timed.
     """
-    from normbench.training.timing import TimingTask, time_cells
+    from normbench.calibration.timing import TimingTask, time_cells
 
     runs = cells_to_time(folder)
     record = environment_record(device)

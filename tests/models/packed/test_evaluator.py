@@ -11,9 +11,9 @@ import torch
 from normbench.models.packed import PackedNet
 from normbench.training.data import Part
 from normbench.training.evaluate import (
-    _evaluating,
+    PlainEvaluator,
     batch_norms,
-    recomputed_statistics,
+    evaluating,
 )
 from tests.models.packed.twins import ALEXNET, CNN, Twins, described, difference
 
@@ -52,9 +52,9 @@ def test_logits_are_those_of_the_plain_module(
     batches = evaluator.logits(part.x, "batch", 4)
     assert evaluator.batch_statistics == bool(batch_norms(twins.plain[0]))
     for member, plain in enumerate(twins.plain):
-        with _evaluating(plain):
+        with evaluating(plain):
             assert difference(logits[member], plain(part.x)) < 1e-9
-        with _evaluating(plain, "batch", 4):
+        with evaluating(plain, "batch", 4):
             assert difference(batches[member], plain(part.x)) < 1e-9
 
 
@@ -64,7 +64,7 @@ def test_alexnet_drops_nothing_in_evaluation(norm: str) -> None:
     part = part.first(8)
     logits = twins.packed.evaluator(8).logits(part.x)
     for member, plain in enumerate(twins.plain):
-        with _evaluating(plain):
+        with evaluating(plain):
             assert difference(logits[member], plain(part.x)) < 1e-9
 
 
@@ -85,14 +85,14 @@ def test_recomputed_statistics(model: Any, norm: str, position: str) -> None:
         names = [
             n.removeprefix("parts.") for n, m in plain.named_modules() if m in batch_norms(plain)
         ]
-        with recomputed_statistics(plain, part, 4, 20):
+        with PlainEvaluator(plain).recomputed([part.x[:20]], 4):
             for name in names:
                 mean, variance = collected[name]
                 assert difference(mean[member], plain.parts[name].running_mean) < 1e-9
                 assert difference(variance[member], plain.parts[name].running_var) < 1e-9
-            with _evaluating(plain):
+            with evaluating(plain):
                 assert difference(logits[member], plain(part.x)) < 1e-9
-        with _evaluating(plain):
+        with evaluating(plain):
             assert difference(evaluator.logits(part.x)[member], plain(part.x)) < 1e-9
 
 
@@ -144,6 +144,6 @@ def test_ghost_batches_are_for_training_alone() -> None:
     twins, part = case(model=CNN, norm="batch", norm_batch_size=4)
     logits = twins.packed.evaluator(8).logits(part.x)
     for member, plain in enumerate(twins.plain):
-        with _evaluating(plain):
+        with evaluating(plain):
             assert difference(logits[member], plain(part.x)) < 1e-9
     assert isinstance(twins.packed, PackedNet)

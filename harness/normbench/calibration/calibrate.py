@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 
+from normbench.calibration.candidates import Together, together
+from normbench.calibration.race import Candidate, race
+from normbench.calibration.tasks import Calibrated, Calibration, Measured
 from normbench.errors import NormbenchError
-from normbench.plan.execution import Engine
+from normbench.plan.execution import EngineSpec
+from normbench.training.budget import schedule_of
 from normbench.training.data import Prepared, prepare
 from normbench.training.devices import synchronize
-from normbench.training.loop import CHANNELS_LAST, COMPILED, Trainer, schedule_of
-from normbench.training.race import Entrant, race
-from normbench.training.work import Calibrated, Calibration, Measured
+from normbench.training.plain import CHANNELS_LAST, COMPILED, PlainEngine
 
 #: Of the work that waits, the share that may be spent on measuring, and the most seconds.
 _SHARE, _MOST = 0.03, 10.0
@@ -86,7 +88,7 @@ def widths(runs: int) -> list[int]:
 
 
 def calibrate(task: Calibration) -> Calibrated:
-    """Measure the plain loop and the packed formulations of a cell, at several widths.
+    """Measure the plain engine and those that train runs together, at several widths.
 
     The formulations are compared at one width, and the best of them is tried with twice as many
     runs, and where that pays with the most. Measuring stops where it would cost more than a small
@@ -101,9 +103,11 @@ def calibrate(task: Calibration) -> Calibrated:
     work = plain.seconds * schedule.steps * task.total
     if task.mode == "plain":
         return result
-    best: Entrant | None = None
+    best: Candidate | None = None
     if task.runs > 1:
-        packed, best = _all_packed(task, data, plain.seconds, schedule.steps)
+        found = together(task, data, plain.seconds * schedule.steps * task.total)
+        result = replace(result, reason=found.reason)
+        packed, best = _all_together(task, data, found, plain.seconds, schedule.steps)
         measured += packed
     least = min((one.seconds for one in measured[1:]), default=math.inf)
     if task.mode == "auto" and plain.seconds < _HOPELESS * least:
@@ -115,7 +119,7 @@ def calibrate(task: Calibration) -> Calibrated:
 
 
 def _with_rivals(
-    task: Calibration, data: Prepared, measured: list[Measured], best: Entrant, seconds: float
+    task: Calibration, data: Prepared, measured: list[Measured], best: Candidate, seconds: float
 ) -> list[Measured]:
     """The same, with plain loops that come near the best packed group measured beside it.
 
@@ -123,7 +127,7 @@ def _with_rivals(
     turns would take longer there is none.
     """
     least = next(
-        one.seconds for one in measured if (one.engine, one.width) == (best.engine, best.width)
+        one.seconds for one in measured if (one.engine, one.width) == (best.spec, best.width)
     )
     near = [
         i
@@ -134,7 +138,7 @@ def _with_rivals(
     once = best.width * least + sum(measured[i].seconds for i in near)
     if not near or 3 * once > seconds:
         return measured
-    plain = [Entrant(task, data, measured[i].engine.variant, 0) for i in near]
+    plain = [Candidate(task, data, measured[i].engine, 1) for i in near]
     end = time.perf_counter() + seconds
     own, *others = race([best, *plain], _TURNS, lambda: time.perf_counter() > end)
     for i, other in zip(near, others, strict=True):
@@ -142,18 +146,15 @@ def _with_rivals(
     return measured
 
 
-def _all_packed(
-    task: Calibration, data: Prepared, plain: float, steps: int
-) -> tuple[list[Measured], Entrant | None]:
-    """The packed formulations of a cell, the best of them at several widths, and the best of all.
+def _all_together(
+    task: Calibration, data: Prepared, found: Together, plain: float, steps: int
+) -> tuple[list[Measured], Candidate | None]:
+    """The ways to train a cell's runs together, the best of them at several widths, and that one.
 
     ``plain`` are the seconds of a step by the plain loop, ``steps`` those of a run.
     """
-    from normbench.models.packed.net import UnsupportedError
-    from normbench.training.ensemble import memory_of, variants
-
     started, measured = time.perf_counter(), list[Measured]()
-    best: Entrant | None = None
+    best: Candidate | None = None
     work = steps * task.total  # steps that wait
     budget = min(_MOST, task.most, _SHARE * plain * work)
 
@@ -161,42 +162,42 @@ def _all_packed(
         return time.perf_counter() - started > share * budget
 
     try:
-        names = variants(task.run.cell, data, task.device)
+        specs = found.specs
         sizes, room = widths(task.runs), _room(task)
-        while sizes and memory_of(task.run.cell, data, sizes[0]) >= room:
+        while sizes and found.memory(sizes[0]) >= room:
             del sizes[0]
-        if not sizes:
+        if not sizes or not specs:
             return measured, None
         at = _compared_at(sizes, plain)
-        while at + 1 < len(sizes) and memory_of(task.run.cell, data, sizes[at]) * len(names) > room:
+        while at + 1 < len(sizes) and found.memory(sizes[at]) * len(specs) > room:
             at += 1  # they are held at once
         began = time.perf_counter()
-        entrants = [Entrant(task, data, names[0], sizes[at])]
+        candidates = [Candidate(task, data, specs[0], sizes[at])]
         made = (time.perf_counter() - began) / sizes[at]
         # the work that waits is what the best way so far makes of it
-        seconds = [entrants[0].step()]
+        seconds = [candidates[0].step()]
         budget = min(budget, _SHARE * seconds[0] * work)
         with contextlib.suppress(NormbenchError, RuntimeError, MemoryError):
-            for name in names[1:]:
+            for spec in specs[1:]:
                 if spent(0.25):
                     break
-                entrants.append(Entrant(task, data, name, sizes[at]))
-                budget = min(budget, _SHARE * entrants[-1].step() * work)
-        if len(entrants) > 1 or not spent(0.5):
-            seconds = race(entrants, _TURNS, lambda: spent(0.5))
-        measured = [one.measured(found) for one, found in zip(entrants, seconds, strict=True)]
+                candidates.append(Candidate(task, data, spec, sizes[at]))
+                budget = min(budget, _SHARE * candidates[-1].step() * work)
+        if len(candidates) > 1 or not spent(0.5):
+            seconds = race(candidates, _TURNS, lambda: spent(0.5))
+        measured = [one.measured(own) for one, own in zip(candidates, seconds, strict=True)]
         least = min(seconds)
-        best = entrants[seconds.index(least)]
-        del entrants
+        best = candidates[seconds.index(least)]
+        del candidates
 
-        def against(width: int, best: Entrant) -> tuple[Entrant, float]:
+        def against(width: int, best: Candidate) -> tuple[Candidate, float]:
             """Another width, and its seconds a run."""
-            other = Entrant(task, data, best.engine.variant, width)
+            other = Candidate(task, data, best.spec, width)
             own, others = race([best, other], _WIDTH_TURNS, lambda: spent(1.0))
             measured.append(other.measured(least * others / own))
             return other, measured[-1].seconds
 
-        def affords(width: int, best: Entrant, gain: float = 0.0) -> bool:
+        def affords(width: int, best: Candidate, gain: float = 0.0) -> bool:
             """Whether there is time to make a group of another width, and for a few turns.
 
             Or that is less than ``gain``, the seconds that it may save.
@@ -205,25 +206,23 @@ def _all_packed(
             return needed < max(gain, budget - (time.perf_counter() - started))
 
         if at and affords(sizes[at - 1], best):
-            other, found = against(sizes[at - 1], best)
-            if found <= _PAYS * least:
+            other, own = against(sizes[at - 1], best)
+            if own <= _PAYS * least:
                 # the seconds of a step that its runs share: with more of them, each has less
-                shared = (least - found) / (1 / best.width - 1 / other.width)
-                best, least = other, found
+                shared = (least - own) / (1 / best.width - 1 / other.width)
+                best, least = other, own
                 budget = min(budget, _SHARE * least * work)
                 for width in sizes[: at - 1]:  # the widest that it may pay to try
                     if affords(width, best, shared * (1 / best.width - 1 / width) * work):
-                        other, found = against(width, best)
-                        if found <= _PAYS * least:
-                            best, least = other, found
+                        other, own = against(width, best)
+                        if own <= _PAYS * least:
+                            best, least = other, own
                         break
         for width in sizes[at + 1 :]:  # narrower, where workers would have no group
             enough = task.runs * task.cells >= 2 * task.workers * best.width
             if enough or not affords(width, best):
                 break
             against(width, best)
-    except UnsupportedError:
-        pass  # such as a norm of another package: it has the plain loop alone
     except (NormbenchError, RuntimeError, MemoryError):
         pass  # what could be measured decides
     return measured, best
@@ -240,14 +239,13 @@ def _compared_at(sizes: Sequence[int], plain: float) -> int:
 
 
 def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:
-    trainer = Trainer(task.run, data, task.device, variant)
-    batch = task.run.cell.batch_size
-    index = torch.arange(batch, device=task.device)
-    work = trainer.schedule.steps * task.total
-    most = min(_MOST_STEPS, int(_STEPS_SHARE * work))
-    budget = min(0.3, task.most)
-    seconds = _seconds_per_step(lambda i: trainer.step(index, i), task.device, budget, most)
-    return Measured(Engine("plain", variant, task.threads), 1, seconds)
+    engine = PlainEngine(task.run, data, task.device, variant)
+    index = torch.arange(task.run.cell.batch_size, device=task.device)[None]
+    most = min(_MOST_STEPS, int(_STEPS_SHARE * engine.schedule.steps * task.total))
+    with engine.session():
+        budget = min(0.3, task.most)
+        seconds = _seconds_per_step(lambda i: engine.step(index, i), task.device, budget, most)
+    return Measured(EngineSpec("plain", variant, task.threads), 1, seconds)
 
 
 def _other_plain(task: Calibration, data: Prepared, work: float, steps: int) -> list[Measured]:
@@ -258,7 +256,7 @@ def _other_plain(task: Calibration, data: Prepared, work: float, steps: int) -> 
     small share of the work, and its seconds are laid on those of the steps.
     """
     found: list[Measured] = []
-    filters = any(p.dim() == 4 for p in Trainer(task.run, data).parameters)
+    filters = any(p.dim() == 4 for p in PlainEngine(task.run, data).weights)
     with contextlib.suppress(RuntimeError, ValueError):
         if filters and _SHARE * work > _TRIAL_SECONDS:
             found.append(_plain(task, data, CHANNELS_LAST))

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-import torch
 from torch import Tensor
 
 from normbench.plan.spec import RunSpec
 from normbench.training.data import epoch_order, prepare
 from normbench.training.devices import synchronize
-from normbench.training.loop import Trainer
+from normbench.training.plain import PlainEngine
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Turn:
+class StepTiming:
     """Seconds of a step in one turn of a cell, median over its steps: the parts, and the whole."""
 
     forward: float
@@ -29,12 +28,12 @@ class Turn:
 
 
 class Steps:
-    """A cell's freshly built trainer, and the batches of its run's first epoch."""
+    """A cell's freshly built plain engine, and the batches of its run's first epoch."""
 
     def __init__(self, run: RunSpec, device: str) -> None:
         self.device = device
-        self.trainer = Trainer(run, prepare(run.cell, device), device)
-        order = epoch_order(run.seed, 0, len(self.trainer.data.train)).to(device)
+        self.engine = PlainEngine(run, prepare(run.cell, device), device)
+        order = epoch_order(run.seed, 0, len(self.engine.data.train)).to(device)
         batch = run.cell.batch_size
         self.batches = [order[i : i + batch] for i in range(0, len(order) - batch + 1, batch)]
         self.taken = 0
@@ -42,45 +41,52 @@ class Steps:
     def batch(self) -> tuple[Tensor, int]:
         """The next batch and its step, from the start again after the run's last one."""
         step, self.taken = self.taken, self.taken + 1
-        return self.batches[step % len(self.batches)], step % self.trainer.schedule.steps
+        return self.batches[step % len(self.batches)], step % self.engine.schedule.steps
 
     def forward(self, index: Tensor) -> Tensor:
-        """The loss of a batch, as :meth:`Trainer.gradients` computes it."""
-        data = self.trainer.data.train
-        return self.trainer.objective.loss(self.trainer.model(data.inputs(index)), data.y[index])
+        """The loss of a batch (batch,)."""
+        return self.engine.loss(index)[0]
 
     def parts(self, clock: Clock) -> tuple[float, float, float]:
         """Take one step; the seconds of its forward pass, backward pass and update."""
         index, step = self.batch()
-        self.trainer.begin(step)
+        self.engine.begin(step)
         times = [self._now(clock)]
         loss = self.forward(index)
         times.append(self._now(clock))
-        gradients = torch.autograd.grad(loss, self.trainer.parameters)
+        self.engine.backward(loss)
         times.append(self._now(clock))
-        self.trainer.update(gradients, step)
+        self.engine.update(step)
         times.append(self._now(clock))
         forward, backward, update = (b - a for a, b in pairwise(times))
         return forward, backward, update
 
-    def turn(self, steps: int, warm_up: int, clock: Clock) -> Turn:
+    def turn(self, steps: int, warm_up: int, clock: Clock) -> StepTiming:
         """Time ``steps`` steps after ``warm_up`` others.
 
         Medians, since a neighbour on the machine delays single steps by much. On an accelerator
         the parts are waited for, which keeps it from working ahead; the whole step is therefore
         the mean of as many further steps that are waited for once.
         """
+        with self.engine.session():
+            return self._turn(steps, warm_up, clock)
+
+    def _turn(self, steps: int, warm_up: int, clock: Clock) -> StepTiming:
         for _ in range(warm_up):
-            self.trainer.step(*self.batch())
+            self._whole()
         found = [self.parts(clock) for _ in range(steps)]
         forward, backward, update = (median(part) for part in zip(*found, strict=True))
         whole = median(sum(step) for step in found)
         if self.device != "cpu":
             started = self._now(clock)
             for _ in range(steps):
-                self.trainer.step(*self.batch())
+                self._whole()
             whole = (self._now(clock) - started) / steps
-        return Turn(forward, backward, update, whole)
+        return StepTiming(forward, backward, update, whole)
+
+    def _whole(self) -> None:
+        index, step = self.batch()
+        self.engine.step(index[None], step)
 
     def _now(self, clock: Clock) -> float:
         synchronize(self.device)

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
+from normbench.calibration.calibrate import calibrate
+from normbench.calibration.tasks import Calibration, Measured
 from normbench.catalog.guard import packages_of
 from normbench.plan.code import components
 from normbench.plan.spec import RunSpec
-from normbench.training.calibrate import calibrate
+from normbench.training.budget import schedule_of
 from normbench.training.data import Prepared, prepare
-from normbench.training.evaluate import evaluate
-from normbench.training.loop import Trainer, schedule_of
-from normbench.training.probing import ProbeError, Probing, private_copy
-from normbench.training.work import Calibration, Measured
+from normbench.training.engines import make_engine
+from normbench.training.plain import PlainEngine
+from normbench.training.probing import ProbeError, Probing
 
 
-def seconds_of_run(
+@dataclass(frozen=True)
+class Estimate:
+    """The seconds of a run, and why its cell's runs cannot be trained as one computation, if so."""
+
+    seconds: float
+    reason: str = ""
+
+
+def estimate(
     run: RunSpec, device: str = "cpu", waiting: int = 1, most: float = math.inf
-) -> float:
+) -> Estimate:
     """The expected wall-clock seconds of one of ``waiting`` runs of a cell, in the best way found.
 
     Comparing ways to train takes ``most`` seconds at most, as far as single steps allow.
@@ -30,14 +39,14 @@ def seconds_of_run(
     end at once, and say so.
     """
     try:
-        return _seconds_of_run(run, device, waiting, most)
+        return _estimate(run, device, waiting, most)
     except Exception:
         if packages_of(components(run.cell)):
-            return 0.0
+            return Estimate(0.0)
         raise
 
 
-def _seconds_of_run(run: RunSpec, device: str, waiting: int, most: float) -> float:
+def _estimate(run: RunSpec, device: str, waiting: int, most: float) -> Estimate:
     threads = torch.get_num_threads()
     try:
         task = Calibration("", run, waiting, waiting, device, 1, "auto", compiling=False, most=most)
@@ -49,7 +58,8 @@ def _seconds_of_run(run: RunSpec, device: str, waiting: int, most: float) -> flo
     finally:
         torch.set_num_threads(threads)
     evaluations = 1 + len(schedule_of(run, len(data.train)).evaluation_steps())
-    return best.seconds * found.steps + per_evaluation * evaluations
+    seconds = best.seconds * found.steps + per_evaluation * evaluations
+    return Estimate(seconds, found.reason)
 
 
 def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
@@ -59,14 +69,15 @@ def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
     """
     if not run.cell.probes:
         return 0.0
-    trainer, probing = Trainer(run, data, device), Probing(run, data)
-    row = {"step": 0, "epoch": 0.0, "learning_rate": trainer.rates.at(0)}
+    engine, probing = PlainEngine(run, data, device), Probing(run, data)
+    row = {"step": 0, "epoch": 0.0, "learning_rate": engine.rates[0].at(0)}
     try:
-        probing.look(row, private_copy(trainer.model), None)
+        probing.look(row, engine.export(0), None)
         first = probing.seconds
-        before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
-        trainer.step(torch.arange(run.cell.batch_size, device=device), 0)
-        probing.look(row, private_copy(trainer.model), before)
+        before = engine.snapshot()
+        with engine.session():
+            engine.step(torch.arange(run.cell.batch_size, device=device)[None], 0)
+        probing.look(row, engine.export(0), engine.values(0, before))
     except ProbeError:
         return 0.0  # the run itself will tell
     return probing.seconds - first
@@ -74,19 +85,9 @@ def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
 
 def _seconds_of_evaluation(run: RunSpec, data: Prepared, device: str, how: Measured) -> float:
     """The seconds of one evaluation of one run, computed as ``how`` says."""
-    cell = run.cell
-    if how.engine.name == "plain":
-        model = Trainer(run, data, device).model
-        started = time.perf_counter()
-        evaluate(model, data, cell.statistics_batch, cell.statistics_samples)
-        return time.perf_counter() - started
-    from normbench.training.ensemble import Ensemble
-    from normbench.training.evaluate_packed import PackedEvaluation
-
     runs = [replace(run, seed=seed) for seed in range(how.width)]
-    with torch.no_grad():
-        packed = Ensemble(runs, data, device, how.engine.variant).packed
-        evaluation = PackedEvaluation(packed, data)
+    engine = make_engine(how.engine, runs, data, device)
+    with engine.session():
         started = time.perf_counter()
-        evaluation.evaluate(cell.statistics_batch, cell.statistics_samples)
+        engine.evaluate()
         return (time.perf_counter() - started) / how.width

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from normbench.calibration.estimate import estimate
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.data import split_of
-from normbench.training.estimate import seconds_of_run
 
 #: Of the budget, the share that measuring one cell may take.
 _CELL_SHARE = 0.1
@@ -24,11 +24,15 @@ _ALIKE = {"dataset": 8.0, "model": 16.0, "norm": 2.0, "optimizer": 1.0, "probes"
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds of one worker for all pending runs, and on how many of their cells that rests."""
+    """Seconds of one worker for all pending runs, and on how many of their cells that rests.
+
+    ``alone`` tells of timed cells that are trained run by run: how many, by the reason.
+    """
 
     seconds: float
     timed: int
     cells: int
+    alone: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -40,6 +44,7 @@ class _Pending:
     steps: int
     #: Seconds of one run, where they were measured.
     seconds: float = math.nan
+    reason: str = ""
 
     @property
     def work(self) -> float:
@@ -65,9 +70,11 @@ def forecast(
     for one in _in_turns(cells):
         if timed and (len(timed) >= MOST_CELLS if budget is None else clock() - began > budget):
             break
-        one.seconds = seconds_of_run(one.run, device, one.count, each)
+        found = estimate(one.run, device, one.count, each)
+        one.seconds, one.reason = found.seconds, found.reason
         timed.append(one)
-    return Forecast(_total(cells, timed), len(timed), len(cells))
+    alone = Counter(one.reason for one in timed if one.reason)
+    return Forecast(_total(cells, timed), len(timed), len(cells), alone)
 
 
 def _pending_cells(pending: Sequence[RunSpec]) -> list[_Pending]:

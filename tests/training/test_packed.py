@@ -12,16 +12,17 @@ import torch
 from normbench.catalog import NORMS, SCHEDULES
 from normbench.plan.spec import RunSpec
 from normbench.training.data import EVALUATION_CHUNK, prepare
-from normbench.training.ensemble import Ensemble, train_together
-from normbench.training.evaluate_packed import PackedEvaluation
-from normbench.training.loop import CHANNELS_LAST, COMPILED, train
 from normbench.training.optimizers import Sgd
+from normbench.training.packed import PackedEngine
+from normbench.training.plain import CHANNELS_LAST, COMPILED
 from tests.builders import run_of
 from tests.training.engines import (
     MEASURED,
     assert_as_alone,
     assert_equal,
     in_double,
+    train_alone,
+    train_together,
 )
 
 CNN = {"name": "small-cnn", "width": 8}
@@ -40,7 +41,7 @@ def runs_of(count: int, **axes: Any) -> list[RunSpec]:
 def test_the_plain_loops_channels_last_gives_its_own_rows(norm: str) -> None:
     run = runs_of(1, norm=norm)[0]
     data = in_double(prepare(run.cell))
-    assert_equal(train(run, data, "cpu", CHANNELS_LAST), train(run, data))
+    assert_equal(train_alone(run, data, CHANNELS_LAST), train_alone(run, data))
 
 
 @pytest.mark.slow
@@ -49,13 +50,13 @@ def test_the_compiled_plain_loop_gives_its_own_rows(norm: str) -> None:
     pytest.importorskip("torch._inductor")
     run = runs_of(1, norm=norm)[0]
     data = in_double(prepare(run.cell))
-    assert_equal(train(run, data, "cpu", COMPILED), train(run, data))
+    assert_equal(train_alone(run, data, COMPILED), train_alone(run, data))
 
 
 def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
     run = runs_of(1, norm="none")[0]
     with pytest.raises(ValueError, match="no variant 'rows'"):
-        train(run, prepare(run.cell), "cpu", "rows")
+        train_alone(run, prepare(run.cell), "rows")
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,12 @@ def test_gradients_are_added_to_velocities_only_where_these_are_nothing_else(
     axes: dict[str, Any], carry: float
 ) -> None:
     runs = runs_of(2, norm="batch", **axes)
-    assert Ensemble(runs, prepare(runs[0].cell)).carry == carry
+    assert PackedEngine(runs, prepare(runs[0].cell)).carry == carry
     two_rates = [
         runs[0],
         run_of(seed=1, **(BASE | {"norm": "batch", "learning_rate": 0.01} | axes)),
     ]
-    assert Ensemble(two_rates, prepare(runs[0].cell)).carry == 0.0
+    assert PackedEngine(two_rates, prepare(runs[0].cell)).carry == 0.0
 
 
 def test_an_optimizer_made_of_sgd_takes_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +91,9 @@ def test_an_optimizer_made_of_sgd_takes_its_own_steps(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("normbench.training.optimizers.Sgd", Other)
     runs = runs_of(2, norm="batch", optimizer={"name": "sgd", "momentum": 0.8})
-    ensemble = Ensemble(runs, prepare(runs[0].cell))
-    assert isinstance(ensemble.optimizer, Other)
-    assert ensemble.carry == 0.0
+    engine = PackedEngine(runs, prepare(runs[0].cell))
+    assert isinstance(engine.optimizer, Other)
+    assert engine.carry == 0.0
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "weight", "weight-standardized"])
@@ -108,7 +109,7 @@ def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
     Weights that are far take their steps in the backward pass, two members of the three at a time:
     a classifier's weights take 5,120 bytes a member.
     """
-    monkeypatch.setattr("normbench.training.ensemble._FAR_BYTES", far)
+    monkeypatch.setattr("normbench.training.packed._FAR_BYTES", far)
     monkeypatch.setattr("normbench.models.packed.linear.NEAR_BYTES", 4 * 5120)
     monkeypatch.setattr("normbench.models.packed.columns.WHOLE_BYTES", 0)
     runs = runs_of(
@@ -124,36 +125,35 @@ def test_weights_that_are_far_have_moved_before_the_update(
     axes: dict[str, Any], moves: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless their gradients are looked at by themselves; the step is the same bit for bit."""
-    monkeypatch.setattr("normbench.training.ensemble._FAR_BYTES", 0)
+    monkeypatch.setattr("normbench.training.packed._FAR_BYTES", 0)
     runs = runs_of(3, norm="batch", optimizer={"name": "sgd", "momentum": 0.9}, **axes)
     data = in_double(prepare(runs[0].cell))
-    ensemble, other = Ensemble(runs, data), Ensemble(runs, data)
-    assert ensemble.moves == moves
+    engine, other = PackedEngine(runs, data), PackedEngine(runs, data)
+    assert engine.moves == moves
     other.moves = False
     index = torch.arange(3 * runs[0].cell.batch_size).view(3, -1)
-    front = ensemble.packed.decayed
+    front = engine.packed.decayed
     for step, alone in enumerate([False, True, False]):
-        before = ensemble.packed.flat.clone()
-        for one in (ensemble, other):
+        before = engine.packed.flat.clone()
+        for one in (engine, other):
             one.begin(step)
             one.gradients(index, alone=alone)
-        moved = (ensemble.packed.flat != before)[:front].any()
+        moved = (engine.packed.flat != before)[:front].any()
         assert moved == (moves and not alone)
-        assert torch.equal(ensemble.packed.flat[front:], before[front:])
-        for one in (ensemble, other):
+        assert torch.equal(engine.packed.flat[front:], before[front:])
+        for one in (engine, other):
             one.update(step)
-        assert torch.equal(ensemble.packed.flat, other.packed.flat)
+        assert torch.equal(engine.packed.flat, other.packed.flat)
 
 
 def test_large_inputs_are_looked_up_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """And evaluations give the same."""
     runs = runs_of(2, norm="batch")
     data = in_double(prepare(runs[0].cell))
-    packed = Ensemble(runs, data).packed
-    assert PackedEvaluation(packed, data).chunk == EVALUATION_CHUNK
+    assert PackedEngine(runs, data).chunk == EVALUATION_CHUNK
     expected = train_together(runs, data)
-    monkeypatch.setattr("normbench.training.evaluate_packed._INPUT_BYTES", 5 * 64 * 8)
-    assert PackedEvaluation(packed, data).chunk == 5
+    monkeypatch.setattr("normbench.training.evaluate._INPUT_BYTES", 5 * 64 * 8)
+    assert PackedEngine(runs, data).chunk == 5
     for found, other in zip(train_together(runs, data), expected, strict=True):
         assert_equal(found, other)
 
@@ -162,7 +162,7 @@ def test_gradients_may_be_computed_again_before_the_update() -> None:
     """Whoever looks at them twice changes nothing."""
     runs = runs_of(2, norm="batch")
     data = in_double(prepare(runs[0].cell))
-    once, twice = Ensemble(runs, data), Ensemble(runs, data)
+    once, twice = PackedEngine(runs, data), PackedEngine(runs, data)
     index = torch.arange(8).view(2, 4)
     with torch.no_grad():
         for step in range(3):

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 import torch
 
+from normbench.calibration import calibrate as module
+from normbench.calibration.calibrate import calibrate, widths
+from normbench.calibration.candidates import Together, together
+from normbench.calibration.race import Candidate
+from normbench.calibration.tasks import Calibration, Measured
 from normbench.models.packed.net import UnsupportedError
-from normbench.plan.execution import Engine
-from normbench.training import calibrate as module
-from normbench.training.calibrate import calibrate, widths
+from normbench.plan.execution import EngineSpec
 from normbench.training.data import prepare
-from normbench.training.race import Entrant
-from normbench.training.work import Calibration, Measured
+from normbench.training.packed import memory_of
 from tests.builders import run_of
 
 
@@ -54,21 +56,56 @@ def test_nothing_is_measured_that_cannot_be_chosen(one: Calibration) -> None:
     assert [found.engine.name for found in calibrate(one).measured] == ["plain"]
 
 
-def test_a_cell_that_has_no_packed_form_keeps_the_plain_loop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cell has a packed form."""
+
     def refuse(*_: object) -> list[str]:
         raise UnsupportedError("the norm mine is from another package")
 
-    monkeypatch.setattr("normbench.training.ensemble.variants", refuse)
-    assert [one.engine.name for one in calibrate(task()).measured] == ["plain"]
+    monkeypatch.setattr("normbench.training.packed.variants", refuse)
+
+
+@pytest.mark.usefixtures("unpacked")
+@pytest.mark.parametrize("mode", ["auto", "stacked", "packed"])
+def test_a_cell_that_has_no_packed_form_is_stacked(mode: str) -> None:
+    found = calibrate(task(mode=mode))
+    assert {one.engine.name for one in found.measured} == {"plain", "stacked"}
+    assert max(one.width for one in found.measured) == 8
+    assert found.reason == ""
+
+
+@pytest.mark.usefixtures("unpacked")
+def test_a_cell_that_has_neither_form_keeps_the_plain_loop_and_tells_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = "stacking raises RuntimeError: no"
+    monkeypatch.setattr("normbench.calibration.candidates.why_not_stacked", lambda *_: said)
+    found = calibrate(task())
+    assert [one.engine.name for one in found.measured] == ["plain"]
+    assert found.reason == said
+
+
+@pytest.mark.parametrize(
+    ("work", "mode", "engines"),
+    [
+        (59.0, "auto", {"packed"}),  # the trial would take some of what it may save
+        (60.0, "auto", {"packed", "stacked"}),
+        (0.0, "stacked", {"packed", "stacked"}),
+        (60.0, "packed", {"packed"}),
+    ],
+)
+def test_a_packed_cell_is_stacked_too_where_that_may_pay(
+    work: float, mode: str, engines: set[str]
+) -> None:
+    one = task(mode=mode)
+    found = together(one, prepare(one.run.cell), work)
+    assert {spec.name for spec in found.specs} == engines
 
 
 def test_groups_that_would_not_fit_into_memory_are_not_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from normbench.training.ensemble import memory_of
-
     one = task()
     room = memory_of(one.run.cell, prepare(one.run.cell), 4) + 1
     monkeypatch.setattr(module, "_room", lambda _: room)
@@ -116,13 +153,12 @@ class Machine:
         #: What a run's step takes in groups of a width, by one's in groups of others.
         self.by_width: dict[int, float] = {}
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(module, "Entrant", self.entrant)
-        monkeypatch.setattr("normbench.training.ensemble.variants", lambda *_: list(seconds))
+        monkeypatch.setattr(module, "Candidate", self.entrant)
 
-    def entrant(self, one: Calibration, _: Any, variant: str, width: int) -> Any:
-        found: Any = Entrant.__new__(Entrant)
-        found.width = max(1, width)
-        found.engine = Engine("packed" if width else "plain", variant, one.threads)
+    def entrant(self, _: Calibration, data: Any, spec: EngineSpec, width: int) -> Any:
+        del data
+        found: Any = Candidate.__new__(Candidate)
+        found.spec, found.width, variant = spec, width, spec.variant
 
         def step() -> float:
             self.taken[variant, width] += 1
@@ -139,8 +175,13 @@ class Machine:
 
     def packed(self, one: Calibration, plain: float) -> list[Measured]:
         data = prepare(one.run.cell)
-        steps = 1
-        return module._all_packed(one, data, plain, steps)[0]
+        specs = tuple(packed(variant) for variant in self.seconds)
+        found = Together(specs, lambda members: memory_of(one.run.cell, data, members))
+        return module._all_together(one, data, found, plain, 1)[0]
+
+
+def packed(variant: str) -> EngineSpec:
+    return EngineSpec("packed", variant, 1)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -176,12 +217,12 @@ def test_a_formulation_that_fails_does_not_take_the_others_with_it(
 ) -> None:
     machine = Machine(monkeypatch, {"one": 0.004, "two": 0.005})
 
-    def entrant(one: Calibration, data: Any, variant: str, width: int) -> Any:
-        if variant == "two":
+    def entrant(one: Calibration, data: Any, spec: EngineSpec, width: int) -> Any:
+        if spec.variant == "two":
             raise RuntimeError("not enough memory")
-        return machine.entrant(one, data, variant, width)
+        return machine.entrant(one, data, spec, width)
 
-    monkeypatch.setattr(module, "Entrant", entrant)
+    monkeypatch.setattr(module, "Candidate", entrant)
     found = machine.packed(task(total=10**6), 0.01)
     assert {one.engine.variant for one in found} == {"one"}
     assert {one.width for one in found} == {8, 4, 2}
@@ -194,10 +235,10 @@ def test_a_plain_loop_that_seemed_fast_is_measured_beside_the_best_group(
     machine = Machine(monkeypatch, {"": 0.007, "channels-last": 0.006, "one": 0.004})
     machine.slow, machine.slowest = random.Random(seed), 3.0
     one = task()
-    best = machine.entrant(one, None, "one", 8)
+    best = machine.entrant(one, None, packed("one"), 8)
     seemed = [("plain", "", 1, 0.003), ("packed", "one", 8, 0.005), ("packed", "one", 4, 0.004)]
     seemed += [("plain", "channels-last", 1, 0.004), ("plain", "compiled", 1, 0.001)]
-    measured = [Measured(Engine(e, v, 1), w, seconds) for e, v, w, seconds in seemed]  # type: ignore[arg-type]
+    measured = [Measured(EngineSpec(e, v, 1), w, seconds) for e, v, w, seconds in seemed]
     found = module._with_rivals(one, prepare(one.run.cell), list(measured), best, 60.0)
     assert [found[i] for i in (1, 2, 4)] == [measured[i] for i in (1, 2, 4)]
     assert found[0].seconds == pytest.approx(0.005 * 7 / 4, rel=0.2)
@@ -209,8 +250,8 @@ def test_plain_loops_are_not_measured_again_where_that_would_take_too_long(
 ) -> None:
     machine = Machine(monkeypatch, {"": 0.007, "one": 0.004})
     one = task()
-    best = machine.entrant(one, None, "one", 8)
-    measured = [Measured(Engine("plain", "", 1), 1, 0.003), one_wide := best.measured(0.004)]
+    best = machine.entrant(one, None, packed("one"), 8)
+    measured = [Measured(EngineSpec("plain", "", 1), 1, 0.003), one_wide := best.measured(0.004)]
     # three turns seem to take 3·(8·.004 + .003) s
     before = dict(machine.taken)
     assert module._with_rivals(one, prepare(one.run.cell), list(measured), best, 0.1) == measured

@@ -12,67 +12,54 @@ from statistics import median
 
 import torch
 
-from normbench.plan.execution import Engine
+from normbench.calibration.tasks import Calibration, Measured
+from normbench.plan.execution import EngineSpec
 from normbench.training.data import Prepared
 from normbench.training.devices import synchronize
-from normbench.training.loop import Trainer
-from normbench.training.work import Calibration, Measured
+from normbench.training.engines import make_engine
 
 #: Turns at least. After ``_TELLING`` of them, who takes over ``_NEAR`` times the least drops out.
 _LEAST, _TELLING, _NEAR = 3, 3, 1.25
 
 
-class Entrant:
-    """Runs of a cell as one computation, or one by the plain loop, of which single steps are timed.
+class Candidate:
+    """An engine with ``width`` runs of a cell, of which single steps are timed."""
 
-    ``width`` 0 stands for the plain loop.
-    """
-
-    def __init__(self, task: Calibration, data: Prepared, variant: str, width: int) -> None:
-        from normbench.training.ensemble import Ensemble
-
-        self.device, self.width = task.device, max(1, width)
-        self.engine = Engine("packed" if width else "plain", variant, task.threads)
-        batch = task.run.cell.batch_size
-        self.index = torch.arange(batch, device=task.device)
-        self.trained: Ensemble | Trainer
-        if width:
-            # what the weights are makes no difference to the seconds: one initialisation serves all
-            self.trained = Ensemble([task.run] * width, data, task.device, variant)
-            self.index = self.index.expand(width, batch)
-        else:
-            self.trained = Trainer(task.run, data, task.device, variant)
-        #: Whether its convolutions may use oneDNN, which the other engine may choose otherwise.
-        self.onednn = torch.backends.mkldnn.enabled
-        self.taken, self.steps = 0, self.trained.schedule.steps
+    def __init__(self, task: Calibration, data: Prepared, spec: EngineSpec, width: int) -> None:
+        self.spec, self.width, self.device = spec, width, task.device
+        # what the weights are makes no difference to the seconds: one initialisation serves all
+        self.engine = make_engine(spec, [task.run] * width, data, task.device)
+        items = torch.arange(task.run.cell.batch_size, device=task.device)
+        self.index = items.expand(width, -1)
+        self.taken, self.steps = 0, self.engine.schedule.steps
         self.step()  # warms up
 
     def step(self) -> float:
         """Take a step; its seconds a run."""
-        torch.backends.mkldnn.enabled = self.onednn
-        synchronize(self.device)
-        started = time.perf_counter()
-        self.trained.step(self.index, self.taken % self.steps)
-        synchronize(self.device)
-        self.taken += 1
-        return (time.perf_counter() - started) / self.width
+        with self.engine.session():
+            synchronize(self.device)
+            started = time.perf_counter()
+            self.engine.step(self.index, self.taken % self.steps)
+            synchronize(self.device)
+            self.taken += 1
+            return (time.perf_counter() - started) / self.width
 
     def measured(self, seconds: float) -> Measured:
         """As a row of a calibration."""
-        return Measured(self.engine, self.width, seconds)
+        return Measured(self.spec, self.width, seconds)
 
 
-def race(entrants: Sequence[Entrant], turns: int, enough: Callable[[], bool]) -> list[float]:
+def race(candidates: Sequence[Candidate], turns: int, enough: Callable[[], bool]) -> list[float]:
     """Seconds of each one's step a run, comparable with each other.
 
     They take ``turns`` each, fewer where it is ``enough``: the median of the fastest one's steps,
     and for the others that times the median of their ratios to it within a turn.
     """
-    seconds: list[list[float]] = [[] for _ in entrants]
-    running = list(range(len(entrants)))
+    seconds: list[list[float]] = [[] for _ in candidates]
+    running = list(range(len(candidates)))
     for turn in range(turns):
         for i in running if turn % 2 == 0 else reversed(running):
-            seconds[i].append(entrants[i].step())
+            seconds[i].append(candidates[i].step())
         if turn + 1 >= _TELLING:
             first = _first(seconds, running)
             running = [i for i in running if _ratio(seconds[i], seconds[first]) <= _NEAR]

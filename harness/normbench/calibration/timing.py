@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
+from normbench.calibration.cost import cost_key
+from normbench.calibration.footprint import StepMemory
+from normbench.calibration.step_timing import Clock, Steps, StepTiming
 from normbench.errors import NormbenchError
 from normbench.plan.code import check_code
 from normbench.plan.spec import RunSpec
-from normbench.training.cost import cost_key
 from normbench.training.data import prepare
-from normbench.training.footprint import StepMemory
-from normbench.training.turn import Clock, Steps, Turn
 
 #: Repetitions: at least, and at most; in between the seconds decide.
 LEAST, MOST = 3, 30
@@ -49,7 +49,7 @@ class _Kind:
     """Cells that cost the same, and what was found for them."""
 
     runs: list[RunSpec]
-    turns: list[Turn]
+    turns: list[StepTiming]
     steps: int = 1
     memory: float = float("nan")
     memory_kind: str = ""
@@ -65,11 +65,10 @@ class _Kind:
         prepare(self.run.cell, device)  # the data are not the step's memory
         memory = StepMemory(device)
         steps = Steps(self.run, device)
-        steps.trainer.step(*steps.batch())
-        once = steps.turn(1, 0, clock).step
+        once = steps.turn(1, 1, clock).step
         self.steps = max(1, min(_STEPS, round(_TURN / max(once, 1e-9))))
         index, _ = steps.batch()
-        found = memory.of_step(steps.trainer, lambda: steps.forward(index))
+        found = memory.of_step(steps.engine, lambda: steps.forward(index))
         self.memory, self.memory_kind = found
 
     def take_turn(self, device: str, clock: Clock) -> None:
@@ -80,14 +79,13 @@ class _Kind:
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """So many threads meanwhile; what trainers set for the whole process is set back after."""
-    threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    """So many threads meanwhile."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.enabled = onednn
 
 
 def time_cells(task: TimingTask, clock: Clock = time.perf_counter) -> list[dict[str, Any]]:

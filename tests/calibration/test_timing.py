@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 import torch
 
+from normbench.calibration import timing
+from normbench.calibration.cost import cost_key
+from normbench.calibration.footprint import counted_bytes
+from normbench.calibration.step_timing import Steps
+from normbench.calibration.timing import LEAST, MOST, TimingTask, time_cells
 from normbench.errors import UndefinedError
-from normbench.training import timing
-from normbench.training.cost import cost_key
 from normbench.training.data import prepare
-from normbench.training.footprint import counted_bytes
-from normbench.training.loop import Trainer
-from normbench.training.timing import LEAST, MOST, TimingTask, time_cells
-from normbench.training.turn import Steps
+from normbench.training.plain import PlainEngine
 from tests.builders import cell, run_of
 
 
@@ -145,11 +145,11 @@ def test_a_cell_with_free_axes_changed_costs_the_same_and_others_do_not():
 def test_the_timed_step_is_the_training_step():
     run = run_of(norm="batch", optimizer={"name": "adam"}, clip_norm=0.5)
     steps = Steps(run, "cpu")
-    trainer = Trainer(run, prepare(run.cell))
+    engine = PlainEngine(run, prepare(run.cell))
     for i in range(10):  # more than an epoch has, so that batches start again
         steps.parts(Clock())
-        trainer.step(steps.batches[i % len(steps.batches)], i % trainer.schedule.steps)
-    for timed, trained in zip(steps.trainer.parameters, trainer.parameters, strict=True):
+        engine.step(steps.batches[i % len(steps.batches)][None], i % engine.schedule.steps)
+    for timed, trained in zip(steps.engine.weights, engine.weights, strict=True):
         assert torch.equal(timed, trained)
 
 
@@ -163,10 +163,10 @@ def test_counted_memory_of_a_small_net_by_hand(optimizer, state):
     run = run_of(norm="none", optimizer=optimizer, model={"name": "mlp", "width": 16})
     steps = Steps(run, "cpu")
     index, _ = steps.batch()
-    steps.trainer.step(index, 0)
-    found = counted_bytes(steps.trainer, lambda: steps.forward(index))
-    shapes = [tuple(p.shape) for p in steps.trainer.parameters]
-    numbers = sum(p.numel() for p in steps.trainer.parameters)
+    steps.engine.step(index[None], 0)
+    found = counted_bytes(steps.engine, lambda: steps.forward(index))
+    shapes = [tuple(p.shape) for p in steps.engine.weights]
+    numbers = sum(p.numel() for p in steps.engine.weights)
     counters = len(shapes) if optimizer == "adam" else 0  # Adam's step counters
     expected = 4 * (2 * numbers + state * numbers + counters)
     # kept for the backward pass: the flat input, each hidden layer after its ReLU, the
@@ -193,11 +193,11 @@ def test_threads_and_convolutions_are_set_back(monkeypatch, fails):
     seen = []
 
     class Told(Steps):
-        def turn(self, steps, warm_up, clock):
+        def parts(self, clock):
             seen.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
             if fails:
                 raise ZeroDivisionError
-            return super().turn(steps, warm_up, clock)
+            return super().parts(clock)
 
     monkeypatch.setattr(timing, "Steps", Told)
     task = TimingTask((run_of(batch_size=4), run_of(batch_size=32)), "cpu", 2, 0.0)

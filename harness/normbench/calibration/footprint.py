@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normbench.training.loop import Trainer
+from normbench.training.plain import PlainEngine
 
 
 class StepMemory:
@@ -27,18 +27,18 @@ class StepMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self.before = torch.cuda.memory_allocated(device)
 
-    def of_step(self, trainer: Trainer, forward: Callable[[], Tensor]) -> tuple[float, str]:
-        """MiB, and ``measured`` or ``counted``; the trainer has taken at least one step.
+    def of_step(self, engine: PlainEngine, forward: Callable[[], Tensor]) -> tuple[float, str]:
+        """MiB, and ``measured`` or ``counted``; the engine has taken at least one step.
 
         ``forward`` gives the loss of a batch.
         """
         if self.device.startswith("cuda"):
             most = torch.cuda.max_memory_allocated(self.device)
             return (most - self.before) / 2**20, "measured"
-        return counted_bytes(trainer, forward) / 2**20, "counted"
+        return counted_bytes(engine, forward) / 2**20, "counted"
 
 
-def counted_bytes(trainer: Trainer, forward: Callable[[], Tensor]) -> int:
+def counted_bytes(engine: PlainEngine, forward: Callable[[], Tensor]) -> int:
     """Bytes of parameters, buffers, gradients, optimizer state and what the backward pass needs."""
     storages: dict[int, int] = {}
 
@@ -47,15 +47,15 @@ def counted_bytes(trainer: Trainer, forward: Callable[[], Tensor]) -> int:
         storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    for tensor in (*trainer.model.parameters(), *trainer.model.buffers()):
+    for tensor in (*engine.model.parameters(), *engine.model.buffers()):
         note(tensor)
-    for tensor in _tensors(vars(trainer.optimizer)):
+    for tensor in _tensors(vars(engine.optimizer)):
         note(tensor)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = forward()  # holds what was kept, so that no address is used twice
     found = sum(storages.values())
     del loss
-    return found + sum(p.numel() * p.element_size() for p in trainer.parameters)
+    return found + sum(p.numel() * p.element_size() for p in engine.weights)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from normbench.calibration import forecast as module
+from normbench.calibration.estimate import Estimate
+from normbench.calibration.forecast import MOST_CELLS, forecast
 from normbench.plan.expand import expand
-from normbench.training import forecast as module
-from normbench.training.forecast import MOST_CELLS, forecast
 from tests.builders import experiment, study
 
 
@@ -15,14 +16,15 @@ class Machine:
 
     def __init__(self, monkeypatch) -> None:
         self.now, self.asked = 0.0, []
-        monkeypatch.setattr(module, "seconds_of_run", self.seconds_of_run)
+        monkeypatch.setattr(module, "estimate", self.estimate)
 
-    def seconds_of_run(self, run, *how):
+    def estimate(self, run, *how):
         self.now += 1.0
         self.asked.append(run.cell)
         self.most = how[-1]
         steps = run.cell.budget_in_steps(60 // run.cell.batch_size)
-        return 1e-3 * steps * run.cell.batch_size**0.5
+        reason = "" if run.cell.norm.name != "layer" else "it raises"
+        return Estimate(1e-3 * steps * run.cell.batch_size**0.5, reason)
 
     def clock(self) -> float:
         return self.now
@@ -41,6 +43,7 @@ def test_no_cell_is_begun_behind_the_budget_and_the_first_always_is(machine):
     pending = runs_of(norm=["none", "batch", "layer"], batch_size=[4, 8, 16, 32])
     found = forecast(pending, "cpu", 4.5, machine.clock)
     assert (found.timed, found.cells) == (5, 12)
+    assert found.alone == {"it raises": sum(c.norm.name == "layer" for c in machine.asked)}
     assert machine.most == pytest.approx(0.45)
     machine.asked.clear()
     assert forecast(pending, "cpu", 0.0, machine.clock).timed == 1

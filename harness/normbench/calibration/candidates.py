@@ -1,0 +1,67 @@
+"""The ways in which a cell's runs can be trained together, and the memory that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from normbench.calibration.footprint import counted_bytes
+from normbench.calibration.tasks import Calibration
+from normbench.calibration.trial import why_not_stacked
+from normbench.models.packed.graph import UnsupportedError
+from normbench.plan.execution import EngineSpec
+from normbench.training.data import Prepared
+from normbench.training.plain import PlainEngine
+
+#: What stacked runs take of memory, by what a plain run's step keeps: gradients of the stacked
+#: parameters and passing values come on top.
+_OVERHEAD = 2.0
+#: Where a packed form is there, stacking is tried for work of so many seconds: the trial takes
+#: some tenths of one.
+_TRIED_FROM = 60.0
+
+
+@dataclass(frozen=True)
+class Together:
+    """Engines that train runs together, the most promising first, and the bytes of so many runs.
+
+    ``reason`` says why there are none, or why the stacked engine is not among them.
+    """
+
+    specs: tuple[EngineSpec, ...]
+    memory: Callable[[int], float]
+    reason: str = ""
+
+
+def together(task: Calibration, data: Prepared, work: float) -> Together:
+    """What may be tried for a cell whose runs would take ``work`` seconds by the plain engine.
+
+    A net of this package's own layers and norms has packed forms. Any other is stacked, where a
+    trial shows that this gives the same numbers.
+    """
+    from normbench.training.packed import memory_of, variants
+
+    cell = task.run.cell
+    try:
+        names = variants(cell, data, task.device)
+        packed = tuple(EngineSpec("packed", name, task.threads) for name in names)
+    except UnsupportedError:
+        packed = ()
+    by_itself = work >= _TRIED_FROM and task.mode != "packed"
+    wanted = task.mode == "stacked" or not packed or by_itself
+    reason = why_not_stacked(task.run, data) if wanted else ""
+    stacked = (EngineSpec("stacked", "", task.threads),) if wanted and not reason else ()
+    if packed:
+        return Together((*packed, *stacked), lambda n: memory_of(cell, data, n), reason)
+    return Together(stacked, _by_one_run(task, data), reason)
+
+
+def _by_one_run(task: Calibration, data: Prepared) -> Callable[[int], float]:
+    """The bytes of so many stacked runs, by those of a plain run's step."""
+    engine = PlainEngine(task.run, data, task.device)
+    index = torch.arange(task.run.cell.batch_size, device=task.device)
+    with engine.session():
+        one = counted_bytes(engine, lambda: engine.loss(index)[0])
+    return lambda members: _OVERHEAD * members * one

@@ -1,0 +1,221 @@
+"""The packed engine: runs of a built-in net as one computation, with hand-written passes.
+
+See :mod:`normbench.models.packed`. Each run keeps its own data order, dropout masks, gradient
+clipping, divergence and metrics: what one does never reaches another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from normbench.catalog import OPTIMIZERS
+from normbench.models.describe import network
+from normbench.models.packed.choose import memory, pack
+from normbench.models.packed.choose import variants as packed_variants
+from normbench.models.packed.net import PackedNet
+from normbench.models.plain import Net, build, initialise
+from normbench.plan.spec import RunSpec
+from normbench.protocol.schema import Cell
+from normbench.training.budget import LearningRates, schedule_of
+from normbench.training.data import Prepared
+from normbench.training.engine import clip_factor, onednn
+from normbench.training.evaluate import Evaluation, chunk_of, evaluate
+from normbench.training.optimizers import Optimizer, Sgd
+
+#: Weights that take more bytes than this are far by the time of an update.
+_FAR_BYTES = 1 << 23
+
+
+class PackedEngine:
+    """The stacked parameters, optimizer state and learning rates of a group, and its step."""
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        runs: Sequence[RunSpec],
+        data: Prepared,
+        device: str = "cpu",
+        variant: str = "",
+    ) -> None:
+        cell, dtype = runs[0].cell, data.train.dtype
+        self.runs, self.cell, self.data, self.members = runs, cell, data, len(runs)
+        self.schedule = schedule_of(runs[0], len(data.train))
+        described = network(cell, data.shape, data.classes)
+        self.described, self.device = described, device
+        self.packed = pack(
+            described, len(runs), task=data.task, variant=variant, dtype=dtype, device=device
+        )
+        plain = build(described, "cpu").to(dtype)
+        seed = None
+        for member, run in enumerate(runs):
+            if run.seed != seed:
+                initialise(plain, run.seed, cell.init)
+            seed = run.seed
+            self.packed.load(member, plain)
+            self.packed.seed_dropout(member, run.seed)
+        self.parameters = sum(p.numel() for p in plain.parameters())
+        self.buffers = sum(b.numel() for b in plain.buffers())
+        steps = self.schedule.steps
+        self.rates: Sequence[LearningRates] = [LearningRates(run.cell, steps) for run in runs]
+        self.one_rate = len({rates.base for rates in self.rates}) == 1
+        front = self.packed.decayed
+        self._parts = [self.packed.flat[:front], self.packed.flat[front:]]
+        self._gradients = [self.packed.flat_gradient[:front], self.packed.flat_gradient[front:]]
+        self.optimizer = self._optimizer(self._parts, [True, False])
+        #: The momentum, where the weights' gradients are added into their velocities right away.
+        self.carry = self._carry()
+        if self.carry:
+            self.optimizer = self._optimizer(self._parts[1:], [False])
+        #: Whether weights may move in the course of the backward pass: a cache holds few of them.
+        self.moves = self.carry > 0 and self._parts[0].nbytes > _FAR_BYTES
+        self._rate, self._moved = self.rates[0].at(0), False
+        #: The weights' velocities, while their gradients lie alone.
+        self._velocities: Tensor | None = None
+        scaled = data.train.rows is None
+        self._resident = self.packed.resident(data.train.x) if scaled else None
+        self.chunk = chunk_of(data)
+        self.evaluator = self.packed.evaluator(self.chunk)
+        self.batch_statistics = self.evaluator.batch_statistics
+        self._copy: Net | None = None
+
+    def _optimizer(self, parts: list[Tensor], decayed: list[bool]) -> Optimizer:
+        choice, rate = self.cell.optimizer, self.rates[0].at(0)
+        made: Optimizer = OPTIMIZERS[choice.name].load()(
+            parts, rate, decayed=decayed, **choice.params
+        )
+        return made
+
+    def _carry(self) -> float:
+        alone = self.cell.clip_norm is not None or not self.one_rate
+        # a class that is made of this one may take other steps
+        if alone or not isinstance(self.packed, PackedNet) or type(self.optimizer) is not Sgd:
+            return 0.0
+        return self.optimizer.carry
+
+    def session(self) -> AbstractContextManager[None]:
+        """See :class:`~normbench.training.engine.Engine`, as for the other methods."""
+        return onednn(True)
+
+    def begin(self, step: int) -> None:
+        """The next gradients may move weights, by the learning rate of that step."""
+        self.packed.set_step(step, self.schedule.steps)
+        self._rate = self.rates[0].at(step)
+
+    @torch.no_grad()
+    def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients then lie in the packed net.
+
+        If they need not lie there ``alone``, those of the weights may have been added to what the
+        optimizer keeps, and the weights may have taken their step.
+        """
+        if self.carry and isinstance(self.packed, PackedNet):
+            if alone and self._velocities is None:
+                self._velocities = self._gradients[0].clone()
+            self._moved = self.moves and not alone
+            self.packed.set_carry(0.0 if alone else self.carry, self._rate if self._moved else None)
+        flat = index.reshape(-1)
+        labels = self.data.train.y[flat].view(self.members, -1)
+        if self._resident is not None:
+            losses, logits = self.packed.train_items(self._resident, flat, labels)
+        else:
+            inputs = self.packed.arrange(self.data.train.inputs(flat))
+            losses, logits = self.packed.train_batch(inputs, labels)
+        return losses, logits, labels
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Clip, and take the optimizer's step with one rate or one for each member."""
+        flat, gradient = self.packed.flat, self.packed.flat_gradient
+        if self.cell.clip_norm is not None:
+            factors = clip_factor(self.packed.member_norms(gradient), self.cell.clip_norm)
+            gradient.mul_(self.packed.per_member(factors))
+        if self.carry:
+            if self._velocities is not None:
+                self._gradients[0].add_(self._velocities, alpha=self.carry)
+                self._velocities = None
+            rate = self.rates[0].at(step)
+            if not self._moved:
+                self._parts[0].sub_(self._gradients[0], alpha=rate)
+            self._moved = False
+            self.optimizer.learning_rate = rate
+            self.optimizer.step(self._gradients[1:])
+            return
+        if self.one_rate:
+            self.optimizer.learning_rate = self.rates[0].at(step)
+            self.optimizer.step(self._gradients)
+            return
+        # every optimizer's step is proportional to the rate: take it at rate 1 and scale it
+        before = flat.clone()
+        self.optimizer.learning_rate = 1.0
+        self.optimizer.step(self._gradients)
+        rates = torch.tensor(
+            [rates.at(step) for rates in self.rates], dtype=flat.dtype, device=flat.device
+        )
+        flat.sub_(before).mul_(self.packed.per_member(rates)).add_(before)
+
+    def step(self, index: Tensor, step: int) -> None:
+        """A whole training step."""
+        self.begin(step)
+        self.gradients(index, alone=False)
+        self.update(step)
+
+    def weight_norms(self) -> list[float]:
+        """Of each member."""
+        return self._norms(self.packed.flat)
+
+    def gradient_norms(self) -> list[float]:
+        """Of each member; the gradients must lie alone."""
+        return self._norms(self.packed.flat_gradient)
+
+    def snapshot(self) -> Tensor:
+        """A copy of the flat tensor."""
+        return self.packed.flat.clone()
+
+    def change_norms(self, before: Tensor) -> list[float]:
+        """Of each member."""
+        return self._norms(self.packed.flat - before)
+
+    def _norms(self, flat: Tensor) -> list[float]:
+        found: list[float] = self.packed.member_norms(flat).tolist()
+        return found
+
+    def values(self, member: int, before: Tensor) -> dict[str, Tensor]:
+        """Copies, in the plain module's shapes."""
+        return self.packed.plain_values(member, self._plain(), before)
+
+    @torch.no_grad()
+    def evaluate(self) -> list[Evaluation]:
+        """All members see the same items, which the net may divide further."""
+        cell = self.cell
+        return evaluate(
+            self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples, self.chunk
+        )
+
+    def export(self, member: int) -> nn.Module:
+        """A member in the one module that this engine keeps for it."""
+        self.packed.store(member, self._plain())
+        return self._plain()
+
+    def _plain(self) -> Net:
+        if self._copy is None:
+            self._copy = build(self.described, self.device).to(self.packed.dtype)
+        return self._copy
+
+
+def variants(cell: Cell, data: Prepared, device: str) -> list[str]:
+    """The packed formulations worth trying for a cell, the most promising first.
+
+    Raises :class:`~normbench.models.packed.net.UnsupportedError` where there is none.
+    """
+    described = network(cell, data.shape, data.classes)
+    pack(described, 1, task=data.task)
+    return packed_variants(described, device)
+
+
+def memory_of(cell: Cell, data: Prepared, members: int) -> int:
+    """The bytes that ``members`` runs of a cell take together, roughly."""
+    return memory(network(cell, data.shape, data.classes), members)

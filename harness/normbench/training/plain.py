@@ -1,0 +1,167 @@
+"""The plain engine: one run, one step after the other, as anyone would write it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from normbench.catalog import OPTIMIZERS
+from normbench.models.describe import network
+from normbench.models.plain import build, initialise
+from normbench.norms.schedule import scheduled, set_step
+from normbench.plan.spec import RunSpec
+from normbench.training.budget import LearningRates, schedule_of
+from normbench.training.curvature import rate_unit
+from normbench.training.data import Prepared
+from normbench.training.engine import clip_factor, global_norm, onednn
+from normbench.training.evaluate import Evaluation, PlainEvaluator, evaluate
+from normbench.training.optimizers import Optimizer, decay_mask
+from normbench.training.probing import private_copy
+
+#: Formulations of the plain engine besides the ordinary one.
+CHANNELS_LAST, COMPILED = "channels-last", "compiled"
+
+
+def uses_onednn(batch_size: int, shape: tuple[int, ...]) -> bool:
+    """Whether oneDNN pays on the CPU: its set-up may cost more than the convolution itself.
+
+    Measured on 8×8 images: a step at batch 4 took 1.0 ms without and 1.7 ms with it, at batch
+    64 6.5 and 4.2 ms. The choice depends on the cell alone, so a run's numbers do not depend
+    on what the process trained before.
+    """
+    return batch_size * math.prod(shape[1:]) >= 1024
+
+
+def formulated(model: nn.Module, variant: str) -> Callable[[Tensor], Tensor]:
+    """The model's forward pass in a formulation; the model keeps its parameters and its names.
+
+    Raises ``ValueError`` for a variant that the plain engine does not have.
+    """
+    if variant == CHANNELS_LAST:
+        # layers keep their input's format; filters stay as they are, since the fused optimizer
+        # needs parameters and gradients of one layout
+        return lambda x: cast(Tensor, model(x.contiguous(memory_format=torch.channels_last)))
+    if variant == COMPILED:
+        from torch._inductor import config
+
+        # workers are processes of their own already and may have no children
+        config.compile_threads = 1
+        return cast(Callable[[Tensor], Tensor], torch.compile(model, dynamic=False))
+    if variant:
+        raise ValueError(f"the plain engine has no variant {variant!r}")
+    return cast(Callable[[Tensor], Tensor], model)
+
+
+class PlainEngine:
+    """The model, optimizer and learning rates of one run, and its training step.
+
+    The model's numbers are of the data's type: float32, or float64 in comparisons of engines.
+    ``variant`` is "", ``channels-last`` (that memory format for images) or ``compiled``
+    (``torch.compile``): the same computation, faster on some shapes and machines.
+    """
+
+    def __init__(
+        self, run: RunSpec, data: Prepared, device: str = "cpu", variant: str = ""
+    ) -> None:
+        cell = run.cell
+        self.runs: Sequence[RunSpec] = (run,)
+        self.cell, self.device = cell, device
+        self.data, self.objective = data, data.objective
+        self.schedule = schedule_of(run, len(data.train))
+        self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
+        initialise(self.model, run.seed, cell.init)
+        self.forward: Callable[[Tensor], Tensor] = formulated(self.model, variant)
+        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.names, self.weights = list(trained), list(trained.values())
+        self.parameters = sum(p.numel() for p in self.weights)
+        self.buffers = sum(b.numel() for b in self.model.buffers())
+        self.scheduled = scheduled(self.model)
+        self.rates: Sequence[LearningRates] = (
+            LearningRates(cell, self.schedule.steps, rate_unit(cell, data)),
+        )
+        self.evaluator = PlainEvaluator(self.model)
+        self.batch_statistics = self.evaluator.batch_statistics
+        self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
+            self.weights,
+            self.rates[0].at(0),
+            decayed=decay_mask(self.model),
+            **cell.optimizer.params,
+        )
+        self._gradients: Sequence[Tensor] = ()
+
+    def session(self) -> AbstractContextManager[None]:
+        """See :class:`~normbench.training.engine.Engine`, as for the other methods."""
+        return onednn(uses_onednn(self.cell.batch_size, self.data.shape))
+
+    def begin(self, step: int) -> None:
+        """The place in the run is the norms' to know."""
+        set_step(self.scheduled, step, self.schedule.steps)
+
+    def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """The forward pass, and the backward pass."""
+        del alone
+        loss, outputs, labels = self.loss(index[0])
+        self.backward(loss)
+        return loss.detach()[None], outputs.detach()[None], labels[None]
+
+    def loss(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss (), outputs (batch, outputs) and labels of the items at ``index`` (batch,)."""
+        labels = self.data.train.y[index]
+        outputs = self.forward(self.data.train.inputs(index))
+        return self.objective.loss(outputs, labels), outputs, labels
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a loss."""
+        self._gradients = torch.autograd.grad(loss, self.weights)
+
+    def update(self, step: int) -> None:
+        """The optimizer's step, with gradients clipped where the cell says so."""
+        self.optimizer.learning_rate = self.rates[0].at(step)
+        gradients = self._gradients
+        if self.cell.clip_norm is not None:
+            norm = torch.tensor(global_norm(list(gradients)), dtype=torch.float64)
+            factor = clip_factor(norm, self.cell.clip_norm)
+            gradients = torch._foreach_mul(list(gradients), float(factor))
+        self.optimizer.step(gradients)
+
+    def step(self, index: Tensor, step: int) -> None:
+        """A whole training step."""
+        self.begin(step)
+        self.gradients(index, alone=False)
+        self.update(step)
+
+    def weight_norms(self) -> list[float]:
+        """Of the only member."""
+        return [global_norm([p.detach() for p in self.weights])]
+
+    def gradient_norms(self) -> list[float]:
+        """Of the only member."""
+        return [global_norm(list(self._gradients))]
+
+    def snapshot(self) -> list[Tensor]:
+        """Copies of the parameters, in their order."""
+        return [p.detach().clone() for p in self.weights]
+
+    def change_norms(self, before: list[Tensor]) -> list[float]:
+        """Of the only member."""
+        return [global_norm([p.detach() - b for p, b in zip(self.weights, before, strict=True)])]
+
+    def values(self, member: int, before: list[Tensor]) -> dict[str, Tensor]:
+        """The copies by name."""
+        del member
+        return dict(zip(self.names, before, strict=True))
+
+    def evaluate(self) -> list[Evaluation]:
+        """Of the only member."""
+        cell = self.cell
+        return evaluate(self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples)
+
+    def export(self, member: int) -> nn.Module:
+        """A copy of the model."""
+        del member
+        return private_copy(self.model)
