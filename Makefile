@@ -37,6 +37,7 @@ bench: $(INSTALLED_DEV) ## Time normbench against other ways to train; writes be
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks --profile
+	$(BIN)/python -m benchmarks.stacked
 
 # What the browser tests use beside Chromium: not a Python package, so not in pyproject.toml.
 AXE_VERSION := 4.14.1
