@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from normbench.calibration.estimate import estimate
+from normbench.errors import UndefinedError
+from normbench.plan.execution import EngineSpec
 from normbench.training import group as module
 from normbench.training.group import train_group
 from normbench.training.tasks import Group
@@ -75,6 +77,20 @@ def test_a_crash_of_one_run_is_a_row_and_the_others_go_on(
     assert [row["status"] for row in rows.runs] == ["finished", "failed", "finished"]
     assert rows.runs[1]["error"].startswith("MemoryError: no room xxx")
     assert len(rows.runs[1]["error"]) <= 2000
+
+
+@pytest.mark.parametrize("engine", ["plain", "packed", "stacked"])
+def test_what_turns_out_to_have_no_meaning_is_undefined_by_every_engine(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any) -> Any:
+        raise UndefinedError("no meaning, as the third step shows")
+
+    monkeypatch.setattr(module, "train", late)
+    group = Group("000000", (run_of(0), run_of(1)), "cpu", "key", EngineSpec(engine))
+    rows = module.train_group(group).runs
+    assert [row["status"] for row in rows] == ["undefined"] * 2
+    assert {row["error"] for row in rows} == {"no meaning, as the third step shows"}
 
 
 def test_an_interrupt_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

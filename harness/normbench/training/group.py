@@ -54,24 +54,25 @@ class PeakMemory:
 def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
     """The outcomes of runs that the group's engine trains as one computation.
 
-    A run by itself that raises is a row that says so. Several fail together, since what was raised
-    is about all of them: the error passes through.
+    A configuration that has no meaning has none for any of them. A run by itself that raises is a
+    row that says so. Several fail together, since what was raised is about all of them: the error
+    passes through.
     """
     started, run = time.perf_counter(), runs[0]
     try:
         check_code(run.cell, run.code)
         data = prepare(run.cell, group.device)
         return train(make_engine(group.engine, runs, data, group.device))
+    except UndefinedError as error:
+        seconds = (time.perf_counter() - started) / len(runs)
+        return [Outcome(status="undefined", error=str(error), seconds=seconds) for _ in runs]
     except (Exception, SystemExit) as error:
-        if len(runs) > 1:
-            if not packages_of(components(run.cell)):
-                raise
-            raise ComponentError(failure(run, error)) from error
-        outcome = Outcome(status="failed", error=failure(run, error))
-        if isinstance(error, UndefinedError):
-            outcome = Outcome(status="undefined", error=str(error))
-        outcome.seconds = time.perf_counter() - started
-        return [outcome]
+        if len(runs) == 1:
+            seconds = time.perf_counter() - started
+            return [Outcome(status="failed", error=failure(run, error), seconds=seconds)]
+        if not packages_of(components(run.cell)):
+            raise
+        raise ComponentError(failure(run, error)) from error
 
 
 def failure(run: RunSpec, error: BaseException) -> str:
