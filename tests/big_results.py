@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from normbench.plan.expand import expand
 from normbench.protocol.load import parse
 from normbench.protocol.study import Study
 from normbench.results.registration import register_claims
 from normbench.results.schema import SCHEMA_VERSION, PlannedRows, arrow_schema, to_table
+from normbench.results.tables import write_file
+
+
+def _write(folder: Path, name: str, table: pa.Table) -> None:
+    write_file(folder / f"{name}.parquet", table.schema, [table])
 
 
 def protocol(cells: int, seeds: int, epochs: int) -> dict:
@@ -56,7 +60,7 @@ def fill(folder: Path, study: Study, epochs: int) -> int:
     rows = list(PlannedRows(runs, {}))
     for row in rows:
         row |= {"status": "finished", "execution_hash": "x", "classes": 10, "steps": epochs * 100}
-    pq.write_table(to_table("runs", rows), folder / "runs.parquet")
+    _write(folder, "runs", to_table("runs", rows))
     runs = list({run.run_hash: run for run in runs}.values())  # experiments may share runs
     n, length = len(runs), epochs + 1
     x = np.tile(np.arange(length), n)
@@ -80,10 +84,10 @@ def fill(folder: Path, study: Study, epochs: int) -> int:
             table[field.name] = pa.array(curve)
         else:
             table[field.name] = pa.array(1 - curve)
-    pq.write_table(pa.table(table, schema=schema), folder / "epochs.parquet")
+    _write(folder, "epochs", pa.table(table, schema=schema))
     bits = [
         {"run_hash": r.run_hash, "evaluation": "running", "correct": b.tolist()}
         for r, b in zip(runs, rng.random((n, 300)) < 0.9, strict=True)
     ]
-    pq.write_table(to_table("predictions", bits), folder / "predictions.parquet")
+    _write(folder, "predictions", to_table("predictions", bits))
     return len(x)

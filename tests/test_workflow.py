@@ -19,6 +19,7 @@ from normbench.executors.inline import InlineExecutor
 from normbench.results.load import load
 from normbench.results.schema import MEASURED_COLUMNS, SCHEMA_VERSION
 from normbench.results.store import Store
+from normbench.results.tables import write_file
 from tests.support import FATES, TINY, Watcher, differences, edit, status_counts, sweep, tables
 
 MORE_SEEDS = TINY.replace("seeds = 2", "seeds = 3")
@@ -68,7 +69,8 @@ def test_the_comparison_of_folders_notices_one_bit(whole, tmp_path):
     place = table.column_names.index("val_loss")
     losses = table["val_loss"].to_numpy().copy()
     losses[-1] = np.nextafter(losses[-1], 9.0)
-    pq.write_table(table.set_column(place, table.schema.field(place), [losses]), path)
+    table = table.set_column(place, table.schema.field(place), [losses])
+    write_file(path, table.schema, [table])
     assert differences(whole, tmp_path / "r") == ["epochs.val_loss"]
 
 

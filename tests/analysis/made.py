@@ -17,6 +17,7 @@ from normbench.protocol.load import parse
 from normbench.results.load import Results
 from normbench.results.registration import register_claims
 from normbench.results.schema import SCHEMA_VERSION, PlannedRows, to_table
+from normbench.results.tables import write_file
 
 Curve = Callable[[RunSpec], Any]
 
@@ -102,5 +103,6 @@ def write(
     found = {"runs": rows, "epochs": epochs, "predictions": predictions}
     found |= {"probes": probes} if probes else {}
     for table, content_rows in found.items():
-        pq.write_table(to_table(table, content_rows), folder / f"{table}.parquet")
+        content = to_table(table, content_rows)
+        write_file(folder / f"{table}.parquet", content.schema, [content])
     return Results(folder)

@@ -10,6 +10,7 @@ import pytest
 
 from normbench.analysis.pairs import spread
 from normbench.analysis.tables import Analysis, analyse
+from normbench.results.tables import write_file
 from normbench.stats.multiplicity import max_t
 from normbench.stats.planning import seeds_needed
 from normbench.stats.thresholds import pooled_grid, threshold_sweep
@@ -137,7 +138,8 @@ def statistics(tmp_path: Path) -> Analysis:
             for kind, share in (("recomputed", 0.5), ("batch", 0.25)):
                 value = row["val_accuracy"] + share * 0.2 / size
                 row |= {f"val_{kind}_accuracy": value, f"val_{kind}_loss": 1 - value}
-    pq.write_table(to_table("epochs", rows), results.folder / "epochs.parquet")
+    content = to_table("epochs", rows)
+    write_file(results.folder / "epochs.parquet", content.schema, [content])
     return analyse(type(results)(results.folder))
 
 

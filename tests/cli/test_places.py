@@ -52,6 +52,15 @@ def test_a_name_that_is_too_long_is_told(cli, tiny, results, tmp_path, command):
     assert everything(tmp_path) == before
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("place", ["", "tiny.toml", "tiny.toml/x", "/dev/null", "x" * 300])
+def test_what_can_be_no_results_folder_is_refused(cli, tiny, tmp_path, command, place):
+    before = everything(tmp_path)
+    assert "tiny.toml" in before
+    refused(cli(command, tiny, "--results", place), "the results need a folder of their own")
+    assert everything(tmp_path) == before
+
+
 def test_an_endless_name_gets_a_bounded_message(cli):
     said = cli("status", "y/" * 60_000)
     assert said.status in (1, 2)

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from normbench.cli import progress as module
-from normbench.cli.console import Terminal
 from normbench.cli.progress import LiveProgress
+from normbench.terminal import Terminal
 from normbench.workflow.shares import share_done, weights_of
 
 

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from normbench.plan.execution import EngineSpec, GroupPlan
+from normbench.results.execution import add_groups
 from tests.cli.refusals import everything, refused
 from tests.support import TINY, status_counts
 
@@ -93,3 +95,17 @@ def test_a_damaged_protocol_does_not_let_another_study_in(cli, tiny, results):
     (results / "protocol.json").unlink()
     refused(cli("run", tiny, "--workers", "0", *SLOWER), "none of the 8 runs", "--replace")
     assert cli("run", tiny, "--workers", "0").status == 0
+
+
+def test_a_sweep_that_cannot_follow_a_plan_leaves_everything_as_it_was(
+    cli, tiny, results, tmp_path
+):
+    """The stored protocol would else say what the stored runs are not."""
+    (tmp_path / "other").mkdir()
+    add_groups(tmp_path / "other", {"machine": "x"}, [GroupPlan(EngineSpec("plain"), ("r",), "x")])
+    before = everything(results)
+    said = cli("run", tiny, *SLOWER, "--replace", "--workers", "0",
+               "--execution", "other/execution.json")  # fmt: skip
+    assert said.status == 2
+    assert "error: the execution plan to follow was made on another machine" in said.err
+    assert everything(results) == before

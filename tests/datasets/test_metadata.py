@@ -182,3 +182,42 @@ def test_orientations_in_either_order_and_odd_values():
     assert exif_orientation(exif(struct.pack("<HHI", 0x112, 2, 2) + b"6\0\0\0")) == 1
     for nothing in (b"", b"II", b"II*\0\xff\xff\xff\xff", bytes(100)):
         assert exif_orientation(nothing) is None
+
+
+def _chunk(kind: bytes, body: bytes, wrong: int = 0) -> bytes:
+    check = zlib.crc32(kind + body) ^ wrong
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+
+
+def _segment(kind: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body
+
+
+XMP = b'<rdf:Description tiff:Orientation="6"/>'
+RAW = b"\nexif\n 26\n" + (b"II*\0\x08\0\0\0\x01\0" + TURN + bytes(6)).hex().encode()
+#: Chunks of a PNG that turn the picture by 6, each without EXIF of its own.
+TURNING = {
+    "XMP": _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+    "packed XMP": _chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP)),
+    "EXIF as text": _chunk(b"tEXt", b"Raw profile type exif\0" + RAW),
+    "EXIF as packed text": _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(RAW)),
+}
+
+
+@pytest.mark.parametrize("turning", TURNING)
+@pytest.mark.parametrize("broken", [b"", _chunk(b"tIME", bytes(7), 1), _chunk(b"tRNS", b"")])
+def test_a_png_is_turned_whatever_else_is_damaged(tmp_path, turning, broken):
+    path, plain = tmp_path / "a.png", tmp_path / "plain.png"
+    path.write_bytes(PNG[:33] + TURNING[turning] + broken + PNG[33:])
+    PICTURE.transpose(Image.Transpose.ROTATE_270).save(plain)
+    np.testing.assert_array_equal(read_photo(path, 16), read_photo(plain, 16))
+
+
+@pytest.mark.parametrize("broken", [b"", _segment(0xE2, b"MPF\0garbage"), _segment(0xEE, b"Adobe")])
+def test_a_jpeg_is_turned_by_xmp_whatever_else_is_damaged(tmp_path, broken):
+    path, plain = tmp_path / "a.jpg", tmp_path / "plain.jpg"
+    xmp = _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP)
+    path.write_bytes(JPEG[:2] + xmp + broken + JPEG[2:])
+    with_exif = _segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\x01\0" + TURN + bytes(6))
+    plain.write_bytes(JPEG[:2] + with_exif + JPEG[2:])
+    np.testing.assert_array_equal(read_photo(path, 16), read_photo(plain, 16))

@@ -229,14 +229,17 @@ def test_what_cannot_be_reported_is_told(cli, tmp_path, kind):
     assert not (tmp_path / NAME).exists()
 
 
-@pytest.mark.parametrize("place", ["file/page.html", "folder"])
-def test_a_page_that_cannot_be_written_is_told(cli, tmp_path, place):
+@pytest.mark.parametrize(
+    ("place", "status", "words"),
+    [("file/page.html", 1, "error: cannot"), ("folder", 2, "error: --output names the file")],
+)
+def test_a_page_that_cannot_be_written_is_told(cli, tmp_path, place, status, words):
     made_up(tmp_path / "results" / "tiny", STUDY, steady)
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     (tmp_path / "folder").mkdir()
     said = cli("report", "-o", place)
-    assert said.status == 1
-    assert "error: cannot" in said.err
+    assert said.status == status
+    assert words in said.err
     assert "Traceback" not in said.err
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from normbench.results.schema import arrow_schema, to_table
 from normbench.results.store import ORDER
+from normbench.results.tables import write_file
 from tests.results.stored import PROBED, TABLES, CrashError, contents, crash_at, curve, unmerged
 from tests.support import TINY, edit, made_up, plan_of, status_counts
 
@@ -58,7 +59,8 @@ def test_a_run_that_lost_some_of_its_probes_counts_as_not_run(tmp_path, merged):
         store.consolidate(planned.rows)
         rows = store.read("probes").to_pylist()
         gone = next(i for i, row in enumerate(rows) if row["run_hash"] == lost)
-        pq.write_table(to_table("probes", rows[:gone] + rows[gone + 1 :]), store.path("probes"))
+        table = to_table("probes", rows[:gone] + rows[gone + 1 :])
+        write_file(store.path("probes"), table.schema, [table])
     else:
         (store.parts / "000002.probes.parquet").unlink()
     store.consolidate(planned.rows)

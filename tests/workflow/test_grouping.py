@@ -17,6 +17,7 @@ from normbench.executors.inline import InlineExecutor
 from normbench.plan.execution import EngineSpec
 from normbench.results.execution import read_execution, read_plan_file
 from normbench.results.load import load
+from normbench.results.tables import write_file
 from normbench.training import group as module
 from normbench.workflow.grouping import choose, engine_mode
 from tests.support import TINY, Watcher, differences, edit, sweep
@@ -154,7 +155,7 @@ def test_a_group_that_is_partly_missing_is_computed_whole_to_the_same_bits(tmp_p
     assert len(group.runs) == 2
     table = pq.read_table(torn / "epochs.parquet")
     kept = pc.not_equal(table.column("run_hash"), lost)
-    pq.write_table(table.filter(kept), torn / "epochs.parquet")
+    write_file(torn / "epochs.parquet", table.schema, [table.filter(kept)])
     seen = Watcher()
     sweep(TINY, torn, executor=Pretended(packed_is_best), engine="auto", observer=seen)
     assert {row["run_hash"] for row in seen.rows} == set(group.runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +39,7 @@ SeedsOption = Annotated[
     int | None, typer.Option("--seeds", metavar="N", help="Use the seeds 0 to N-1 everywhere.")
 ]
 ResultsOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--results", metavar="DIR", help="The results folder [default: results/NAME]."),
 ]
 WorkersOption = Annotated[
@@ -68,8 +69,29 @@ def end_with(bugs: Sequence[str]) -> None:
         raise typer.Exit(1)
 
 
-def results_folder(study: Study, given: Path | None) -> Path:
-    """The results folder of a study."""
+def results_folder(study: Study, given: str | None) -> Path:
+    """The results folder of a study; refused where it can be none."""
     from normbench.protocol.names import folder_name
 
-    return given if given is not None else Path("results") / folder_name(study.name)
+    folder = Path("results") / folder_name(study.name) if given is None else Path(given)
+    reason = "an empty name" if given == "" else _no_folder(folder)
+    if reason:
+        from normbench.errors import UsageError
+
+        raise UsageError(
+            f"the results need a folder of their own; received {reason}; likely fix: --results "
+            "with the name of a folder, which may be new"
+        )
+    return folder
+
+
+def _no_folder(place: Path) -> str:
+    """Why a place cannot be a folder, whether there is one or not; empty where it can."""
+    try:
+        return "" if place.is_dir() or not place.lstat() else f"{place}, which is no folder"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        if error.errno == errno.EACCES:  # told by whoever reads or writes there
+            return ""
+        return f"{place}, which cannot be one ({error.strerror})"

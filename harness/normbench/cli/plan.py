@@ -111,7 +111,7 @@ def _rests_on(summary: PlanSummary) -> str:
 def _print(summary: PlanSummary) -> None:
     from rich.table import Table
 
-    from normbench.cli.console import Terminal
+    from normbench.terminal import Terminal
 
     console = Terminal()
     table = Table("experiment", "varies", "cells", "seeds", "runs", "done", "undefined", "to run")

@@ -100,10 +100,10 @@ def run(
     loading = on_cpu and Path(protocol).is_file() and prepare_workers(_WORKERS_LOAD, threads)
 
     with interrupts.held():
-        from normbench.cli.console import Terminal
         from normbench.cli.progress import LiveProgress
         from normbench.executors.inline import InlineExecutor
         from normbench.protocol.load import load_text, read_protocol
+        from normbench.terminal import Terminal
 
     path, text = read_protocol(protocol)
     study = load_text(text, path, overrides or (), seeds)

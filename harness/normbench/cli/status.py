@@ -56,7 +56,7 @@ def status(
         return
     from rich.table import Table
 
-    from normbench.cli.console import Terminal
+    from normbench.terminal import Terminal
 
     table = Table("results", "experiment", *STATUSES)
     for name, experiment in dict.fromkeys((row[0], row[1]) for row in content):

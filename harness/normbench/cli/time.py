@@ -39,9 +39,9 @@ def time(
 
     Times already stored are replaced.
     """
-    from normbench.cli.console import Terminal
     from normbench.executors.local import LocalExecutor
     from normbench.results.load import load
+    from normbench.terminal import Terminal
     from normbench.training.devices import choose_device, choose_devices, worker_variables
     from normbench.training.work import set_up_worker
     from normbench.workflow.run import locked

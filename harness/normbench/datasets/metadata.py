@@ -25,7 +25,11 @@ def orientation(image: Image) -> int:
     """
     if hasattr(image, "tag_v2"):  # Pillow has turned a TIFF when it loaded it
         return 1
-    info = image.info
+    return _turn_of(image.info)
+
+
+def _turn_of(info: dict[Any, Any]) -> int:
+    """The orientation that metadata say, named as Pillow names them."""
     exif = info.get("exif")
     if not isinstance(exif, bytes):
         exif = _from_text(info.get("Raw profile type exif"))
@@ -85,8 +89,13 @@ def exif_orientation(exif: bytes) -> int | None:
 # -- doing without it -------------------------------------------------------------------------
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-#: Chunks of a PNG that decide its pixels. All others are ancillary; ``tRNS`` is one that does.
-_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})
+#: Chunks of a PNG that decide its pixels: all others are ancillary. So is transparency
+#: (``tRNS``), which is dropped in any case.
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+#: Those that hold texts, one of which may be EXIF or XMP.
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+#: Bytes of a packed text that are read: a small file may unfold to a huge one.
+_LONGEST_TEXT = 1 << 20
 #: Markers of a JPEG without a length: they stand alone.
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 #: Segments of a JPEG that decide its pixels although they are APPn: JFIF and Adobe name its
@@ -116,7 +125,7 @@ def exif_of(turn: int) -> bytes:
 
 
 def _jpeg(content: bytes) -> bytes:
-    kept, exif, place = [content[:2]], b"", 2
+    kept, exif, xmp, place = [content[:2]], b"", b"", 2
     while place + 4 <= len(content):
         if content[place] != 0xFF or content[place + 1] in (0x00, 0xFF):
             place += 1  # what is no marker is passed over, as libjpeg does
@@ -131,12 +140,14 @@ def _jpeg(content: bytes) -> bytes:
         body = content[place + 4 : end]
         if marker == 0xE1 and body.startswith(b"Exif\0\0"):
             exif += body
+        if marker == 0xE1 and body.startswith(b"http:"):
+            xmp += body
         begin, least = _COLOURS.get(marker, (b"", 1 << 16))
         apart = marker == 0xFE or 0xE0 <= marker <= 0xEF
         if not apart or (body.startswith(begin) and len(body) >= least):
             kept.append(content[place:end])
         place = end
-    turn = exif_orientation(exif) or 1
+    turn = exif_orientation(exif) or _from_xmp({"xmp": xmp}) or 1
     body = b"Exif\0\0" + exif_of(turn)
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
     # after the first segments: JFIF comes first where there is one
@@ -149,12 +160,14 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _png(content: bytes) -> bytes:
-    kept, place, turn = [_PNG], len(_PNG), 1
+    kept, place, info = [_PNG], len(_PNG), dict[Any, Any]()
     while place + 12 <= len(content):
         size = int.from_bytes(content[place : place + 4], "big")
         kind, end = content[place + 4 : place + 8], place + 12 + size
         if kind == b"eXIf":
-            turn = exif_orientation(content[place + 8 : end - 4]) or turn
+            info["exif"] = content[place + 8 : end - 4]
+        if kind in _TEXTS:
+            info |= _text(kind, content[place + 8 : end - 4])
         if kind in _PIXELS:
             kept.append(content[place:end])
         place = end
@@ -162,24 +175,41 @@ def _png(content: bytes) -> bytes:
             break
     if len(kept) < 2:
         return content
-    return b"".join([*kept[:2], _chunk(b"eXIf", exif_of(turn)), *kept[2:]])
+    return b"".join([*kept[:2], _chunk(b"eXIf", exif_of(_turn_of(info))), *kept[2:]])
+
+
+def _text(kind: bytes, body: bytes) -> dict[str, str]:
+    """The keyword and the text of a PNG's chunk; nothing where it cannot be read."""
+    key, _, rest = body.partition(b"\0")
+    packed = kind == b"zTXt"
+    if kind == b"iTXt":
+        packed, fields = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
+        rest = b"\0" + fields[2] if len(fields) == 3 else b""
+    try:
+        if packed:
+            rest = zlib.decompressobj().decompress(rest[1:], _LONGEST_TEXT)
+    except zlib.error:
+        return {}
+    return {key.decode("latin-1"): rest.lstrip(b"\0").decode("utf-8", errors="replace")}
 
 
 def _webp(content: bytes) -> bytes:
-    kept, place, exif = b"", 12, b""
+    kept, place, exif, xmp = b"", 12, b"", b""
     while place + 8 <= len(content):
         kind = content[place : place + 4]
         size = int.from_bytes(content[place + 4 : place + 8], "little")
         end = place + 8 + size + size % 2
         if kind == b"EXIF":
             exif = content[place + 8 : place + 8 + size]
-        elif kind not in (b"XMP ", b"ICCP"):
+        elif kind == b"XMP ":
+            xmp = content[place + 8 : place + 8 + size]
+        elif kind != b"ICCP":
             kept += content[place:end]
         place = end
     if kept.startswith(b"VP8X"):
         flags = kept[8] & ~0x2C | 0x08  # no colour profile, no XMP, but EXIF
         kept = kept[:8] + bytes([flags]) + kept[9:]
-        body = exif_of(exif_orientation(exif) or 1)
+        body = exif_of(exif_orientation(exif) or _from_xmp({"xmp": xmp}) or 1)
         kept += b"EXIF" + len(body).to_bytes(4, "little") + body
     return b"RIFF" + (4 + len(kept)).to_bytes(4, "little") + b"WEBP" + kept
 

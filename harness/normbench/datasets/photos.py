@@ -35,7 +35,7 @@ DATA_VARIABLE = "NORMBENCH_DATA"
 #: Raised when cropping or labelling changes, so that results of both are told apart.
 VERSION = 1
 #: Raised when decoding changes for some files alone, so that old caches are not used.
-READER = 1
+READER = 2
 
 
 def _folder(text: str, what: str) -> Path:

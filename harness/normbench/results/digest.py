@@ -27,15 +27,15 @@ def seal(file: IO[bytes]) -> None:
     file.write(_MARK + digest + footer)
 
 
-def fits(file: IO[bytes]) -> bool:
-    """Whether a parquet file is what was written; true for one of an older version, without digest.
+def fits(file: IO[bytes]) -> bool | None:
+    """Whether a parquet file is what was written; None where it holds no digest.
 
-    The file is at its start afterwards.
+    Those of older versions do not. The file is at its start afterwards.
     """
     start = _footer(file)
     file.seek(max(0, start - _LENGTH))
     stored = file.read(_LENGTH)
-    whole = True
+    whole = None
     if start >= _LENGTH and stored.startswith(_MARK):
         whole = stored[len(_MARK) :] == _digest(file, start - _LENGTH, start)
     file.seek(0)

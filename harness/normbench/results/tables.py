@@ -21,6 +21,14 @@ from normbench.results.files import (
 )
 from normbench.results.schema import SCHEMA_VERSION, arrow_schema
 
+#: The first schema version of which every file holds a digest.
+DIGESTS_SINCE = 3
+
+
+def version_of(file: pq.ParquetFile) -> int:
+    """The schema version that a file's metadata name; 0 where they name none."""
+    return int((file.schema_arrow.metadata or {}).get(b"normbench_schema", b"0"))
+
 
 def check_version(version: int, path: Path) -> None:
     """Raises :class:`NewerResultsError` for a file that a newer normbench wrote."""
@@ -74,9 +82,12 @@ def opened(path: Path, *, whole: bool = True) -> Iterator[pq.ParquetFile]:
     """
     with open_stored(path) as file:
         try:
-            if whole and not fits(file):
+            fit = fits(file) if whole else True
+            if fit is False:
                 raise ValueError("its content does not fit its digest")
             with pq.ParquetFile(file, page_checksum_verification=True) as found:
+                if fit is None and DIGESTS_SINCE <= version_of(found) <= SCHEMA_VERSION:
+                    raise ValueError("its digest is missing or damaged")
                 yield found
         except OSError as error:
             if error.errno is None:  # Arrow's own, of what it found in the file
@@ -96,7 +107,7 @@ def _opened(
         with opened(path, whole=whole) as file:
             schema = file.schema_arrow
             held = set(schema.names)
-            check_version(int((schema.metadata or {}).get(b"normbench_schema", b"0")), path)
+            check_version(version_of(file), path)
             foreign = sorted(held - set(arrow_schema(table).names))
             if foreign:
                 raise ValueError(f"{table} has no column {foreign[0]!r}")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from normbench.errors import NewerResultsError, ResultsError, UnreadableResultsError
 from normbench.results.files import first_line, make_folder
 from normbench.results.schema import SCHEMA_VERSION, Column
-from normbench.results.tables import check_version, opened, write_file
+from normbench.results.tables import check_version, opened, version_of, write_file
 
 NAME = "timings.parquet"
 
@@ -60,8 +60,7 @@ def read_timings(folder: Path) -> pa.Table:
     path, schema = folder / NAME, timings_schema()
     try:
         with opened(path) as file:
-            held = file.schema_arrow.metadata or {}
-            check_version(int(held.get(b"normbench_schema", b"0")), path)
+            check_version(version_of(file), path)
             return file.read().select(schema.names).cast(schema)
     except FileNotFoundError:
         return schema.empty_table()

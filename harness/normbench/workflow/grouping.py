@@ -60,6 +60,16 @@ def environment_record(device: str) -> dict[str, Any]:
     }
 
 
+def check_followed(plan: ExecutionPlan, environment: Mapping[str, Any]) -> None:
+    """Raise :class:`UsageError` where no group of another folder's plan fits this machine."""
+    here = digest(dict(environment))
+    if not any(group.environment == here for group in plan.groups.values()):
+        raise UsageError(
+            "the execution plan to follow was made on another machine, device or set of "
+            "versions: the same bits cannot be had here; leave the option --execution out"
+        )
+
+
 @dataclass(frozen=True)
 class Choice:
     """How the runs of a cell are computed: the engine, how many at once, seconds a run and step."""
@@ -115,12 +125,11 @@ class Grouping:
         self.environment_hash = digest(dict(self.environment))
         self._known: dict[str, Calibrated] = {}
 
-    def follow(self, plan: ExecutionPlan) -> int:
-        """Take over the groups of another folder's plan; returns how many fit this machine."""
+    def follow(self, plan: ExecutionPlan) -> None:
+        """Take over the groups of another folder's plan, as far as they fit this machine."""
         groups = [g for g in plan.groups.values() if g.environment == self.environment_hash]
         gone = [key for key in plan.replaced if key in plan.groups]
         add_groups(self.folder, self.environment, groups, gone)
-        return len(groups)
 
     def form(self, pending: Sequence[RunSpec], planned: Iterable[RunSpec]) -> list[Group]:
         """The groups that compute all pending runs, those that take longest first.

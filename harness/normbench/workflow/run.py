@@ -25,7 +25,7 @@ from normbench.results.schema import DONE, axis_values, code_text
 from normbench.results.store import Store
 from normbench.workflow.data import check_data
 from normbench.workflow.decide import decide_rates
-from normbench.workflow.grouping import EngineMode, Grouping, environment_record
+from normbench.workflow.grouping import EngineMode, Grouping, check_followed, environment_record
 from normbench.workflow.plan import (
     Planned,
     before_training,
@@ -134,6 +134,9 @@ def run_study(
     read_execution(folder)
     select(planned.runs, only)  # a condition that nothing meets is refused before anything starts
     check_data(store, planned, only, recompute=recompute)
+    environment = environment_record(device)
+    if follow is not None:
+        check_followed(follow, environment)
     with locked(folder):
         store.hold()
         store.clean()
@@ -141,14 +144,10 @@ def run_study(
         store.write_study(planned.study, source, planned.code)
         record_contents(folder, check_data(store, planned, only, recompute=recompute))
         planned = replan(planned, read_decisions(folder))
-        environment = environment_record(device)
         grouping = Grouping(folder, device, environment, executor, workers, threads, engine)
         grouping.contents = planned.contents
-        if follow is not None and not grouping.follow(follow):
-            raise UsageError(
-                "the execution plan to follow was made on another machine, device or set of "
-                "versions: the same bits cannot be had here; leave the option --execution out"
-            )
+        if follow is not None:
+            grouping.follow(follow)
         invocation: dict[str, Any] = {
             "started": provenance.now(),
             "command": provenance.command_line(),
