@@ -60,6 +60,11 @@ def test_where_no_result_would_be_mixed_other_data_are_taken(tmp_path: Path) -> 
         check(tmp_path, TUESDAY, planned=("new", "r3"))
 
 
+def test_results_whose_record_is_gone_are_not_taken_for_checked(tmp_path: Path) -> None:
+    assert check(tmp_path, MONDAY).key_until
+    assert not check_contents(tmp_path, {PHOTOS: MONDAY})[PHOTOS].key_until
+
+
 def test_further_data_sets_are_added_and_earlier_ones_stay(tmp_path: Path) -> None:
     record(tmp_path, {PHOTOS: MONDAY})
     record(tmp_path, {DIGITS: TUESDAY})

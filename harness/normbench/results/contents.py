@@ -41,7 +41,7 @@ class Recorded:
     """What is known of a data set that runs were computed from.
 
     ``earlier`` are the hashes of runs that rest on other data, from before a change. ``key_until``
-    is the date until which the key alone was recorded, where that was so.
+    is the date until which the key alone, or nothing, was recorded, where that was so.
     """
 
     content: Content
@@ -98,14 +98,16 @@ def check_contents(
     """What is to be recorded of the data that runs are about to use; nothing is written.
 
     ``contents`` gives the content of each data set of the protocol; ``runs`` is asked only where
-    something changed. Raises :class:`ResultsError` where results of a data set that has changed
-    would stand beside new ones.
+    something changed or is not recorded. Raises :class:`ResultsError` where results of a data set
+    that has changed would stand beside new ones.
     """
     known, records = read_contents(folder), {}
     for name, content in contents.items():
         before = known.get(name)
         if before is None:
-            records[name] = Recorded(content)
+            # results without a record: it was moved away, or is older than records are
+            unchecked = bool(runs().stored.get(name))
+            records[name] = Recorded(content, key_until=now() if unchecked else "")
             continue
         changed = not before.same(content)
         earlier = before.earlier

@@ -133,7 +133,7 @@ def _of_the_data(source: Source) -> list[str]:
         if record.key_until or not record.content.sha256:
             until = f" until {record.key_until}" if record.key_until else ""
             found.append(
-                f"Of the data set {label} names and sizes alone, not the content, were "
+                f"Of the data set {label} names and sizes at most, not the content, were "
                 f"recorded{until}: a change of it before would not be known."
             )
     return found
