@@ -98,3 +98,23 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     )  # fmt: skip
     assert done.stderr == ""
     assert len(done.stdout) == 10
+
+
+def test_a_command_ends_without_the_libraries_ends(tmp_path):
+    # what C++ would do at the end of the process, such as to abort it, is not waited for
+    source = (
+        "import atexit, ctypes, sys, threading, time\n"
+        "libc = ctypes.CDLL(None)\n"
+        "abort = ctypes.CFUNCTYPE(None)(lambda: libc.abort())\n"
+        "libc.__cxa_atexit(abort, None, None)\n"
+        "atexit.register(lambda: print('atexit'))\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()\n"
+        "from normbench.cli import command\n"
+        "command()\n"
+    )
+    for arguments, status in ((["--version"], 0), (["status", "nowhere"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", source, *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == status, done.stderr
+        assert done.stdout.splitlines()[-2:] == ["thread", "atexit"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
+import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 from normbench import streams
@@ -47,6 +51,33 @@ def main() -> None:
         # clears the note.
         exec("")
         _tell_lost_output()
+
+
+def command() -> None:
+    """Run ``normbench`` as a process of its own, and end it.
+
+    The process ends as soon as Python has nothing left to do. Threads of the libraries that it has
+    loaded may outlive that, and where C++ destroys its objects under them the process is aborted:
+    so it was at the end of one command in some hundreds, on a busy machine.
+    """
+    status: object = 0
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code
+    if isinstance(status, str):
+        streams.say(status, err=True)
+    _leave(status if isinstance(status, int) else int(status is not None))
+
+
+def _leave(status: int) -> None:
+    """Do what Python does at its end, and leave without the libraries' own ends."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(status & 0xFF)
 
 
 def _tell_lost_output() -> None:

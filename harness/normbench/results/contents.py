@@ -18,6 +18,7 @@ from normbench.datasets.content import Content, name_of
 from normbench.errors import ResultsError
 from normbench.results.files import damaged, read_object, write_object
 from normbench.results.provenance import now
+from normbench.results.tables import DamagedError
 
 NAME = "data.json"
 #: What moving the file away means.
@@ -106,8 +107,7 @@ def check_contents(
         before = known.get(name)
         if before is None:
             # results without a record: it was moved away, or is older than records are
-            unchecked = bool(runs().stored.get(name))
-            records[name] = Recorded(content, key_until=now() if unchecked else "")
+            records[name] = Recorded(content, key_until=now() if _any(runs, name) else "")
             continue
         changed = not before.same(content)
         earlier = before.earlier
@@ -121,6 +121,14 @@ def check_contents(
         older = now() if not changed and not before.content.sha256 else before.key_until
         records[name] = Recorded(content, earlier, older)
     return records
+
+
+def _any(runs: Callable[[], Runs], name: str) -> bool:
+    """Whether there are results of a data set; where their table is damaged, there may be."""
+    try:
+        return bool(runs().stored.get(name))
+    except DamagedError:
+        return True
 
 
 def _refuse(
