@@ -16,9 +16,8 @@ from typing import Any
 
 from normbench.datasets.content import Content, name_of
 from normbench.errors import ResultsError
-from normbench.results.files import damaged, read_object, write_object
+from normbench.results.files import DamagedError, damaged, read_object, write_object
 from normbench.results.provenance import now
-from normbench.results.tables import DamagedError
 
 NAME = "data.json"
 #: What moving the file away means.
