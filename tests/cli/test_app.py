@@ -117,4 +117,6 @@ def test_a_command_ends_without_the_libraries_ends(tmp_path):
             [sys.executable, "-c", source, *arguments], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == status, done.stderr
-        assert done.stdout.splitlines()[-2:] == ["thread", "atexit"]
+        said = done.stdout.splitlines()
+        assert "thread" in said
+        assert said[-1] == "atexit"
