@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import os
+import py_compile
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from normbench.catalog import Catalog, Entry
 from normbench.catalog.fingerprints import fingerprint
+from normbench.errors import WorkError
 from tests.packages import lay
 
 ENTRY = "from normbench.catalog import Entry\nENTRY = Entry('{target}', 'made')\n"
@@ -88,6 +91,49 @@ def test_of_a_namespace_that_packages_share_its_own_part_counts(folder: Path) ->
     register(folder, files, "shared_space.mine")
     assert changed(folder, "shared_space/mine/net.py")
     assert not changed(folder, "shared_space/theirs/__init__.py")
+
+
+def test_what_lies_beside_a_module_in_a_folder_without_init_counts(folder: Path) -> None:
+    files = {
+        "made_space/entry.py": ENTRY.format(target="made_space.entry:f"),
+        "made_space/helper.py": "x = 1\n",
+    }
+    register(folder, files, "made_space.entry")
+    assert changed(folder, "made_space/helper.py")
+
+
+def test_modules_behind_links_count_and_circles_end(folder: Path) -> None:
+    files = {
+        "made_linked/__init__.py": ENTRY.format(target="made_linked:f"),
+        "elsewhere/helper.py": "x = 1\n",
+    }
+    register(folder, files, "made_linked")
+    (folder / "made_linked" / "parts").symlink_to(folder / "elsewhere")
+    (folder / "elsewhere" / "back").symlink_to(folder / "made_linked")
+    assert changed(folder, "elsewhere/helper.py")
+
+
+def test_bytecode_of_earlier_code_is_refused(folder: Path) -> None:
+    files = {
+        "made_stale/__init__.py": ENTRY.format(target="made_stale.net:f"),
+        "made_stale/net.py": "f = 1.0\n",
+    }
+    register(folder, files, "made_stale")
+    source = folder / "made_stale" / "net.py"
+    py_compile.compile(str(source))
+    when = source.stat()
+    before = sources()
+    source.write_text("f = 1.0\n", encoding="utf-8")  # the same code, touched
+    os.utime(source, ns=(when.st_atime_ns, when.st_mtime_ns))
+    assert sources() == before
+    source.write_text("f = 2.0\n", encoding="utf-8")
+    os.utime(source, ns=(when.st_atime_ns, when.st_mtime_ns))
+    with pytest.raises(WorkError, match=r"Python would run an earlier net\.py"):
+        sources()
+    os.utime(source)
+    if source.stat().st_mtime_ns // 10**9 == when.st_mtime_ns // 10**9:
+        os.utime(source, (1, 1))
+    assert sources() != before
 
 
 def test_all_modules_that_the_distribution_lists_count(folder: Path) -> None:

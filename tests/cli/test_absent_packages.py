@@ -120,6 +120,21 @@ def test_what_a_norm_raises_is_failed_with_its_place_and_the_others_go_on(
         assert "fails: norms, scaled, batch size 16: NameError" in done.stdout
 
 
+@pytest.mark.parametrize("place", ["over = ", "return Scaled(floor)"])
+def test_a_norm_that_ends_its_process_fails_alone(tmp_path: Path, place: str) -> None:
+    died = f"import os; os.abort(); {place}"
+    layer = SCALED["scaled/layer.py"].replace(place, died)
+    lay(tmp_path / "packages", SCALED | {"scaled/layer.py": layer})
+    (tmp_path / "foreign.toml").write_text(PROTOCOL, encoding="utf-8")
+    arguments = ("run", "foreign.toml", "--no-time", "--workers", "1")
+    done = command(tmp_path, *arguments, packages=[tmp_path / "packages"])
+    assert done.returncode == 1, done.stderr
+    runs = pd.read_parquet(tmp_path / "results" / "foreign" / "runs.parquet").set_index("norm")
+    assert set(runs.loc["none", "status"]) == {"finished"}
+    assert set(runs.loc["scaled", "status"]) == {"failed"}
+    assert runs.loc["scaled", "error"].str.contains("the worker process died").all()
+
+
 def test_undefined_is_for_undefined_error(tmp_path: Path) -> None:
     raising = "from normbench.errors import UndefinedError; raise UndefinedError('no sense')"
     layer = SCALED["scaled/layer.py"].replace("return Scaled(floor)", raising)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from normbench.errors import ResultsError, WorkError
+from normbench.protocol.declared import data_key
 from normbench.protocol.load import parse
 from normbench.protocol.study import Study
 from normbench.results import looked
@@ -29,6 +30,25 @@ def study(seeds: int = 10, rate: float = 0.1, norms: tuple[str, ...] = (), **cla
     doc["defaults"] = doc["defaults"] | {"learning_rate": rate}
     doc["experiment"][0]["product"]["norm"] += norms
     return parse(doc, "made.toml", "made")
+
+
+def test_other_code_or_data_of_a_claims_cells_make_it_exploratory(tmp_path: Path) -> None:
+    cell = study().experiments[0].cells[0]
+    data = data_key(cell.dataset.model_dump(mode="json"))
+    first = {"code of the norm layer": "mine 1.0 (aa)", data: "11", "code of the norm other": "x"}
+    register_claims(tmp_path, study(), basis=first)
+    assert not deviations(tmp_path, study()).claims
+    other = first | {"code of the norm other": "y"}
+    register_claims(tmp_path, study(), 24, basis=other)
+    found = deviations(tmp_path, study())
+    assert not found.claims  # no claim rests on it
+    assert "code of the norm other: x → y" in found.lines[0]
+    changes = (({"code of the norm layer": "mine 1.0 (bb)"}, "c"), ({data: "22"}, "c, d"))
+    for changed, touched in changes:
+        (line,) = upcoming(tmp_path, study(), other | changed)
+        assert line.endswith(f"exploratory from now on: {touched}")
+        register_claims(tmp_path, study(), 24, basis=other | changed)
+        assert set(deviations(tmp_path, study()).claims) == set(touched.split(", "))
 
 
 def test_what_is_as_registered_is_confirmatory(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from normbench.calibration.estimate import estimate
 from normbench.errors import UndefinedError
@@ -91,6 +92,26 @@ def test_what_turns_out_to_have_no_meaning_is_undefined_by_every_engine(
     rows = module.train_group(group).runs
     assert [row["status"] for row in rows] == ["undefined"] * 2
     assert {row["error"] for row in rows} == {"no meaning, as the third step shows"}
+
+
+def test_what_a_run_sets_for_the_process_reaches_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    (expected,) = rows_of(run_of(2)).epochs[-1:]
+    real = module.train
+
+    def sets(engine: Any) -> Any:
+        if engine.runs[0].seed == 1:
+            torch.set_default_dtype(torch.float64)
+            torch.set_grad_enabled(False)
+            torch.set_float32_matmul_precision("medium")
+            raise RuntimeError("and leaves it so")
+        return real(engine)
+
+    monkeypatch.setattr(module, "train", sets)
+    rows = rows_of(run_of(1), run_of(2))
+    assert [row["status"] for row in rows.runs] == ["failed", "finished"]
+    assert rows.epochs[-1]["val_loss"] == expected["val_loss"]
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_an_interrupt_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

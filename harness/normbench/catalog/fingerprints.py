@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import marshal
 import os
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
+from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from pathlib import Path
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any
 
 from normbench.catalog.entries import Catalog
@@ -85,6 +87,12 @@ def _digest(name: str, modules: tuple[str, ...]) -> str:
         files |= _of_module(module)
     content = hashlib.sha256()
     for label in sorted(files):
+        if _is_stale(files[label]):
+            raise WorkError(
+                f"Python would run an earlier {files[label].name} of the package {name}: its "
+                "bytecode in __pycache__ has the date and the size of the file as it is now, and "
+                "not its code; likely fix: touch the file, or delete __pycache__"
+            )
         try:
             with files[label].open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -124,15 +132,29 @@ def _of_module(module: str) -> dict[str, Path]:
             return {}
         prefix, places = "/".join(parts[:depth]), list(spec.submodule_search_locations or ())
         if spec.origin is not None:  # no namespace, which several distributions share
-            return _below(Path(places[0]), prefix) if places else _alone(Path(spec.origin), prefix)
+            if places:
+                return _below(Path(places[0]), prefix)
+            # a module in a folder without __init__.py: it may import what lies beside it
+            beside = depth > 0 and Path(spec.origin).is_file()
+            up = "/".join(parts[: depth - 1])
+            return (
+                _below(Path(spec.origin).parent, up)
+                if beside
+                else _alone(Path(spec.origin), prefix)
+            )
     return {}
 
 
 def _below(folder: Path, prefix: str) -> dict[str, Path]:
     if not folder.is_dir():  # inside an archive
         return _alone(folder, prefix)
-    found = {}
-    for place, folders, names in os.walk(folder):
+    found, seen = {}, set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # links in a circle
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in names:
             path = Path(place, name)
@@ -147,6 +169,37 @@ def _alone(path: Path, prefix: str) -> dict[str, Path]:
     while not path.is_file() and path != path.parent:
         path = path.parent
     return {"/".join(filter(None, [prefix, path.name])): path} if path.is_file() else {}
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether Python takes bytecode for this source that was made of another.
+
+    It goes by date and size. Only where the file was touched after its bytecode was written, the
+    two are compared.
+    """
+    if path.suffix != ".py":
+        return False
+    try:
+        cached, stat = Path(cache_from_source(str(path))), path.stat()
+        if stat.st_ctime_ns <= cached.stat().st_mtime_ns:
+            return False
+        content = cached.read_bytes()
+        fits = content[:8] == MAGIC_NUMBER + bytes(4) and content[8:16] == struct.pack(
+            "<II", int(stat.st_mtime) & 0xFFFFFFFF, stat.st_size & 0xFFFFFFFF
+        )
+        if not fits:
+            return False
+        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        return bool(_plain_code(marshal.loads(content[16:])) != _plain_code(code))
+    except (OSError, ValueError, TypeError, EOFError, SyntaxError, NotImplementedError):
+        return False
+
+
+def _plain_code(code: Any) -> Any:
+    """What code does, without the place of its file."""
+    constants = tuple(_plain_code(c) if isinstance(c, CodeType) else (type(c), repr(c))
+                      for c in code.co_consts)  # fmt: skip
+    return code.co_code, constants, code.co_names, code.co_varnames, code.co_name
 
 
 def _counts(name: str) -> bool:

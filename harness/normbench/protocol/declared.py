@@ -6,9 +6,11 @@ one of its components is no longer installed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from normbench.catalog import CHOICE_AXES
 from normbench.protocol.schema import Cell
 
 Plain = dict[str, Any]
@@ -30,6 +32,7 @@ def study_changes(old: Plain, new: Plain) -> list[str]:
     lines += _members("experiment", before, after)
     for name in [name for name in before if name in after]:
         lines += [f"{name}: {line}" for line in _series_changes(before[name], after[name])]
+    lines += _basis_changes(old, new, None)
     methods = [{f["id"]: f["method"] for f in study["families"]} for study in (old, new)]
     for family in methods[0].keys() & methods[1].keys():
         lines += _value(f"family {family}: correction", methods[0][family], methods[1][family])
@@ -93,10 +96,44 @@ def _claim_changes(old: Plain, was: Plain, new: Plain, now: Plain) -> list[str]:
     for side in ("a", "b"):
         sides = (_side(series[0], was, side), _side(series[1], now, side))
         lines += _cell_changes(*sides, f" of {side}", probes=measured)
+        lines += _basis_changes(old, new, _used(sides[1], probes=measured))
     if now["endpoint"].get("threshold") == "pooled":
         pooled = _cell_changes(series[0]["cells"], series[1]["cells"], "", probes=False)
         lines += [f"what the threshold is pooled from: {line}" for line in pooled]
     return list(dict.fromkeys(lines))
+
+
+def code_key(component: str) -> str:
+    """What the code of a component, such as ``norm frn``, is called in a basis."""
+    return f"code of the {component}"
+
+
+def data_key(dataset: Plain) -> str:
+    """What the content of a data set, with its parameters, is called in a basis."""
+    return f"content of the data set {json.dumps(dataset, sort_keys=True)}"
+
+
+def _used(cells: Sequence[Plain], *, probes: bool) -> set[str]:
+    """What cells rest on besides their axes, as a basis calls it."""
+    found = set()
+    for cell in cells:
+        for axis, catalog in CHOICE_AXES.items():
+            if isinstance(cell.get(axis), dict):
+                found.add(code_key(f"{catalog.kind} {cell[axis]['name']}"))
+        found.add(data_key(cell["dataset"]))
+        found |= {
+            code_key(f"probe {name}") for name in (cell.get("probes") or () if probes else ())
+        }
+    return found
+
+
+def _basis_changes(old: Plain, new: Plain, used: set[str] | None) -> list[str]:
+    """Code and data that are others than before; of protocols without a basis nothing is known."""
+    if "basis" not in old or "basis" not in new:
+        return []
+    before, after = old["basis"], new["basis"]
+    keys = sorted(key for key in before.keys() & after.keys() if used is None or key in used)
+    return [line for key in keys for line in _value(key, before[key], after[key])]
 
 
 def _side(series: Plain, claim: Plain, side: str) -> list[Plain]:

@@ -7,7 +7,7 @@ every later one is kept with its date and what was known then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,25 +83,36 @@ def claim_hashes(study: Study) -> dict[str, str]:
 
 
 def register_claims(
-    folder: Path, study: Study, finished: int | None = 0, before: Study | None = None
+    folder: Path,
+    study: Study,
+    finished: int | None = 0,
+    before: Study | None = None,
+    basis: Mapping[str, str] | None = None,
 ) -> None:
     """Register what a study declares, or note what is not as it was registered.
 
-    ``finished`` is how many stored runs are finished (None where they cannot be counted), and
-    ``before`` the protocol of the last run, which takes the place of what version 1 did not note.
+    ``basis`` says what else decides its numbers: the code of components of other packages and the
+    content of data sets, by what they are called. ``finished`` is how many stored runs are
+    finished (None where they cannot be counted), and ``before`` the protocol of the last run, which
+    takes the place of what version 1 did not note.
     """
     content = read_registration(folder)
-    plain = study.model_dump(mode="json")
-    looks = read_looks(folder)
+    plain = study.model_dump(mode="json") | {"basis": dict(basis or {})}
+    looks, stale = read_looks(folder), False
+    if content is not None and content["version"] != 1:
+        stale = content.get("basis") != plain["basis"]
+        content["basis"] = plain["basis"]
+        content["study"].setdefault("basis", plain["basis"])  # it was not noted before
     if content is None:
         content = _fresh(plain, now(), finished)
     elif content["version"] == 1:
-        base = plain if before is None else before.model_dump(mode="json")
+        base = plain if before is None else plain | before.model_dump(mode="json")
         fresh = _fresh(base, content.get("registered", "?"), 0 if before else finished)
         content = fresh | {"hashes": content["claims"]}
         _note(content, plain, finished, looks)
-    elif not _note(content, plain, finished, looks):
+    elif not _note(content, plain, finished, looks) and not stale:
         return
+    content["basis"] = plain["basis"]
     write_object(folder / "registration.json", content)
 
 
@@ -153,18 +164,23 @@ def deviations(folder: Path, study: Study) -> Deviations:
         why |= dict.fromkeys(every, late)
         lines.append(f"{content['registered']}: {late}")
     lines += _told(content["changes"])
-    for claim, changed in claim_changes(content["study"], study.model_dump(mode="json")).items():
+    present = study.model_dump(mode="json") | {"basis": content.get("basis", {})}
+    for claim, changed in claim_changes(content["study"], present).items():
         said = [_with_knowledge(content["changes"], claim, line) for line in changed]
         why[claim] = "; ".join(filter(None, [why.get(claim, ""), *said]))
     return Deviations(why, tuple(lines))
 
 
-def upcoming(folder: Path, study: Study) -> list[str]:
-    """What a run with this protocol would note as changed, in words."""
+def upcoming(folder: Path, study: Study, basis: Mapping[str, str] | None = None) -> list[str]:
+    """What a run with this protocol would note as changed, in words.
+
+    ``basis`` is as in :func:`register_claims`; None where it is not known.
+    """
     content = read_registration(folder)
     if content is None or content["version"] == 1:
         return []
-    plain = study.model_dump(mode="json")
+    known_basis = content.get("basis", {}) if basis is None else dict(basis)
+    plain = study.model_dump(mode="json") | {"basis": known_basis}
     noted = [change for change in content["changes"][-1:] if not change["anew"]]
     known = [line for change in noted for line in change["what"]]
     new = [line for line in study_changes(content["study"], plain) if line not in known]

@@ -17,6 +17,7 @@ from normbench.catalog import DATASETS
 from normbench.catalog.guard import guarded
 from normbench.datasets.base import Arrays, Task
 from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
+from normbench.datasets.sound import check_arrays
 from normbench.datasets.split import Split, strata_of, stratified_split
 from normbench.datasets.training_split import label_constants
 from normbench.errors import DataMissingError, UsageError
@@ -153,6 +154,8 @@ def _arrays(name: str, params: tuple[tuple[str, object], ...]) -> Arrays:
         if missing:
             raise DataMissingError(f"the data set {name} is not on this machine: {missing}")
         arrays: Arrays = dataset.load(dict(params))
+        if not DATASETS.built_in(name):
+            check_arrays(arrays)
         return arrays
 
 

@@ -59,6 +59,7 @@ def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
     passes through.
     """
     started, run = time.perf_counter(), runs[0]
+    reset_numerics()
     try:
         check_code(run.cell, run.code)
         data = prepare(run.cell, group.device)
@@ -73,6 +74,18 @@ def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
         if not packages_of(components(run.cell)):
             raise
         raise ComponentError(failure(run, error)) from error
+
+
+def reset_numerics() -> None:
+    """Set what torch's numbers depend on in a process, whatever an earlier run's component set."""
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+    torch.set_float32_matmul_precision("highest")
+    torch.autograd.set_detect_anomaly(False)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
 
 
 def failure(run: RunSpec, error: BaseException) -> str:

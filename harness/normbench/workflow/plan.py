@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from normbench.catalog.fingerprints import Fingerprints
 from normbench.datasets.content import Content
@@ -17,10 +18,11 @@ from normbench.errors import (
     UnreadableResultsError,
 )
 from normbench.executors.base import Executor
-from normbench.plan.code import fingerprints_of
+from normbench.plan.code import components, fingerprints_of
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
+from normbench.protocol.declared import code_key, data_key
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
 from normbench.results.decisions import read_decisions
@@ -55,6 +57,15 @@ class Planned:
     code: Fingerprints = field(default_factory=dict)
     #: What a component of another package raised when a cell was checked, by the cell's hash.
     failing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def basis(self) -> dict[str, str]:
+        """What decides the numbers besides the protocol: code of other packages, and data."""
+        found = {code_key(key): code.label for key, code in self.code.items()}
+        return found | {
+            data_key(json.loads(name)): content.sha256[:8]
+            for name, content in self.contents.items()
+        }
 
     @property
     def rows(self) -> PlannedRows:
@@ -109,10 +120,28 @@ def _check(runs: list[RunSpec], executor: Executor | None) -> list[Checked]:
     from normbench.training.work import check_cells
 
     # all at once: the worker loads each data set a single time
-    done = [] if executor is None else list(executor.map(check_cells, [runs]))
-    if not done or done[0].value is None:
-        return check_cells(runs)  # and what went wrong there is raised here
-    return list(done[0].value)
+    if executor is None:
+        return check_cells(runs)
+    done = list(executor.map(check_cells, [runs]))
+    if done and done[0].value is not None:
+        return list(done[0].value)
+    # a cell may have ended its worker: then it alone has failed, which each by itself shows
+    alone = list(executor.map(check_cells, [[run] for run in runs]))
+    found = {one.task[0].run_hash: _one_checked(one) for one in alone}
+    return [found[run.run_hash] for run in runs]
+
+
+def _one_checked(done: Any) -> Checked:
+    from normbench.catalog.guard import packages_of
+    from normbench.training.tasks import Checked
+    from normbench.training.work import check_cells
+
+    (run,) = done.task
+    if done.value is not None:
+        return cast("Checked", done.value[0])
+    if packages_of(components(run.cell)):
+        return Checked("failed", str(done.error))
+    return check_cells([run])[0]  # and what went wrong there is raised here
 
 
 def _keys(runs: Iterable[RunSpec]) -> dict[str, str]:
@@ -194,11 +223,11 @@ def before_training(store: Store, planned: Planned, *, replace: bool = False) ->
     left = unplanned_runs(store, planned)
     if not replace:
         refuse_to_lose(store, left)
-    return Standing(left.stored, _notes(store, planned.study, left))
+    return Standing(left.stored, _notes(store, planned, left))
 
 
-def _notes(store: Store, study: Study, left: Unplanned) -> tuple[str, ...]:
-    said = (left.sentence(), *upcoming(store.folder, study))
+def _notes(store: Store, planned: Planned, left: Unplanned) -> tuple[str, ...]:
+    said = (left.sentence(), *upcoming(store.folder, planned.study, planned.basis))
     return tuple(note for note in said if note)
 
 
@@ -305,7 +334,7 @@ def summarise_plan(
         run_by_run=dict(found.alone) if found else {},
         stored=left.stored,
         unplanned=left.left,
-        notes=[*_notes(store, planned.study, left), *filter(None, [left.warning()])],
+        notes=[*_notes(store, planned, left), *filter(None, [left.warning()])],
         skipped_data=data_notes(planned.contents),
         changed_data=data_changes(store, planned),
     )

@@ -140,7 +140,7 @@ def run_study(
     with locked(folder):
         store.hold()
         store.clean()
-        register_claims(folder, planned.study, standing.finished, last_study(store))
+        register_claims(folder, planned.study, standing.finished, last_study(store), planned.basis)
         store.write_study(planned.study, source, planned.code)
         record_contents(folder, check_data(store, planned, only, recompute=recompute))
         planned = replan(planned, read_decisions(folder))
