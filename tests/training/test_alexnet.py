@@ -34,7 +34,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
         yield prepare(run_of(norm="none", model="alexnet", **AXES).cell)
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", NORMS.complete)
 @pytest.mark.parametrize("width", [0.125, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_three_steps_at_224_pixels_move_every_norm(
     norm: str, width: float, photos: Prepared, monkeypatch: pytest.MonkeyPatch

@@ -50,12 +50,12 @@ _ALONE_IN_RECURRENT = {"lrn", "layer-channels", "rms", "dyt"}
 RECURRENT = ("lstm", "gru", "rnn")
 UNDEFINED: dict[str, set[str]] = {
     "mlp": {"instance"},
-    "linear": set(NORMS) - {"none"},
+    "linear": set(NORMS.complete) - {"none"},
     **dict.fromkeys(RECURRENT, _IN_RECURRENT),
 }
 ALONE: dict[str, set[str]] = {
     **{model: {"lrn"} for model in ("mlp", "small-cnn", "alexnet")},
-    "resnet": set(NORMS),
+    "resnet": set(NORMS.complete),
     **dict.fromkeys(RECURRENT, _ALONE_IN_RECURRENT),
 }
 
@@ -71,12 +71,14 @@ def runs_of(count: int, model: str, norm: str, **more: Any) -> list[RunSpec]:
 
 
 def pairs(table: dict[str, set[str]]) -> list[tuple[str, str]]:
-    return [(model, norm) for model in MODELS for norm in NORMS if norm in table.get(model, ())]
+    return [
+        (model, norm) for model in MODELS for norm in NORMS.complete if norm in table.get(model, ())
+    ]
 
 
 def together() -> list[tuple[str, str]]:
     excepted = {*pairs(UNDEFINED), *pairs(ALONE)}
-    return [(m, n) for m in MODELS for n in NORMS if (m, n) not in excepted]
+    return [(m, n) for m in MODELS.complete for n in NORMS.complete if (m, n) not in excepted]
 
 
 @pytest.mark.parametrize("width", [1, 3, 8])
@@ -107,7 +109,12 @@ OTHER_WIDTHS = [
 @pytest.mark.parametrize(
     ("model", "norm", "width"),
     [
-        *((m, n, 3) for m in MODELS for n in NORMS if n not in UNDEFINED.get(m, ())),
+        *(
+            (m, n, 3)
+            for m in MODELS.complete
+            for n in NORMS.complete
+            if n not in UNDEFINED.get(m, ())
+        ),
         *((m, n, width) for m, n in OTHER_WIDTHS for width in (1, 8)),
     ],
 )

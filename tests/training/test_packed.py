@@ -37,7 +37,7 @@ def runs_of(count: int, **axes: Any) -> list[RunSpec]:
     return [run_of(seed=seed, **(BASE | axes)) for seed in range(count)]
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", NORMS.complete)
 def test_the_plain_loops_channels_last_gives_its_own_rows(norm: str) -> None:
     run = runs_of(1, norm=norm)[0]
     data = in_double(prepare(run.cell))

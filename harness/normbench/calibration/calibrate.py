@@ -17,6 +17,7 @@ from normbench.calibration.candidates import Together, together
 from normbench.calibration.race import Candidate, race
 from normbench.calibration.tasks import Calibrated, Calibration, Measured
 from normbench.errors import NormbenchError
+from normbench.plan.code import check_code
 from normbench.plan.execution import EngineSpec
 from normbench.training.budget import schedule_of
 from normbench.training.data import Prepared, prepare
@@ -95,6 +96,7 @@ def calibrate(task: Calibration) -> Calibrated:
     share of the work that waits, or for the widest group more than that may save.
     """
     torch.set_num_threads(task.threads)
+    check_code(task.run)
     data = prepare(task.run.cell, task.device)
     schedule = schedule_of(task.run, len(data.train))
     plain = _plain(task, data, "")

@@ -10,8 +10,7 @@ import torch
 
 from normbench.calibration.calibrate import calibrate
 from normbench.calibration.tasks import Calibration, Measured
-from normbench.catalog.guard import packages_of
-from normbench.plan.code import components
+from normbench.plan.code import packages_in
 from normbench.plan.spec import RunSpec
 from normbench.training.budget import schedule_of
 from normbench.training.data import Prepared, prepare
@@ -41,7 +40,7 @@ def estimate(
     try:
         return _estimate(run, device, waiting, most)
     except Exception:
-        if packages_of(components(run.cell)):
+        if packages_in(run.cell):
             return Estimate(0.0)
         raise
 

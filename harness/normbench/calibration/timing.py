@@ -61,7 +61,7 @@ class _Kind:
 
     def warm_up(self, device: str, clock: Clock) -> None:
         """Measure the memory, and choose how many steps a turn has."""
-        check_code(self.run.cell, self.run.code)
+        check_code(self.run)
         prepare(self.run.cell, device)  # the data are not the step's memory
         memory = StepMemory(device)
         steps = Steps(self.run, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,8 @@ class Param:
     at_least: float | None = None
     at_most: float | None = None
     choices: tuple[str, ...] = ()
+    #: Gives the value to keep, or raises ``ValueError`` with the rule; the default is checked too.
+    check: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,11 @@ class Catalog(Mapping[str, Entry]):
     def built_in(self, name: str) -> bool:
         """Whether a component is normbench's own."""
         return name in self._entries and self._entries[name] is self._built_in.get(name)
+
+    @property
+    def complete(self) -> list[str]:
+        """The components that are something by themselves: all but those that need a target."""
+        return [name for name, entry in self.items() if "target" not in entry.params]
 
     def origin(self, name: str) -> Origin:
         """Where a component of another package comes from."""

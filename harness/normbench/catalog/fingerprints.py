@@ -16,13 +16,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from pathlib import Path
 from types import CodeType, MappingProxyType
 from typing import Any
 
 from normbench.catalog.entries import Catalog
+from normbench.catalog.local_sources import local_sources
+from normbench.catalog.target import parsed
 from normbench.errors import WorkError
 
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
@@ -81,10 +83,46 @@ def imported(catalog: Catalog, name: str) -> Code | None:
     return fingerprint(catalog, name)
 
 
+def target_code(kind: str, text: str, root: str) -> Code:
+    """The code of a target as it lies on this machine now; nothing of it is imported.
+
+    Of a file it is that file and all that it imports from its folder, of a package what
+    :func:`fingerprint` covers of it. Of torch itself it is the version: a run's environment names
+    its build, and nobody edits it. Raises :class:`UsageError` where there is no such file.
+    """
+    target = parsed(text)
+    key = f"{kind} {target}"
+    if target.is_file:
+        files = {
+            name or target.module: path
+            for name, path in local_sources(target.file(root).resolve()).items()
+        }
+        return Code(key, target.module, "", _digest_of(target.module, files))
+    top = target.module.partition(".")[0]
+    name, version = _distribution_of(top)
+    if top == "torch":
+        return Code(key, name, version, hashlib.sha256(version.encode()).hexdigest()[:16])
+    return Code(key, name, version, _digest(name, (target.module,)))
+
+
+@cache
+def _distribution_of(top: str) -> tuple[str, str]:
+    """The distribution that a top-level package is of, and its version without the build."""
+    name = next(iter(packages_distributions().get(top, ())), top)
+    try:
+        return name, distribution(name).version.partition("+")[0]
+    except (PackageNotFoundError, ValueError):
+        return name, ""
+
+
 def _digest(name: str, modules: tuple[str, ...]) -> str:
     files = dict(_of_distribution(name))
     for module in modules:
         files |= _of_module(module)
+    return _digest_of(name, files)
+
+
+def _digest_of(name: str, files: Mapping[str, Path]) -> str:
     content = hashlib.sha256()
     for label in sorted(files):
         if _is_stale(files[label]):

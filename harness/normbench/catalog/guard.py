@@ -7,7 +7,7 @@ meaning. Anything else that it raises is a failure of its own, with its place.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from normbench.catalog.entries import Catalog
 from normbench.errors import ComponentError, UndefinedError
@@ -33,10 +33,20 @@ def guarded(catalog: Catalog, name: str, *agreed: type[Exception]) -> Iterator[N
     if catalog.built_in(name):
         yield
         return
+    with guarding(packages_of([(catalog, name)]), *agreed):
+        yield
+
+
+@contextlib.contextmanager
+def guarding(packages: Collection[str], *agreed: type[Exception]) -> Iterator[None]:
+    """Within, errors become :class:`ComponentError` with their place in these packages.
+
+    ``agreed`` ones pass.
+    """
     passing: tuple[type[Exception], ...] = (UndefinedError, ComponentError, *agreed)
     try:
         yield
     except passing:
         raise
     except (Exception, SystemExit) as error:
-        raise ComponentError(told(error, packages_of([(catalog, name)]))) from error
+        raise ComponentError(told(error, packages)) from error

@@ -11,6 +11,7 @@ from normbench.catalog.entries import (
     Entry,
     Param,
 )
+from normbench.catalog.target import ARGS, TARGET
 
 _EPS = Param(1e-5, "added to the variance", above=0.0, at_most=1.0)
 _AFFINE = Param(True, "whether a scale and a shift are learned")
@@ -158,6 +159,11 @@ NORMS = Catalog(
                 "affine": _AFFINE,
             },
             traits=frozenset({BATCH_INDEPENDENT}),
+        ),
+        "own": Entry(
+            "normbench.norms.own:build",
+            "a norm of your own: a class or function that takes the channels or the shape",
+            params={"target": TARGET, "args": ARGS},
         ),
     },
 )

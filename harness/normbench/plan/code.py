@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from normbench.catalog import CHOICE_AXES, PROBES, Catalog
-from normbench.catalog.fingerprints import Code, Fingerprints, component, fingerprint, imported
+from normbench.catalog.fingerprints import (
+    Code,
+    Fingerprints,
+    component,
+    fingerprint,
+    imported,
+    target_code,
+)
+from normbench.catalog.guard import packages_of
+from normbench.catalog.target import forget_edited, packages_of_target, use_root
 from normbench.errors import WorkError
 from normbench.protocol.choice import Absent
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
+
+if TYPE_CHECKING:
+    from normbench.plan.spec import RunSpec
 
 
 def components(cell: Cell) -> Iterator[tuple[Catalog, str]]:
@@ -20,19 +33,39 @@ def components(cell: Cell) -> Iterator[tuple[Catalog, str]]:
         yield PROBES, probe
 
 
+def targets(cell: Cell) -> Iterator[tuple[str, str]]:
+    """The targets that a cell uses, each with the kind of its component."""
+    for axis, catalog in CHOICE_AXES.items():
+        text = getattr(getattr(cell, axis), "target", None)
+        if text:
+            yield catalog.kind, text
+
+
+def packages_in(cell: Cell) -> set[str]:
+    """The top-level packages that are not normbench's and that a cell uses code of."""
+    own = packages_of(components(cell))
+    return own.union(*(packages_of_target(text) for _, text in targets(cell)))
+
+
 def code_of(cell: Cell, fingerprints: Fingerprints) -> tuple[Code, ...]:
     """The fingerprints of the components that a cell uses, in order; none for built-in ones."""
     if not fingerprints:
         return ()
     used = {component(catalog, name) for catalog, name in components(cell)}
+    used |= {f"{kind} {text}" for kind, text in targets(cell)}
     return tuple(sorted(fingerprints[key] for key in used & fingerprints.keys()))
 
 
 def fingerprints_of(study: Study) -> dict[str, Code]:
-    """The code of all components of other packages that a study uses, as it lies here now."""
-    cells = (cell for experiment in study.experiments for cell in experiment.cells)
+    """The code of all targets and components of other packages, as it lies here now.
+
+    Nothing of a target is imported for it.
+    """
+    cells = {cell for experiment in study.experiments for cell in experiment.cells}
     used = {one for cell in cells for one in components(cell)}
-    found = (fingerprint(catalog, name) for catalog, name in used)
+    found = [fingerprint(catalog, name) for catalog, name in used]
+    wanted = sorted({one for cell in cells for one in targets(cell)})
+    found += [target_code(kind, text, study.root) for kind, text in wanted]
     return {code.component: code for code in found if code is not None}
 
 
@@ -66,20 +99,30 @@ def is_absent(cell: Cell) -> bool:
     return any(True for _ in _absent(cell)) or any(probe not in PROBES for probe in cell.probes)
 
 
-def check_code(cell: Cell, planned: Iterable[Code]) -> None:
-    """Refuse to train with other code than what was planned: edited while a sweep ran.
+def check_code(run: RunSpec) -> None:
+    """Refuse other code than what was planned: edited while a sweep ran.
 
-    Raises :class:`WorkError`.
+    What is asked of a run's targets is asked before any of them is imported, and they are found
+    beside its protocol from now on. Raises :class:`WorkError`.
     """
-    known = {code.component: code for code in planned}
-    if not known:
+    use_root(run.root)
+    known = run.fingerprints
+    wanted = set(targets(run.cell))
+    if not known and not wanted:
         return
-    found = (imported(catalog, name) for catalog, name in components(cell))
-    present = {code.component: code for code in found if code is not None}
-    for key, code in known.items():
-        if present.get(key) != code:
-            now = present[key].label if key in present else "none"
+    present = {}
+    for kind, text in sorted(wanted):
+        code = present[f"{kind} {text}"] = target_code(kind, text, run.root)
+        if code == known.get(code.component):
+            forget_edited(text)
+    found = (imported(catalog, name) for catalog, name in components(run.cell))
+    present |= {code.component: code for code in found if code is not None}
+    for key in {**known, **{f"{kind} {text}": None for kind, text in wanted}}:
+        planned, here = known.get(key), present.get(key)
+        if planned is None or planned != here:
+            said = planned.label if planned else "none"
+            now = here.label if here else "none"
             raise WorkError(
-                f"the code of the {key} changed while this was running: planned was {code.label}, "
+                f"the code of the {key} changed while this was running: planned was {said}, "
                 f"there is now {now}; run the same command again"
             )

@@ -33,19 +33,27 @@ def expand(
                 for rate in experiment.tune.learning_rate:
                     tried = cell.model_copy(update={"learning_rate": rate})
                     seeds = experiment.tune.seeds
-                    runs += _of_cell(experiment.name, tried, seeds, "tuning", fingerprints)
+                    runs += _of_cell(
+                        study.root, experiment.name, tried, seeds, "tuning", fingerprints
+                    )
             chosen = decided(cell, taken, fingerprints)
-            runs += _of_cell(experiment.name, chosen, experiment.seeds, "evaluation", fingerprints)
+            seeds = experiment.seeds
+            runs += _of_cell(study.root, experiment.name, chosen, seeds, "evaluation", fingerprints)
     return runs
 
 
 def _of_cell(
-    experiment: str, cell: Cell, seeds: Iterable[int], phase: str, fingerprints: Fingerprints
+    root: str,
+    experiment: str,
+    cell: Cell,
+    seeds: Iterable[int],
+    phase: str,
+    fingerprints: Fingerprints,
 ) -> list[RunSpec]:
     known, code = cell_hash(cell, fingerprints), code_of(cell, fingerprints)
     runs = []
     for seed in seeds:
-        run = RunSpec(experiment, cell, seed, phase, code)
+        run = RunSpec(experiment, cell, seed, phase, code, root)
         run.__dict__["cell_hash"] = known  # hashed once a cell, not once a run
         runs.append(run)
     return runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,8 @@ class RunSpec:
     phase: str = "evaluation"
     #: The code of the cell's components of other packages: a value, the same in other processes.
     code: tuple[Code, ...] = ()
+    #: The absolute folder of the protocol, where targets are found; no part of the identity.
+    root: str = field(default="", compare=False)
 
     @cached_property
     def cell_hash(self) -> str:
@@ -52,7 +54,7 @@ class RunSpec:
     def __reduce__(self) -> tuple[Any, ...]:
         # The parts of a cell are models made from the catalogue; other processes make their own.
         cell = self.cell.model_dump()
-        return _restore, (self.experiment, cell, self.seed, self.phase, self.code)
+        return _restore, (self.experiment, cell, self.seed, self.phase, self.code, self.root)
 
     @cached_property
     def run_hash(self) -> str:
@@ -83,6 +85,11 @@ def cell_hash(cell: Cell, fingerprints: Fingerprints = NO_CODE) -> str:
 
 
 def _restore(
-    experiment: str, cell: dict[str, Any], seed: int, phase: str, code: tuple[Code, ...]
+    experiment: str,
+    cell: dict[str, Any],
+    seed: int,
+    phase: str,
+    code: tuple[Code, ...],
+    root: str,
 ) -> RunSpec:
-    return RunSpec(experiment, Cell.model_validate(cell), seed, phase, code)
+    return RunSpec(experiment, Cell.model_validate(cell), seed, phase, code, root)

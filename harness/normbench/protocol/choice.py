@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,6 +33,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from normbench.catalog import Catalog, Entry, Param
+from normbench.catalog.args import Args
 from normbench.place import told
 
 
@@ -45,14 +47,20 @@ class Choice(BaseModel):
     @property
     def params(self) -> dict[str, Any]:
         """The parameters alone, in the catalogue's order."""
-        return {k: v for k, v in self.model_dump().items() if k != "name"}
+        return {k: v for k, v in self if k != "name"}
 
     @property
     def label(self) -> str:
-        """A short unambiguous name: the component, and those parameters that are not defaults."""
+        """A short unambiguous name: the component, and those parameters that are not defaults.
+
+        What a target gives is called after the target.
+        """
         fields = type(self).model_fields
-        unusual = [f"{k}={v}" for k, v in self.params.items() if v != fields[k].default]
-        return f"{self.name}({', '.join(unusual)})" if unusual else self.name
+        unusual = {k: v for k, v in self.params.items() if v != fields[k].default}
+        name = str(unusual.pop("target", self.name))
+        texts = [v.label if isinstance(v, Args) else f"{k}={v}" for k, v in unusual.items()]
+        inside = ", ".join(filter(None, texts))
+        return f"{name}({inside})" if inside else name
 
 
 class Absent(Choice):
@@ -97,6 +105,11 @@ def _field(param: Param) -> tuple[Any, Any]:
     limits = {"gt": param.above, "ge": param.at_least, "le": param.at_most}
     limits = {k: v for k, v in limits.items() if v is not None}
     kind: Any = Literal[param.choices] if param.choices else type(param.default)
+    if isinstance(param.default, Args):
+        kind = Args
+    elif param.check is not None:
+        kind = Annotated[kind, AfterValidator(param.check)]
+        limits["validate_default"] = True
     if kind is float:
         limits["allow_inf_nan"] = False
     return kind, Field(default=param.default, description=param.doc, **limits)  # type: ignore[call-overload]

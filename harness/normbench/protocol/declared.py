@@ -119,7 +119,8 @@ def _used(cells: Sequence[Plain], *, probes: bool) -> set[str]:
     for cell in cells:
         for axis, catalog in CHOICE_AXES.items():
             if isinstance(cell.get(axis), dict):
-                found.add(code_key(f"{catalog.kind} {cell[axis]['name']}"))
+                used = cell[axis].get("target") or cell[axis]["name"]
+                found.add(code_key(f"{catalog.kind} {used}"))
         found.add(data_key(cell["dataset"]))
         found |= {
             code_key(f"probe {name}") for name in (cell.get("probes") or () if probes else ())

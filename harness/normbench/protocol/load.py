@@ -182,4 +182,5 @@ def load_text(
             raise UsageError(f"--seeds must be at least 1; received {shown(seeds)}")
         _set_everywhere(document, "seeds", seeds)
     label = str(path) + (" (with overrides)" if overrides or seeds is not None else "")
-    return parse(document, label, study_name(path), Windows(shortens(overrides)))
+    study = parse(document, label, study_name(path), Windows(shortens(overrides)))
+    return study.model_copy(update={"root": str(path.absolute().parent)})

@@ -82,10 +82,10 @@ def _tuning_seeds(value: Any) -> Any:
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for value in values:
-        if value in seen:
-            shown = value.label if isinstance(value, Choice) else value
+        shown = value.label if isinstance(value, Choice) else value
+        if value in seen or shown in seen:  # what has one label is one thing in tables and pages
             raise ValueError(f"the values must differ; {shown!r} is listed more than once")
-        seen.add(value)
+        seen |= {value, shown}
     return values
 
 

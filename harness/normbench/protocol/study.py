@@ -59,6 +59,8 @@ class Study(BaseModel):
     claims: tuple[ResolvedClaim, ...] = ()
     #: What a reader of the protocol is told, and nothing that is stored.
     warnings: tuple[str, ...] = Field(default=(), exclude=True)
+    #: The absolute folder of the protocol, where targets are found; not stored.
+    root: str = Field(default="", exclude=True)
 
     def experiment(self, name: str) -> Series:
         """The experiment of that name."""

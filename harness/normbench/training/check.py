@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from normbench.catalog.guard import packages_of
 from normbench.datasets.content import Content, content_of, name_of
 from normbench.datasets.inputs import Moments, input_constants
 from normbench.errors import ComponentError, DataMissingError, UndefinedError, UsageError
 from normbench.models.describe import network
 from normbench.models.plain import build
 from normbench.place import told
-from normbench.plan.code import components
+from normbench.plan.code import packages_in
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
@@ -92,7 +91,7 @@ def checked(cell: Cell, known: dict[Any, str | None]) -> Checked:
     except ComponentError as error:
         return _failed(cell, str(error))
     except Exception as error:
-        packages = packages_of(components(cell))
+        packages = packages_in(cell)
         if not packages:
             raise  # a bug of ours
         return _failed(cell, told(error, packages))

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import torch
 
-from normbench.catalog.guard import packages_of
 from normbench.errors import ComponentError, UndefinedError
 from normbench.place import told
-from normbench.plan.code import check_code, components
+from normbench.plan.code import check_code, packages_in
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.engines import make_engine, units
@@ -61,7 +60,7 @@ def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
     started, run = time.perf_counter(), runs[0]
     reset_numerics()
     try:
-        check_code(run.cell, run.code)
+        check_code(run)
         data = prepare(run.cell, group.device)
         return train(make_engine(group.engine, runs, data, group.device))
     except UndefinedError as error:
@@ -71,7 +70,7 @@ def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
         if len(runs) == 1:
             seconds = time.perf_counter() - started
             return [Outcome(status="failed", error=failure(run, error), seconds=seconds)]
-        if not packages_of(components(run.cell)):
+        if not packages_in(run.cell):
             raise
         raise ComponentError(failure(run, error)) from error
 
@@ -92,7 +91,7 @@ def failure(run: RunSpec, error: BaseException) -> str:
     """What went wrong in a run, with its place where that is in another package."""
     if isinstance(error, ComponentError):
         return str(error)
-    return told(error, packages_of(components(run.cell)))
+    return told(error, packages_in(run.cell))
 
 
 def train_group(group: Group) -> GroupRows:

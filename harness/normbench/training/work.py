@@ -36,9 +36,12 @@ def leave_worker() -> None:
 
 def train_group(group: Group) -> GroupRows:
     """See :func:`normbench.training.group.train_group`."""
+    from normbench.plan.code import check_code
     from normbench.training import group as module
     from normbench.training.check import check_data
 
+    for run in {run.cell_hash: run for run in group.runs}.values():
+        check_code(run)  # before its data are read: they may be a target's
     check_data(group)
     return module.train_group(group)
 
@@ -48,10 +51,13 @@ def check_cells(runs: Sequence[RunSpec]) -> list[Checked]:
 
     The data are looked at anew, also where this process has loaded them before.
     """
+    from normbench.plan.code import check_code
     from normbench.training.check import check_all
     from normbench.training.data import forget_data
 
     forget_data()
+    for run in {run.cell_hash: run for run in runs}.values():
+        check_code(run)
     return check_all([run.cell for run in runs])
 
 

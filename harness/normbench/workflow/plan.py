@@ -18,7 +18,7 @@ from normbench.errors import (
     UnreadableResultsError,
 )
 from normbench.executors.base import Executor
-from normbench.plan.code import components, fingerprints_of
+from normbench.plan.code import fingerprints_of, packages_in
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
@@ -132,14 +132,13 @@ def _check(runs: list[RunSpec], executor: Executor | None) -> list[Checked]:
 
 
 def _one_checked(done: Any) -> Checked:
-    from normbench.catalog.guard import packages_of
     from normbench.training.tasks import Checked
     from normbench.training.work import check_cells
 
     (run,) = done.task
     if done.value is not None:
         return cast("Checked", done.value[0])
-    if packages_of(components(run.cell)):
+    if packages_in(run.cell):
         return Checked("failed", str(done.error))
     return check_cells([run])[0]  # and what went wrong there is raised here
 
