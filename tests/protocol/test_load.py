@@ -324,7 +324,7 @@ def test_toml_and_its_document_mean_the_same(tmp_path: Path) -> None:
     path.write_text(ONE, encoding="utf-8")
     read = load_protocol(path)
     assert read.root == str(tmp_path)
-    assert read.model_copy(update={"root": ""}) == parse(tomllib.loads(ONE), "anything", "p")
+    assert read.model_copy(update={"file": ""}) == parse(tomllib.loads(ONE), "anything", "p")
     cells = load_protocol(path).experiments[0].cells
     assert isinstance(cells[0].learning_rate, float)
     assert cells[2].norm.params["momentum"] == 1.0

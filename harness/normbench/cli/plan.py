@@ -21,6 +21,7 @@ from normbench.cli.options import (
     results_folder,
     warn,
 )
+from normbench.cli.trusting import TrustOption, require_trust
 from normbench.streams import say
 
 if TYPE_CHECKING:
@@ -56,14 +57,17 @@ def plan(
     no_estimate: Annotated[
         bool, typer.Option("--no-estimate", help="The same as --estimate none.")
     ] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Show what a PROTOCOL would run, without running it."""
-    from normbench.protocol.load import load_protocol
+    from normbench.protocol.load import load_text, read_protocol
     from normbench.results.decisions import read_decisions
     from normbench.results.store import Store
 
-    study = load_protocol(protocol, overrides or (), seeds)
+    path, text = read_protocol(protocol)
+    study = load_text(text, path, overrides or (), seeds)
     warn(study)
+    require_trust(study, text, grant=trust)
     store = Store(results_folder(study, results))
     from normbench.training.devices import accelerators, choose_device, default_workers
     from normbench.workflow import prepare_plan, summarise_plan

@@ -21,6 +21,7 @@ from normbench.cli.options import (
     results_folder,
     warn,
 )
+from normbench.cli.trusting import TrustOption, require_trust
 from normbench.streams import say
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def run(
         bool,
         typer.Option("--replace", help="Let a changed PROTOCOL leave all stored runs unplanned."),
     ] = False,
+    trust: TrustOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
@@ -108,6 +110,7 @@ def run(
     path, text = read_protocol(protocol)
     study = load_text(text, path, overrides or (), seeds)
     warn(study)
+    require_trust(study, text, grant=trust)
     folder = results_folder(study, results)
     console = Terminal(quiet=quiet)
     console.print(study.title, style="bold")

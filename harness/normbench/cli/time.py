@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from normbench.cli.options import DeviceOption
+from normbench.cli.trusting import TrustOption, require_trust
 from normbench.streams import say
 
 if TYPE_CHECKING:
@@ -34,20 +35,24 @@ def time(
         int, typer.Option(min=1, max=1024, metavar="N", help="Threads of the process.")
     ] = 1,
     device: DeviceOption = "auto",
+    trust: TrustOption = False,
 ) -> None:
     """Time the training step of every cell of RESULTS by itself, and store the seconds.
 
     Times already stored are replaced.
     """
     from normbench.executors.local import LocalExecutor
+    from normbench.protocol.reading import read_text
     from normbench.results.load import load
     from normbench.terminal import Terminal
     from normbench.training.devices import choose_device, choose_devices, worker_variables
     from normbench.training.work import set_up_worker
     from normbench.workflow.run import locked
-    from normbench.workflow.timing import measure
+    from normbench.workflow.timing import measure, placed_study
 
     found = load(results)
+    study = placed_study(found.folder)
+    require_trust(study, read_text(Path(study.file)) if study.file else "", grant=trust)
     warn_if_busy()
     device = choose_device(device)
     variables = worker_variables(device, choose_devices(device, None)[:1], 1)

@@ -183,4 +183,4 @@ def load_text(
         _set_everywhere(document, "seeds", seeds)
     label = str(path) + (" (with overrides)" if overrides or seeds is not None else "")
     study = parse(document, label, study_name(path), Windows(shortens(overrides)))
-    return study.model_copy(update={"root": str(path.absolute().parent)})
+    return study.model_copy(update={"file": str(path.absolute())})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -59,8 +60,13 @@ class Study(BaseModel):
     claims: tuple[ResolvedClaim, ...] = ()
     #: What a reader of the protocol is told, and nothing that is stored.
     warnings: tuple[str, ...] = Field(default=(), exclude=True)
-    #: The absolute folder of the protocol, where targets are found; not stored.
-    root: str = Field(default="", exclude=True)
+    #: The absolute path of the protocol; not stored.
+    file: str = Field(default="", exclude=True)
+
+    @property
+    def root(self) -> str:
+        """The absolute folder of the protocol, where targets are found; empty if unknown."""
+        return os.path.dirname(self.file)  # noqa: PTH120  (of "", too)
 
     def experiment(self, name: str) -> Series:
         """The experiment of that name."""

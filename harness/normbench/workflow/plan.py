@@ -18,7 +18,7 @@ from normbench.errors import (
     UnreadableResultsError,
 )
 from normbench.executors.base import Executor
-from normbench.plan.code import fingerprints_of, packages_in
+from normbench.plan.code import fingerprints_of, packages_in, targets
 from normbench.plan.decisions import Decisions, cell_key
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
@@ -66,6 +66,11 @@ class Planned:
             data_key(json.loads(name)): content.sha256[:8]
             for name, content in self.contents.items()
         }
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether any run uses code of the user's own, by its target."""
+        return any(True for run in _one_per_cell(self.runs) for _ in targets(run.cell))
 
     @property
     def rows(self) -> PlannedRows:

@@ -152,6 +152,8 @@ def run_study(
             "started": provenance.now(),
             "command": provenance.command_line(),
             "process": os.getpid(),
+            # where the code of targets is found again, to time its steps
+            **({"protocol": planned.study.file} if planned.has_targets else {}),
             "only": list(only),
             "recompute": recompute,
             "overrides": list(overrides),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from normbench.errors import WorkError
 from normbench.executors.base import Executor
-from normbench.plan.code import is_absent
+from normbench.plan.code import is_absent, targets
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec, digest
+from normbench.protocol.study import Study
 from normbench.results import provenance
 from normbench.results.decisions import read_decisions
 from normbench.results.execution import add_groups, read_execution
@@ -30,6 +31,17 @@ class Timed:
     measured: bool
 
 
+def placed_study(folder: Path) -> Study:
+    """The stored study, with the place of the protocol that was run last, where targets are."""
+    study = Store(folder).read_study()
+    if not any(
+        True for series in study.experiments for cell in series.cells for _ in targets(cell)
+    ):
+        return study
+    known = [one.get("protocol") for one in provenance.read_provenance(folder)["invocations"]]
+    return study.model_copy(update={"file": str(next(filter(None, reversed(known)), ""))})
+
+
 def cells_to_time(folder: Path) -> list[RunSpec]:
     """A run of every cell of the stored protocol.
 
@@ -41,7 +53,7 @@ def cells_to_time(folder: Path) -> list[RunSpec]:
     keys, states = runs.column("cell_hash").to_pylist(), runs.column("status").to_pylist()
     undefined = {key for key, state in zip(keys, states, strict=True) if state == "undefined"}
     found: dict[str, RunSpec] = {}
-    for run in expand(store.read_study(), read_decisions(folder), store.read_document().code):
+    for run in expand(placed_study(folder), read_decisions(folder), store.read_document().code):
         tuned = run.phase == "evaluation" and run.cell.learning_rate is not None
         if tuned and run.cell_hash not in undefined and not is_absent(run.cell):
             found.setdefault(run.cell_hash, run)
