@@ -10,8 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from normbench.catalog import NORMS
-from normbench.catalog.guard import guarded
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
 from normbench.models.layers import (
@@ -30,7 +28,15 @@ from normbench.models.layers import (
 from normbench.models.recurrent_layer import RecurrentLayer, build_recurrent
 from normbench.models.shapes import shape_after
 from normbench.norms.batch import BatchNorm
-from normbench.norms.factory import build_norm, changes_weights, stands_at_sites, wrap_layer
+from normbench.norms.factory import (
+    build_norm,
+    changes_weights,
+    guarded_norm,
+    is_foreign,
+    stands_at_sites,
+    wrap_layer,
+)
+from normbench.norms.own import depends_on_batch
 from normbench.norms.reparametrized import Reparametrized
 from normbench.plan.seeds import stream_key
 
@@ -185,12 +191,19 @@ def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
     or on the CPU where it takes numbers; only :class:`UndefinedError` says that it has no meaning.
     """
     name = net.norm.name
+    ghosts = net.norm.batch_size < net.batch_size
+    if ghosts and name == "own" and depends_on_batch(**net.norm.params, shape=shape):
+        raise UsageError(
+            "norm_batch_size is for batch norm and what knows of it; a norm of your own takes its "
+            "statistics from the whole batch; likely fix: leave norm_batch_size out, or write a "
+            "norm that takes parts of the batch"
+        )
 
     def forward(device: str, batch: int) -> None:
         _part(layer, shape, net, device).train()(torch.zeros((batch, *shape), device=device))
 
-    if not NORMS.built_in(name):
-        with guarded(NORMS, name):
+    if is_foreign(name, net.norm.params):
+        with guarded_norm(name, net.norm.params):
             try:
                 forward("meta", net.batch_size)
             except UndefinedError:
@@ -198,7 +211,6 @@ def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
             except (Exception, SystemExit):
                 forward("cpu", net.batch_size)
         return
-    ghosts = net.norm.batch_size < net.batch_size
     try:
         forward("cpu", net.norm.batch_size if ghosts else min(net.batch_size, 2))
     except (RuntimeError, ValueError) as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import nn
 
 from normbench.catalog import BATCH_STATISTICS, NORMS, SITES_TOO, WEIGHTS
-from normbench.catalog.guard import guarded
+from normbench.catalog.guard import guarded, guarding
+from normbench.catalog.target import packages_of_target
+from normbench.errors import UsageError
 
 
 def build_norm(
@@ -25,6 +28,18 @@ def build_norm(
     entry = NORMS[name]
     extra = {"batch_size": batch_size} if BATCH_STATISTICS in entry.traits else {}
     return _built(name, shape, params, extra)
+
+
+def is_foreign(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether the norm's code is not normbench's: another package's, or the user's own."""
+    return not NORMS.built_in(name) or "target" in params
+
+
+def guarded_norm(name: str, params: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Within, what a foreign norm raises is told as its error."""
+    if "target" in params:
+        return guarding(packages_of_target(params["target"]), UsageError)
+    return guarded(NORMS, name)
 
 
 def changes_weights(name: str) -> bool:

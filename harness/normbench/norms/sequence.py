@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from normbench.catalog import BATCH_INDEPENDENT, NORMS
 from normbench.errors import UndefinedError, UsageError
 from normbench.norms.factory import build_norm, changes_weights
+from normbench.norms.own import depends_on_batch
 from normbench.norms.time_batch import TimeBatchNorm
 
 
@@ -85,7 +86,8 @@ def build_sequence_norm(
             )
         # at input and hidden a shift would be one more bias: arXiv:1603.09025, section 3
         return TimeBatchNorm(sum(sizes), steps=steps, shift=site == "cell", **params)
-    if changes_weights(name) or BATCH_INDEPENDENT not in NORMS[name].traits:
+    own = name == "own" and not any(depends_on_batch(**params, shape=(size,)) for size in sizes)
+    if changes_weights(name) or not (own or BATCH_INDEPENDENT in NORMS[name].traits):
         raise UsageError(
             f"the norm {name} has no form for recurrent nets; use none, batch, or one that "
             "normalizes each sample by itself, such as layer"
