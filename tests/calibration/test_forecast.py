@@ -24,6 +24,8 @@ class Machine:
         self.most = how[-1]
         steps = run.cell.budget_in_steps(60 // run.cell.batch_size)
         reason = "" if run.cell.norm.name != "layer" else "it raises"
+        if run.cell.norm.name == "batch":
+            return Estimate(1e-3 * steps * run.cell.batch_size**0.5, "an engine less", True)
         return Estimate(1e-3 * steps * run.cell.batch_size**0.5, reason)
 
     def clock(self) -> float:
@@ -44,6 +46,8 @@ def test_no_cell_is_begun_behind_the_budget_and_the_first_always_is(machine):
     found = forecast(pending, "cpu", 4.5, machine.clock)
     assert (found.timed, found.cells) == (5, 12)
     assert found.alone == {"it raises": sum(c.norm.name == "layer" for c in machine.asked)}
+    batches = sum(c.norm.name == "batch" for c in machine.asked)
+    assert found.limited == ({"an engine less": batches} if batches else {})
     assert machine.most == pytest.approx(0.45)
     machine.asked.clear()
     assert forecast(pending, "cpu", 0.0, machine.clock).timed == 1

@@ -148,7 +148,7 @@ def test_the_timed_step_is_the_training_step():
     engine = PlainEngine(run, prepare(run.cell))
     for i in range(10):  # more than an epoch has, so that batches start again
         steps.parts(Clock())
-        engine.step(steps.batches[i % len(steps.batches)][None], i % engine.schedule.steps)
+        engine.step(steps.items[i % len(steps.items)][None], i % engine.schedule.steps)
     for timed, trained in zip(steps.engine.weights, engine.weights, strict=True):
         assert torch.equal(timed, trained)
 
@@ -162,7 +162,7 @@ def test_the_timed_step_is_the_training_step():
 def test_counted_memory_of_a_small_net_by_hand(optimizer, state):
     run = run_of(norm="none", optimizer=optimizer, model={"name": "mlp", "width": 16})
     steps = Steps(run, "cpu")
-    index, _ = steps.batch()
+    index, _ = steps.next()
     steps.engine.step(index[None], 0)
     found = counted_bytes(steps.engine, lambda: steps.forward(index))
     shapes = [tuple(p.shape) for p in steps.engine.weights]

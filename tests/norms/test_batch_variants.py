@@ -212,6 +212,21 @@ def test_frozen_as_born_it_is_the_identity() -> None:
     assert not norm.running_mean.any()
 
 
+def test_frozen_from_the_start_it_uses_the_statistics_that_are_stored() -> None:
+    """As in fine-tuning: in training as in evaluation, and nothing moves but scale and shift."""
+    norm, plain = with_values(made("batch-frozen", (5,), after=0.0)), made("batch", (5,))
+    norm.running_mean.copy_(torch.arange(5.0))
+    norm.running_var.copy_(torch.arange(5.0) + 0.5)
+    plain.load_state_dict(norm.state_dict())
+    for step, x in enumerate(batches((5,), 3)):
+        at(norm, step)
+        wanted = plain.eval()(x)
+        assert torch.equal(norm.train()(x), wanted)
+        assert torch.equal(norm.eval()(x), wanted)
+    assert torch.equal(norm.running_mean, plain.running_mean)
+    assert torch.equal(norm.running_var, plain.running_var)
+
+
 def test_once_frozen_all_kinds_of_statistics_are_the_same() -> None:
     norm = with_values(made("batch-frozen", (5,)))
     at(norm, 60)

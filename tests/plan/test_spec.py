@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from normbench.catalog.fingerprints import Code
 from normbench.plan.decisions import cell_key
 from normbench.plan.expand import expand
-from normbench.plan.spec import NUMERICS_VERSION, RunSpec, cell_hash, digest
+from normbench.plan.spec import LATER, NUMERICS_VERSION, RunSpec, cell_hash, digest
 from normbench.protocol.schema import AXES, Cell
 from tests.builders import cell, experiment, run_of, study
 
@@ -37,6 +37,11 @@ CHANGES: dict[str, Any] = {
     "input_norm": "raw",
     "input_units": "byte",
     "norm_batch_size": 4,
+    "accumulate": 2,
+    "precision": "bf16",
+    "norm_precision": "autocast",
+    "ema": 0.9,
+    "ema_buffers": "copied",
     "optimizer": {"name": "sgd", "momentum": 0.8},
     "lr_schedule": {"name": "cosine", "warmup": 0.1},
     "lr_scaling": "linear",
@@ -78,10 +83,11 @@ def test_hashes_are_equal_exactly_for_equal_cells(one: Cell, other: Cell) -> Non
     assert (cell_hash(one) == cell_hash(other)) == (one == other)
 
 
-def test_without_probes_a_cell_has_the_hash_that_it_had_before_there_were_any() -> None:
+def test_axes_that_came_later_are_no_part_of_the_hash_where_they_change_nothing() -> None:
     axes = cell().model_dump(mode="json")
-    assert axes.pop("probes") == []
+    assert {axis: axes.pop(axis) for axis in LATER} == LATER
     assert cell_hash(cell()) == digest({"numerics": NUMERICS_VERSION, "cell": axes})
+    assert cell_hash(cell(**LATER)) == cell_hash(cell())
 
 
 def test_the_order_in_which_probes_are_listed_is_no_part_of_the_cell() -> None:

@@ -213,7 +213,7 @@ def test_without_evaluation_training_is_bit_identical(
     other = build(network(cell(norm="none"), (1, 8, 8), 10))
     initialise(other, 0, "torch")
     nothing = evaluate(PlainEvaluator(other), prepare(cell()), 8, 16)
-    monkeypatch.setattr(plain, "evaluate", lambda *_: nothing)
+    monkeypatch.setattr(plain, "evaluate", lambda *_, **__: nothing)
     assert training_of(trained(epochs=3, norm="batch")) == wanted
     assert len(wanted) == 4
 

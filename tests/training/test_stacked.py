@@ -176,8 +176,8 @@ def test_all_kinds_of_evaluation_are_those_of_each_plain_module(
     norm: str, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether samples go through in small pieces or all at once."""
-    monkeypatch.setattr("normbench.training.stacked._EVALUATED", 1)
-    monkeypatch.setattr("normbench.training.stacked._LEAST_EVALUATED", least)
+    monkeypatch.setattr("normbench.training.stacked_function._EVALUATED", 1)
+    monkeypatch.setattr("normbench.training.stacked_function._LEAST_EVALUATED", least)
     runs = runs_of(3, norm=norm)
     data = in_double(prepare(runs[0].cell))
     engine, plain = StackedEngine(runs, data), [PlainEngine(run, data) for run in runs]

@@ -45,6 +45,7 @@ class CellCurves:
     classes: int
     cell_hash: str = ""
     steps_per_epoch: int | None = None
+    samples_per_step: int = 0
     runs: tuple[str, ...] = ()
     label_variance: float | None = None
 
@@ -122,7 +123,12 @@ def budget_in_epochs(axes: Mapping[Any, Any], steps_per_epoch: int | None) -> fl
         return 1.0
     if pd.notna(axes["budget_steps"]):
         return float(axes["budget_steps"]) / steps_per_epoch
-    return math.ceil(float(axes["budget_samples"]) / float(axes["batch_size"])) / steps_per_epoch
+    return math.ceil(float(axes["budget_samples"]) / _samples_per_step(axes)) / steps_per_epoch
+
+
+def _samples_per_step(axes: Mapping[Any, Any]) -> float:
+    batches = axes.get("accumulate")  # of older tables without this column nothing
+    return float(axes["batch_size"]) * (float(batches) if pd.notna(batches) else 1.0)
 
 
 def _text(value: object) -> str:
@@ -173,6 +179,7 @@ def _cell(
         classes=int(computed["classes"].max()),
         cell_hash=str(first["cell_hash"]),
         steps_per_epoch=per_epoch,
+        samples_per_step=int(_samples_per_step(first.to_dict())),
         runs=tuple(str(h) for h in computed["run_hash"]),
         label_variance=label_variance_of(computed),
     )

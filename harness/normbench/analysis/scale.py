@@ -70,7 +70,8 @@ class _Linear:
             self.cell.optimizer.name == "sgd"
             and params["momentum"] == 0 and params["weight_decay"] == 0
             and self.cell.lr_schedule.name == "constant" and self.cell.clip_norm is None
-            and self.cell.batch_size == len(self.data.labels)
+            and self.cell.samples_per_step == len(self.data.labels)
+            and self.cell.precision == "fp32"
         )  # fmt: skip
 
     def values(self, run: str, quantity: str, layer: str = "") -> tuple[Floats, Floats]:

@@ -128,7 +128,7 @@ def time_columns(cell: CellCurves, time: Floats, timings: Timings, alpha: float)
     low, high = mean_interval(time, cell.budget, alpha)
     steps = np.nan if cell.steps_per_epoch is None else float(cell.steps_per_epoch)
     row = {"restricted_mean": mean, "low": low, "high": high, "budget": cell.budget}
-    row |= {"steps": mean * steps, "samples": mean * steps * cell.batch_size}
+    row |= {"steps": mean * steps, "samples": mean * steps * cell.samples_per_step}
     row |= dict.fromkeys(("seconds", "seconds_low", "seconds_high"), np.nan)
     times = timings.get(cell.cell_hash)
     if times is not None:

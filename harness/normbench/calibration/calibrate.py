@@ -242,7 +242,7 @@ def _compared_at(sizes: Sequence[int], plain: float) -> int:
 
 def _plain(task: Calibration, data: Prepared, variant: str) -> Measured:
     engine = PlainEngine(task.run, data, task.device, variant)
-    index = torch.arange(task.run.cell.batch_size, device=task.device)[None]
+    index = torch.arange(task.run.cell.samples_per_step, device=task.device)[None]
     most = min(_MOST_STEPS, int(_STEPS_SHARE * engine.schedule.steps * task.total))
     with engine.session():
         budget = min(0.3, task.most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ _TRIED_FROM = 60.0
 class Together:
     """Engines that train runs together, the most promising first, and the bytes of so many runs.
 
-    ``reason`` says why there are none, or why the stacked engine is not among them.
+    ``reason`` says why an engine that might be among them is not; of a net that has no packed form
+    that alone is no reason.
     """
 
     specs: tuple[EngineSpec, ...]
@@ -44,15 +46,19 @@ def together(task: Calibration, data: Prepared, work: float) -> Together:
     from normbench.training.packed import memory_of, variants
 
     cell = task.run.cell
-    try:
+    packed: tuple[EngineSpec, ...] = ()
+    unpacked = ""
+    with contextlib.suppress(UnsupportedError):
         names = variants(cell, data, task.device)
         packed = tuple(EngineSpec("packed", name, task.threads) for name in names)
-    except UnsupportedError:
+    if packed and cell.precision != "fp32":
         packed = ()
+        unpacked = f"the packed engine computes in fp32 alone, not in {cell.precision}"
     by_itself = work >= _TRIED_FROM and task.mode != "packed"
     wanted = task.mode == "stacked" or not packed or by_itself
-    reason = why_not_stacked(task.run, data) if wanted else ""
-    stacked = (EngineSpec("stacked", "", task.threads),) if wanted and not reason else ()
+    against = why_not_stacked(task.run, data) if wanted else ""
+    stacked = (EngineSpec("stacked", "", task.threads),) if wanted and not against else ()
+    reason = "; ".join(filter(None, [unpacked, against]))
     if packed:
         return Together((*packed, *stacked), lambda n: memory_of(cell, data, n), reason)
     return Together(stacked, _by_one_run(task, data), reason)

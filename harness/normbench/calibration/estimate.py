@@ -21,10 +21,14 @@ from normbench.training.probing import ProbeError, Probing
 
 @dataclass(frozen=True)
 class Estimate:
-    """The seconds of a run, and why its cell's runs cannot be trained as one computation, if so."""
+    """The seconds of a run, and why an engine cannot train it together with others of its cell.
+
+    ``together`` says whether another engine can.
+    """
 
     seconds: float
     reason: str = ""
+    together: bool = False
 
 
 def estimate(
@@ -58,7 +62,7 @@ def _estimate(run: RunSpec, device: str, waiting: int, most: float) -> Estimate:
         torch.set_num_threads(threads)
     evaluations = 1 + len(schedule_of(run, len(data.train)).evaluation_steps())
     seconds = best.seconds * found.steps + per_evaluation * evaluations
-    return Estimate(seconds, found.reason)
+    return Estimate(seconds, found.reason, best.engine.name != "plain")
 
 
 def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
@@ -75,7 +79,7 @@ def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:
         first = probing.seconds
         before = engine.snapshot()
         with engine.session():
-            engine.step(torch.arange(run.cell.batch_size, device=device)[None], 0)
+            engine.step(torch.arange(run.cell.samples_per_step, device=device)[None], 0)
         probing.look(row, engine.export(0), engine.values(0, before))
     except ProbeError:
         return 0.0  # the run itself will tell

@@ -26,13 +26,15 @@ _ALIKE = {"dataset": 8.0, "model": 16.0, "norm": 2.0, "optimizer": 1.0, "probes"
 class Forecast:
     """Seconds of one worker for all pending runs, and on how many of their cells that rests.
 
-    ``alone`` tells of timed cells that are trained run by run: how many, by the reason.
+    ``alone`` tells of timed cells that are trained run by run: how many, by the reason; ``limited``
+    of those of which an engine is left out and another trains the runs together.
     """
 
     seconds: float
     timed: int
     cells: int
     alone: Mapping[str, int] = field(default_factory=dict)
+    limited: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -45,6 +47,7 @@ class _Pending:
     #: Seconds of one run, where they were measured.
     seconds: float = math.nan
     reason: str = ""
+    together: bool = False
 
     @property
     def work(self) -> float:
@@ -71,10 +74,13 @@ def forecast(
         if timed and (len(timed) >= MOST_CELLS if budget is None else clock() - began > budget):
             break
         found = estimate(one.run, device, one.count, each)
-        one.seconds, one.reason = found.seconds, found.reason
+        one.seconds, one.reason, one.together = found.seconds, found.reason, found.together
         timed.append(one)
-    alone = Counter(one.reason for one in timed if one.reason)
-    return Forecast(_total(cells, timed), len(timed), len(cells), alone)
+    alone, limited = (
+        Counter(one.reason for one in timed if one.reason and one.together is together)
+        for together in (False, True)
+    )
+    return Forecast(_total(cells, timed), len(timed), len(cells), alone, limited)
 
 
 def _pending_cells(pending: Sequence[RunSpec]) -> list[_Pending]:
@@ -87,7 +93,7 @@ def _pending_cells(pending: Sequence[RunSpec]) -> list[_Pending]:
                 cell.train_size)  # fmt: skip
         if data not in sizes:
             sizes[data] = len(split_of(cell).train)
-        steps = cell.budget_in_steps(sizes[data] // cell.batch_size)
+        steps = cell.budget_in_steps(sizes[data] // cell.samples_per_step)
         cells.append(_Pending(run, counts[run.cell_hash], steps))
     return cells[::-1]
 

@@ -29,7 +29,7 @@ class Candidate:
         self.spec, self.width, self.device = spec, width, task.device
         # what the weights are makes no difference to the seconds: one initialisation serves all
         self.engine = make_engine(spec, [task.run] * width, data, task.device)
-        items = torch.arange(task.run.cell.batch_size, device=task.device)
+        items = torch.arange(task.run.cell.samples_per_step, device=task.device)
         self.index = items.expand(width, -1)
         self.taken, self.steps = 0, self.engine.schedule.steps
         self.step()  # warms up

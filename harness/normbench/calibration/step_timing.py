@@ -1,12 +1,12 @@
-"""A few steps of one cell, timed: the forward pass, the backward pass and the update apart."""
+"""A few steps of one cell, timed: the forward passes, backward passes and the update apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 
+import torch
 from torch import Tensor
 
 from normbench.plan.spec import RunSpec
@@ -34,14 +34,14 @@ class Steps:
         self.device = device
         self.engine = PlainEngine(run, prepare(run.cell, device), device)
         order = epoch_order(run.seed, 0, len(self.engine.data.train)).to(device)
-        batch = run.cell.batch_size
-        self.batches = [order[i : i + batch] for i in range(0, len(order) - batch + 1, batch)]
+        self.batch_size, items = run.cell.batch_size, run.cell.samples_per_step
+        self.items = [order[i : i + items] for i in range(0, len(order) - items + 1, items)]
         self.taken = 0
 
-    def batch(self) -> tuple[Tensor, int]:
-        """The next batch and its step, from the start again after the run's last one."""
+    def next(self) -> tuple[Tensor, int]:
+        """The next step's items and its number, from the start again after the run's last one."""
         step, self.taken = self.taken, self.taken + 1
-        return self.batches[step % len(self.batches)], step % self.engine.schedule.steps
+        return self.items[step % len(self.items)], step % self.engine.schedule.steps
 
     def forward(self, index: Tensor) -> Tensor:
         """The loss of a batch (batch,)."""
@@ -49,17 +49,19 @@ class Steps:
 
     def parts(self, clock: Clock) -> tuple[float, float, float]:
         """Take one step; the seconds of its forward pass, backward pass and update."""
-        index, step = self.batch()
+        index, step = self.next()
         self.engine.begin(step)
+        forward = backward = 0.0
         times = [self._now(clock)]
-        loss = self.forward(index)
-        times.append(self._now(clock))
-        self.engine.backward(loss)
-        times.append(self._now(clock))
+        for batch in torch.split(index, self.batch_size):
+            loss = self.forward(batch)
+            times.append(self._now(clock))
+            self.engine.backward(loss)
+            times.append(self._now(clock))
+            forward, backward = forward + times[-2] - times[-3], backward + times[-1] - times[-2]
+        self.engine.finish()
         self.engine.update(step)
-        times.append(self._now(clock))
-        forward, backward, update = (b - a for a, b in pairwise(times))
-        return forward, backward, update
+        return forward, backward, self._now(clock) - times[-1]
 
     def turn(self, steps: int, warm_up: int, clock: Clock) -> StepTiming:
         """Time ``steps`` steps after ``warm_up`` others.
@@ -85,7 +87,7 @@ class Steps:
         return StepTiming(forward, backward, update, whole)
 
     def _whole(self) -> None:
-        index, step = self.batch()
+        index, step = self.next()
         self.engine.step(index[None], step)
 
     def _now(self, clock: Clock) -> float:

@@ -67,8 +67,9 @@ class _Kind:
         steps = Steps(self.run, device)
         once = steps.turn(1, 1, clock).step
         self.steps = max(1, min(_STEPS, round(_TURN / max(once, 1e-9))))
-        index, _ = steps.batch()
-        found = memory.of_step(steps.engine, lambda: steps.forward(index))
+        index, _ = steps.next()
+        batch = index[: steps.batch_size]
+        found = memory.of_step(steps.engine, lambda: steps.forward(batch))
         self.memory, self.memory_kind = found
 
     def take_turn(self, device: str, clock: Clock) -> None:

@@ -149,6 +149,9 @@ def _print(summary: PlanSummary) -> None:
     for reason, count in summary.run_by_run.items():
         cells = "1 cell trains" if count == 1 else f"{count:,} cells train"
         console.print(f"{cells} run by run: {reason}")
+    for reason, count in summary.left_out.items():
+        cells = "1 cell has" if count == 1 else f"{count:,} cells have"
+        console.print(f"{cells} an engine less: {reason}")
     if summary.estimated_seconds is not None:
         console.print(
             f"about {duration(summary.estimated_seconds)} on {summary.workers} worker(s); "

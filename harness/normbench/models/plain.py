@@ -218,6 +218,13 @@ def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
         raise UndefinedError(f"no meaning for a batch of shape {full}: {error}") from None
 
 
+def sites_of(model: nn.Module) -> list[nn.Module]:
+    """The norms that stand at the sites of a built network, those inside recurrent layers apart."""
+    if not isinstance(model, Net):
+        return []
+    return [part for name, part in model.parts.items() if name.endswith("_norm")]
+
+
 class _Builder:
     """The parts of a network so far, each built for the samples that the one before gives."""
 

@@ -32,7 +32,8 @@ class RecurrentLayer(nn.Module):
 
     Without norms it computes what ``torch.nn.LSTM``, ``GRU`` or ``RNN`` do, with a single bias
     (torch has two and adds them up; the GRU keeps the one inside its reset gate). W_x x is
-    computed for all steps at once, and time is unbound before the loop.
+    computed for all steps at once, and time is unbound before the loop. Under autocast the products
+    alone are of 16 bits: norms, gates and states are those of the parameters' type.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The hidden state after the last step."""
-        tokens = functional.linear(x.permute(2, 0, 1), self.weight_input)
+        kind = self.bias.dtype
+        tokens = functional.linear(x.permute(2, 0, 1), self.weight_input).to(kind)
         given = self.input_norm.sequence(tokens) + self.bias
         parts = cells.Recurrence(
-            lambda h: functional.linear(h, self.weight_hidden),
+            lambda h: functional.linear(h, self.weight_hidden).to(kind),
             self.hidden_norm.step,
             self.cell_norm.step,
             self.candidate_bias,

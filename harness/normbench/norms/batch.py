@@ -120,8 +120,8 @@ class BatchNorm(nn.Module):
     def _in_batches(self, x: Tensor, batch: int) -> Tensor:
         """Training in (ghost) batches: the running statistics move by the mean over them."""
         batches = x.shape[0] // batch
-        mean = x.new_zeros(batches * self.channels)
-        variance = x.new_ones(batches * self.channels)
+        mean = self.running_mean.new_zeros(batches * self.channels)
+        variance = self.running_var.new_ones(batches * self.channels)
         y = self._folded(x, batch, mean, variance)
         with torch.no_grad():
             for running, seen in ((self.running_mean, mean), (self.running_var, variance)):
@@ -133,8 +133,8 @@ class BatchNorm(nn.Module):
         if self.mode != "collect":
             return self._folded(x, batch, None, None)
         batches = x.shape[0] // max(1, batch)
-        mean = x.new_zeros(batches * self.channels)
-        variance = x.new_ones(batches * self.channels)
+        mean = self.running_mean.new_zeros(batches * self.channels)
+        variance = self.running_var.new_ones(batches * self.channels)
         y = self._folded(x, batch, mean, variance)
         values = batch * (x[0].numel() // self.channels)
         self._collect(mean, variance * ((values - 1) / values), batches)

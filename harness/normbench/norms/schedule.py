@@ -15,7 +15,7 @@ class Scheduled:
     layers.
     """
 
-    #: Training steps taken before the present one, and those of the whole run.
+    #: Training batches taken before the present one, and those of the whole run.
     step: int = 0
     steps: int = 1
 
@@ -31,7 +31,7 @@ def scheduled(model: nn.Module) -> list[Scheduled]:
 
 
 def set_step(norms: Iterable[Scheduled], step: int, steps: int) -> None:
-    """Tell norms that ``step`` of ``steps`` training steps have been taken."""
+    """Tell norms that ``step`` of ``steps`` training batches have been taken."""
     for norm in norms:
         norm.step, norm.steps = step, steps
 

@@ -16,6 +16,17 @@ from normbench.protocol.schema import Cell
 #: so that results of both are never mixed: the older runs are computed again.
 NUMERICS_VERSION = 3
 
+#: Axes that came later, and the value of each that changes nothing: with it they are no part of a
+#: cell's identity, so that runs which were made before there was the axis keep theirs.
+LATER: dict[str, Any] = {
+    "probes": [],
+    "accumulate": 1,
+    "precision": "fp32",
+    "norm_precision": "fp32",
+    "ema": 0.0,
+    "ema_buffers": "averaged",
+}
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -69,14 +80,12 @@ def cell_hash(cell: Cell, fingerprints: Fingerprints = NO_CODE) -> str:
 
     ``fingerprints`` may hold more than the cell uses. Without such components it does not enter,
     so that cells of built-in ones keep the identity that they had before it was recorded. Every
-    axis enters by its resolved value, so that a changed default is a changed cell. Only an
-    empty list of probes is left out: it measures nothing, and runs made before there were probes
-    keep their identity. A new version of a data set must change one of its parameters, or
-    :data:`NUMERICS_VERSION`.
+    axis enters by its resolved value, so that a changed default is a changed cell. Only those of
+    :data:`LATER` are left out where they change nothing. A new version of a data set must change
+    one of its parameters, or :data:`NUMERICS_VERSION`.
     """
-    axes = cell.model_dump(mode="json")
-    if not cell.probes:
-        del axes["probes"]
+    dumped = cell.model_dump(mode="json")
+    axes = {axis: v for axis, v in dumped.items() if axis not in LATER or v != LATER[axis]}
     content = {"numerics": NUMERICS_VERSION, "cell": axes}
     code = code_of(cell, fingerprints)
     if code:

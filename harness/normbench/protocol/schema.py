@@ -37,6 +37,9 @@ Position = Literal["pre", "post"]
 Init = Literal["torch", "he"]
 LrScaling = Literal["none", "linear", "sqrt", "curvature"]
 Metric = Literal["accuracy", "loss"]
+Precision = Literal["fp32", "bf16", "fp16"]
+NormPrecision = Literal["fp32", "autocast"]
+EmaBuffers = Literal["averaged", "copied", "recomputed"]
 NamedSites = Literal["all", "first-two", "fc"]
 
 
@@ -129,7 +132,17 @@ class Cell(BaseModel):
     dataset: Annotated[Choice, OneOf(DATASETS)] = Field(description="what is learned")
     model: Annotated[Choice, OneOf(MODELS)] = Field(description="the network")
     norm: Annotated[Choice, OneOf(NORMS)] = Field(description="the normalization under study")
-    batch_size: int = Field(ge=1, le=1_000_000, description="samples per training step")
+    batch_size: int = Field(
+        ge=1,
+        le=1_000_000,
+        description="samples that go through the network at once in training",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="batches whose averaged gradients make one training step",
+    )
     norm_batch_size: int | None = Field(
         default=None,
         ge=1,
@@ -173,6 +186,29 @@ class Cell(BaseModel):
     clip_norm: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
         default=None, description="longer gradients are scaled to this Euclidean norm"
     )
+    precision: Precision = Field(
+        default="fp32",
+        description="in what the network computes: float32, or a 16-bit type by autocast, fp16 "
+        "with loss scaling",
+    )
+    norm_precision: NormPrecision = Field(
+        default="fp32",
+        description="in what norms compute where the network computes in 16 bits: float32, or what "
+        "autocast gives them",
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="decay of the exponential moving average of the weights that is evaluated; 0: "
+        "the weights themselves",
+    )
+    ema_buffers: EmaBuffers = Field(
+        default="averaged",
+        description="the averaged weights' running statistics: averaged as the weights, the "
+        "training's own, or recomputed",
+    )
     lr_schedule: Annotated[Choice, OneOf(SCHEDULES)] = Field(
         default="constant",
         validate_default=True,
@@ -187,7 +223,7 @@ class Cell(BaseModel):
         default=32,
         ge=1,
         le=1_000_000,
-        description="the batch size at which learning_rate holds as it is",
+        description="samples per training step at which learning_rate holds as it is",
     )
     evaluations_per_epoch: int = Field(default=1, ge=1, le=1000)
     evaluations: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
@@ -225,6 +261,11 @@ class Cell(BaseModel):
         return self.batch_size if self.norm_batch_size is None else self.norm_batch_size
 
     @property
+    def samples_per_step(self) -> int:
+        """The samples whose gradients make one training step."""
+        return self.batch_size * self.accumulate
+
+    @property
     def asked_evaluations(self) -> int:
         """How often a run is to be evaluated after its start."""
         if self.evaluations is not None:
@@ -245,20 +286,20 @@ class Cell(BaseModel):
         if self.budget_steps is not None:
             return self.budget_steps
         if self.budget_samples is not None:
-            return -(-self.budget_samples // self.batch_size)
+            return -(-self.budget_samples // self.samples_per_step)
         if self.epochs is None:
             raise ValueError("the cell has no budget")
         return self.epochs * steps_per_epoch
 
     def scaled_learning_rate(self) -> float:
-        """The learning rate at this batch size, after scaling from the reference batch.
+        """The learning rate of steps of so many samples, after scaling from the reference batch.
 
         Where it is scaled by ``curvature`` it is in units of 1/λ_max, as given. Raises
         ``ValueError`` while the rate is still to be tuned.
         """
         if self.learning_rate is None:
             raise ValueError("the learning rate of this cell is not tuned yet")
-        ratio = self.batch_size / self.lr_reference_batch
+        ratio = self.samples_per_step / self.lr_reference_batch
         factors = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio), "curvature": 1.0}
         return self.learning_rate * factors[self.lr_scaling]
 

@@ -38,6 +38,8 @@ _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _AXIS_TYPES: dict[str, pa.DataType] = {
     "batch_size": _INT,
     "norm_batch_size": _INT,
+    "accumulate": _INT,
+    "ema": _FLOAT,
     "learning_rate": _FLOAT,
     "epochs": _INT,
     "budget_steps": _INT,
@@ -56,6 +58,7 @@ _CHOICES = ("dataset", "model", "norm", "optimizer", "lr_schedule")
 _UNITS = {
     "batch_size": "samples",
     "norm_batch_size": "samples",
+    "accumulate": "batches",
     "epochs": "epochs",
     "budget_steps": "steps",
     "budget_samples": "samples",
@@ -98,6 +101,13 @@ RUNS: tuple[Column, ...] = (
         "curvature",
     ),
     Column("steps", _INT, "training steps taken", "steps"),
+    Column(
+        "skipped_updates",
+        _INT,
+        "steps whose update was left out since float16 gradients overflowed, up to the last "
+        "evaluation; empty in other precisions",
+        "steps",
+    ),
     Column("samples", _INT, "training samples seen", "samples"),
     Column(
         "engine", _TEXT, "plain (run by run), or packed or stacked (a group as one computation)"

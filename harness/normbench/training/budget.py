@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from normbench.catalog import SCHEDULES
+from normbench.norms.schedule import Scheduled, set_step
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
 from normbench.training.data import check_batch_size
@@ -25,15 +27,25 @@ class Schedule:
 
 
 def schedule_of(run: RunSpec, n_train: int) -> Schedule:
-    """The schedule of a run on ``n_train`` training items; a short last batch is left out."""
+    """The schedule of a run on ``n_train`` training items; less than a whole step is left out."""
     cell = run.cell
     check_batch_size(cell, n_train)
-    per_epoch = n_train // cell.batch_size
+    per_epoch = n_train // cell.samples_per_step
     return Schedule(per_epoch, cell.budget_in_steps(per_epoch), cell.asked_evaluations)
 
 
+def set_batch(
+    norms: Iterable[Scheduled], cell: Cell, step: int, steps: int, number: int = 0
+) -> None:
+    """Tell norms that the ``number``-th batch of the step after ``step`` of ``steps`` is next.
+
+    To a norm every batch is a step of its own, whether or not the weights move behind it.
+    """
+    set_step(norms, step * cell.accumulate + number, steps * cell.accumulate)
+
+
 class LearningRates:
-    """The learning rate of each step of a run: scaled to the batch size, times the schedule's.
+    """The learning rate of each step of a run: scaled to its samples, times the schedule's.
 
     ``unit`` is what rates are measured in: 1, or 1/λ_max where the cell scales by curvature.
     """

@@ -19,6 +19,7 @@ from normbench.plan.code import packages_in
 from normbench.protocol.schema import Cell
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
+from normbench.training.precision import check_settings
 from normbench.training.tasks import Checked, Group
 
 #: Axes that decide neither a network's layers nor whether its norm has a meaning there, and one
@@ -30,6 +31,11 @@ _OF_NO_SHAPE: dict[str, Any] = {
     "budget_samples": None,
     "optimizer": None,
     "clip_norm": None,
+    "accumulate": 1,
+    "precision": "fp32",
+    "norm_precision": "fp32",
+    "ema": 0.0,
+    "ema_buffers": "averaged",
     "lr_schedule": None,
     "lr_scaling": "none",
     "lr_reference_batch": 1,
@@ -114,6 +120,7 @@ def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | 
     arrays = arrays_of(cell)
     check_batch_size(cell, len(split_of(cell).train))
     check_curvature(cell, arrays.task)
+    check_settings(cell)
     if cell.input_norm == "imagenet":
         nothing = np.zeros(arrays.shape[0])
         input_constants(Moments(nothing, nothing), cell.input_norm)

@@ -239,7 +239,13 @@ def forget_data() -> None:
 
 
 def check_batch_size(cell: Cell, n_train: int) -> None:
-    """Raise :class:`UsageError` where a batch is larger than the training split."""
+    """Raise :class:`UsageError` where a step takes more than the training split."""
+    if cell.accumulate > 1 and cell.samples_per_step > n_train:
+        raise UsageError(
+            "batch_size × accumulate must not exceed the training split "
+            f"({n_train} items of {cell.dataset.name}); received {cell.batch_size} × "
+            f"{cell.accumulate} = {cell.samples_per_step}; use fewer, or more items"
+        )
     if cell.batch_size > n_train:
         raise UsageError(
             f"batch_size must not exceed the training split ({n_train} items of "

@@ -7,7 +7,7 @@ leading axis of members: every number that a run gives is that of the plain engi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.plan.spec import RunSpec
+from normbench.protocol.schema import Cell
 from normbench.training.budget import LearningRates, Schedule
 from normbench.training.data import Prepared
 from normbench.training.evaluate import Evaluation
@@ -25,7 +26,8 @@ class Engine(Protocol):
 
     ``rates`` has an entry for each of ``runs``. ``parameters`` and ``buffers`` count the numbers
     that each run trains, and those that it keeps besides. ``batch_statistics`` says whether an
-    evaluation depends on which statistics are used: there are batch norms.
+    evaluation depends on which statistics are used: there are batch norms. ``skipped`` counts the
+    updates that each left out because float16 gradients were too large; None in other precisions.
     """
 
     runs: Sequence[RunSpec]
@@ -37,6 +39,10 @@ class Engine(Protocol):
     buffers: int
     batch_statistics: bool
 
+    @property
+    def skipped(self) -> Sequence[int] | None:
+        """See above."""
+
     def session(self) -> AbstractContextManager[None]:
         """What computing happens within: the process's settings that this engine's numbers need."""
 
@@ -44,11 +50,12 @@ class Engine(Protocol):
         """Tell norms that change in the course of a run that ``step`` steps have been taken."""
 
     def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses (members,), outputs (members, batch, outputs) and labels (members, batch).
+        """Losses (members,), outputs (members, items, outputs) and labels (members, items).
 
-        ``index`` (members, batch) holds the places of the items. The engine keeps the gradients,
-        and :meth:`update` is to follow. Without ``alone`` nobody will look at them before that,
-        and some of the update may be done right away.
+        ``index`` (members, items) holds the places of a step's items: one batch, or several whose
+        gradients are averaged (:func:`in_batches`). The engine keeps the gradients, and
+        :meth:`update` is to follow. Without ``alone`` nobody will look at them before that, and
+        some of the update may be done right away.
         """
 
     def update(self, step: int) -> None:
@@ -73,13 +80,33 @@ class Engine(Protocol):
         """A member's parameters in a snapshot, by their names in :meth:`export`'s module."""
 
     def evaluate(self) -> list[Evaluation]:
-        """Each member's evaluation; nothing that training uses is changed."""
+        """Each member's evaluation; nothing that training uses is changed.
+
+        Where the cell averages weights, it is that of the averages.
+        """
 
     def export(self, member: int) -> nn.Module:
         """A member as a plain module that shares no memory with the engine.
 
         The next call may put another member into the same module.
         """
+
+
+Step = tuple[Tensor, Tensor, Tensor]
+
+
+def in_batches(cell: Cell, index: Tensor, batch: Callable[[Tensor, int], Step]) -> Step:
+    """The losses, outputs and labels of a step by those of its batches, in their order.
+
+    ``batch`` is given the places (members, batch) of one batch's items and its number, from 0, and
+    adds up gradients. A step's loss is the mean of its batches'.
+    """
+    if index.shape[1] == cell.batch_size:
+        return batch(index, 0)
+    parts = torch.split(index, cell.batch_size, dim=1)
+    found = [batch(part, number) for number, part in enumerate(parts)]
+    losses, outputs, labels = zip(*found, strict=True)
+    return torch.stack(losses).mean(0), torch.cat(outputs, 1), torch.cat(labels, 1)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from normbench.norms.batch import BatchNorm, Mode
 from normbench.training.data import EVALUATION_CHUNK, TRAIN_EVAL_ITEMS, Part, Prepared
 from normbench.training.objective import CLASSIFICATION, Objective
+from normbench.training.precision import FLOAT32, Precision, widened
 
 EvaluationKind = Literal["running", "recomputed", "batch"]
 #: The bytes of inputs that are looked up at once: large photos are stored as smaller numbers.
@@ -113,8 +114,9 @@ def evaluating(model: nn.Module, mode: Mode = "running", batch: int = 0) -> Iter
 class PlainEvaluator:
     """The :class:`Evaluator` of one plain module."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, precision: Precision = FLOAT32) -> None:
         self.model, self.layers = model, batch_norms(model)
+        self.precision = precision
 
     @property
     def batch_statistics(self) -> bool:
@@ -123,9 +125,8 @@ class PlainEvaluator:
 
     def logits(self, x: Tensor, mode: Mode = "running", batch: int = 0) -> Tensor:
         """Of the only member."""
-        with evaluating(self.model, mode, batch):
-            found: Tensor = self.model(x)[None]
-            return found
+        with evaluating(self.model, mode, batch), self.precision.autocast():
+            return widened(self.model(x))[None]
 
     @contextmanager
     def recomputed(self, batches: Iterable[Tensor], batch: int) -> Iterator[None]:
@@ -193,27 +194,43 @@ def _score(loss: float, correct: Tensor) -> Score:
 
 
 def evaluate(
-    evaluator: Evaluator, data: Prepared, batch: int, samples: int, chunk: int = EVALUATION_CHUNK
-) -> list[Evaluation]:
+    evaluator: Evaluator, data: Prepared, batch: int, samples: int, chunk: int = EVALUATION_CHUNK,
+    *, recomputed: bool = False,
+) -> list[Evaluation]:  # fmt: skip
     """Evaluate each member in all the ways that it has; nothing of it is changed.
 
     ``batch`` is that of batch statistics, and recomputed ones rest on the first ``samples``
-    training items. ``chunk`` items go through at once.
+    training items. ``chunk`` items go through at once. With ``recomputed``, the members' running
+    statistics are not those of their weights, and the recomputed ones stand for them.
     """
     parts, objective = {"validation": data.validation, "test": data.test}, data.objective
-    found: dict[str, dict[EvaluationKind, list[Score]]] = {
-        name: {"running": scores(evaluator, part, objective, chunk=chunk)}
-        for name, part in parts.items()
-    }
-    train = scores(evaluator, data.train.first(TRAIN_EVAL_ITEMS), objective, chunk=chunk)
+    found: dict[str, dict[EvaluationKind, list[Score]]] = {name: {} for name in parts}
+    train: list[Score] = []
+
+    def add(kind: EvaluationKind) -> None:
+        for name, part in parts.items():
+            found[name][kind] = scores(evaluator, part, objective, chunk=chunk)
+
+    def add_train() -> None:
+        part = data.train.first(TRAIN_EVAL_ITEMS)
+        train.extend(scores(evaluator, part, objective, chunk=chunk))
+
+    recomputed = recomputed and evaluator.batch_statistics
+    if not recomputed:
+        add("running")
+        add_train()
     if evaluator.batch_statistics:
         for name, part in parts.items():
             found[name]["batch"] = scores(evaluator, part, objective, batch=batch, chunk=chunk)
         items = data.train.first(max(batch, samples // batch * batch)).whole_batches(batch)
         batches = (x for x, _ in items.chunks(max(1, chunk // batch) * batch))
         with evaluator.recomputed(batches, batch):
-            for name, part in parts.items():
-                found[name]["recomputed"] = scores(evaluator, part, objective, chunk=chunk)
+            add("recomputed")
+            if recomputed:
+                add_train()
+    if recomputed:
+        for kinds in found.values():
+            kinds["running"] = kinds["recomputed"]
     evaluator.release()
     return [
         Evaluation(

@@ -121,6 +121,7 @@ def rows_of(group: Group, outcomes: Sequence[Outcome], peaks: Sequence[float]) -
                 "engine": group.engine.name,
                 "group_size": len(group.runs),
                 "steps": outcome.steps,
+                "skipped_updates": outcome.skipped_updates,
                 "samples": outcome.samples,
                 "seconds": outcome.seconds,
                 "train_seconds": outcome.train_seconds,

@@ -41,6 +41,8 @@ class Outcome:
     label_variance: float | None = None
     parameters: int = 0
     buffers: int = 0
+    #: Updates that were skipped since float16 gradients overflowed; None in other precisions.
+    skipped_updates: int | None = None
 
 
 def train(engine: Engine) -> list[Outcome]:
@@ -65,12 +67,12 @@ def train(engine: Engine) -> list[Outcome]:
 
 def _train(engine: Engine, log: _Log) -> None:
     schedule, items = engine.schedule, len(engine.data.train)
-    batch = engine.runs[0].cell.batch_size
+    items_per_step = engine.runs[0].cell.samples_per_step
     stops = set(schedule.evaluation_steps())
     log.add(0, None, 0.0, None)
     if not any(log.alive):
         return
-    interval = Interval(len(engine.runs), batch, engine.data.objective)
+    interval = Interval(len(engine.runs), items_per_step, engine.data.objective)
     orders = torch.empty(0)
     started = time.perf_counter()
     for step in range(schedule.steps):
@@ -80,7 +82,8 @@ def _train(engine: Engine, log: _Log) -> None:
             orders = torch.stack(drawn).to(engine.device)
         is_stop = step + 1 in stops
         engine.begin(step)
-        found = engine.gradients(orders[:, i * batch : (i + 1) * batch], alone=is_stop)
+        own = orders[:, i * items_per_step : (i + 1) * items_per_step]
+        found = engine.gradients(own, alone=is_stop)
         interval.add(*found)
         if not is_stop:
             engine.update(step)
@@ -141,10 +144,12 @@ class _Log:
             else:
                 row |= score_columns(evaluation)
             row |= {"train_seconds": train_seconds / count, "eval_seconds": spent}
-            outcome.steps, outcome.samples = step, step * engine.runs[member].cell.batch_size
+            outcome.steps, outcome.samples = step, step * engine.runs[0].cell.samples_per_step
             outcome.train_seconds += row["train_seconds"]
             outcome.eval_seconds += spent
             outcome.epochs.append(row)
+            if engine.skipped is not None:
+                outcome.skipped_updates = engine.skipped[member]
             if evaluation is None or not evaluation.finite:
                 outcome.status, self.alive[member] = "diverged", False
             else:

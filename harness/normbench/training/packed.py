@@ -20,9 +20,10 @@ from normbench.models.packed.net import PackedNet
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
+from normbench.training.averaging import Average
 from normbench.training.budget import LearningRates, schedule_of
 from normbench.training.data import Prepared
-from normbench.training.engine import clip_factor, onednn
+from normbench.training.engine import Step, clip_factor, in_batches, onednn
 from normbench.training.evaluate import Evaluation, chunk_of, evaluate
 from normbench.training.optimizers import Optimizer, Sgd
 
@@ -81,6 +82,13 @@ class PackedEngine:
         self.evaluator = self.packed.evaluator(self.chunk)
         self.batch_statistics = self.evaluator.batch_statistics
         self._copy: Net | None = None
+        self.average = Average(cell, [self.packed.flat], self.packed.statistics)
+        self._step, self._sum = 0, torch.empty(0)
+
+    @property
+    def skipped(self) -> None:
+        """Nothing: all of it is computed in float32."""
+        return
 
     def _optimizer(self, parts: list[Tensor], decayed: list[bool]) -> Optimizer:
         choice, rate = self.cell.optimizer, self.rates[0].at(0)
@@ -90,7 +98,7 @@ class PackedEngine:
         return made
 
     def _carry(self) -> float:
-        alone = self.cell.clip_norm is not None or not self.one_rate
+        alone = self.cell.clip_norm is not None or not self.one_rate or self.cell.accumulate > 1
         # a class that is made of this one may take other steps
         if alone or not isinstance(self.packed, PackedNet) or type(self.optimizer) is not Sgd:
             return 0.0
@@ -102,11 +110,17 @@ class PackedEngine:
 
     def begin(self, step: int) -> None:
         """The next gradients may move weights, by the learning rate of that step."""
-        self.packed.set_step(step, self.schedule.steps)
+        self._step = step
+        self._tell(0)
         self._rate = self.rates[0].at(step)
 
+    def _tell(self, number: int) -> None:
+        """Tell norms which batch of the step is next."""
+        k = self.cell.accumulate
+        self.packed.set_step(self._step * k + number, self.schedule.steps * k)
+
     @torch.no_grad()
-    def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    def gradients(self, index: Tensor, *, alone: bool = True) -> Step:
         """The gradients then lie in the packed net.
 
         If they need not lie there ``alone``, those of the weights may have been added to what the
@@ -117,6 +131,14 @@ class PackedEngine:
                 self._velocities = self._gradients[0].clone()
             self._moved = self.moves and not alone
             self.packed.set_carry(0.0 if alone else self.carry, self._rate if self._moved else None)
+        found = in_batches(self.cell, index, self._batch)
+        if self.cell.accumulate > 1:
+            torch.div(self._sum, self.cell.accumulate, out=self.packed.flat_gradient)
+        return found
+
+    def _batch(self, index: Tensor, number: int) -> Step:
+        """One batch; of several of a step, the gradients are added up besides."""
+        self._tell(number)
         flat = index.reshape(-1)
         labels = self.data.train.y[flat].view(self.members, -1)
         if self._resident is not None:
@@ -124,11 +146,18 @@ class PackedEngine:
         else:
             inputs = self.packed.arrange(self.data.train.inputs(flat))
             losses, logits = self.packed.train_batch(inputs, labels)
+        if self.cell.accumulate > 1:
+            gradient = self.packed.flat_gradient
+            self._sum = self._sum.add_(gradient) if number else gradient.clone()
         return losses, logits, labels
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Clip, and take the optimizer's step with one rate or one for each member."""
+        self._update(step)
+        self.average.update()
+
+    def _update(self, step: int) -> None:
         flat, gradient = self.packed.flat, self.packed.flat_gradient
         if self.cell.clip_norm is not None:
             factors = clip_factor(self.packed.member_norms(gradient), self.cell.clip_norm)
@@ -191,9 +220,11 @@ class PackedEngine:
     def evaluate(self) -> list[Evaluation]:
         """All members see the same items, which the net may divide further."""
         cell = self.cell
-        return evaluate(
-            self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples, self.chunk
-        )
+        with self.average.shown():
+            return evaluate(
+                self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples,
+                self.chunk, recomputed=self.average.recomputed,
+            )  # fmt: skip
 
     def export(self, member: int) -> nn.Module:
         """A member in the one module that this engine keeps for it."""

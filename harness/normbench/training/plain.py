@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from normbench.catalog import OPTIMIZERS
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
-from normbench.norms.schedule import scheduled, set_step
+from normbench.norms.schedule import scheduled
 from normbench.plan.spec import RunSpec
-from normbench.training.budget import LearningRates, schedule_of
+from normbench.training.averaging import Average
+from normbench.training.budget import LearningRates, schedule_of, set_batch
 from normbench.training.curvature import rate_unit
 from normbench.training.data import Prepared
-from normbench.training.engine import clip_factor, global_norm, onednn
+from normbench.training.engine import Step, clip_factor, global_norm, in_batches, onednn
 from normbench.training.evaluate import Evaluation, PlainEvaluator, evaluate
+from normbench.training.loss_scale import LossScale
 from normbench.training.optimizers import Optimizer, decay_mask
+from normbench.training.precision import Precision, widened
 from normbench.training.probing import private_copy
 
 #: Formulations of the plain engine besides the ordinary one.
@@ -75,6 +78,8 @@ class PlainEngine:
         self.schedule = schedule_of(run, len(data.train))
         self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
         initialise(self.model, run.seed, cell.init)
+        self.precision = Precision.of(cell, device)
+        self.precision.prepare_norms(self.model)
         self.forward: Callable[[Tensor], Tensor] = formulated(self.model, variant)
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.names, self.weights = list(trained), list(trained.values())
@@ -84,7 +89,7 @@ class PlainEngine:
         self.rates: Sequence[LearningRates] = (
             LearningRates(cell, self.schedule.steps, rate_unit(cell, data)),
         )
-        self.evaluator = PlainEvaluator(self.model)
+        self.evaluator = PlainEvaluator(self.model, self.precision)
         self.batch_statistics = self.evaluator.batch_statistics
         self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
             self.weights,
@@ -92,41 +97,79 @@ class PlainEngine:
             decayed=decay_mask(self.model),
             **cell.optimizer.params,
         )
-        self._gradients: Sequence[Tensor] = ()
+        self.average = Average(cell, self.weights, list(self.model.buffers()))
+        self.scale = LossScale(1, device) if self.precision.scaled else None
+        self._step = 0
+        self._gradients: list[Tensor] = []
+
+    @property
+    def skipped(self) -> Sequence[int] | None:
+        """Of the only member."""
+        return None if self.scale is None else self.scale.skipped
 
     def session(self) -> AbstractContextManager[None]:
         """See :class:`~normbench.training.engine.Engine`, as for the other methods."""
-        return onednn(uses_onednn(self.cell.batch_size, self.data.shape))
+        of_16_bits = self.precision.type is not None
+        return onednn(of_16_bits or uses_onednn(self.cell.batch_size, self.data.shape))
 
     def begin(self, step: int) -> None:
         """The place in the run is the norms' to know."""
-        set_step(self.scheduled, step, self.schedule.steps)
+        self._step, self._gradients = step, []
+        set_batch(self.scheduled, self.cell, step, self.schedule.steps)
 
-    def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """The forward pass, and the backward pass."""
+    def gradients(self, index: Tensor, *, alone: bool = True) -> Step:
+        """Each batch's forward pass, and its backward pass."""
         del alone
-        loss, outputs, labels = self.loss(index[0])
-        self.backward(loss)
-        return loss.detach()[None], outputs.detach()[None], labels[None]
+        self._gradients = []
+
+        def batch(own: Tensor, number: int) -> Step:
+            set_batch(self.scheduled, self.cell, self._step, self.schedule.steps, number)
+            loss, outputs, labels = self.loss(own[0])
+            self.backward(loss)
+            return loss.detach()[None], outputs.detach()[None], labels[None]
+
+        found = in_batches(self.cell, index, batch)
+        self.finish()
+        return found
 
     def loss(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (), outputs (batch, outputs) and labels of the items at ``index`` (batch,)."""
         labels = self.data.train.y[index]
-        outputs = self.forward(self.data.train.inputs(index))
+        with self.precision.autocast():
+            outputs = widened(self.forward(self.data.train.inputs(index)))
         return self.objective.loss(outputs, labels), outputs, labels
 
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a loss."""
-        self._gradients = torch.autograd.grad(loss, self.weights)
+        """Compute the gradients of a batch's loss, and add them to those of the step before it."""
+        if self.scale is not None:
+            loss = loss * self.scale.values[0]
+        found = list(torch.autograd.grad(loss, self.weights))
+        # never in place: two parameters may have been given the same tensor
+        self._gradients = (
+            [*torch._foreach_add(self._gradients, found)] if self._gradients else found
+        )
+
+    def finish(self) -> None:
+        """Make the mean of the gradients that were added up, and take off the loss's scale."""
+        factor = 1.0 / self.cell.accumulate
+        if self.scale is not None:
+            factor /= float(self.scale.values[0])
+        if factor != 1.0:
+            self._gradients = [*torch._foreach_mul(self._gradients, factor)]
 
     def update(self, step: int) -> None:
         """The optimizer's step, with gradients clipped where the cell says so."""
+        if self.scale is None or self.scale.steps(torch.tensor(self.gradient_norms()))[0]:
+            self._update(step)
+        self.average.update()
+
+    def _update(self, step: int) -> None:
         self.optimizer.learning_rate = self.rates[0].at(step)
         gradients = self._gradients
         if self.cell.clip_norm is not None:
-            norm = torch.tensor(global_norm(list(gradients)), dtype=torch.float64)
+            norm = torch.tensor(global_norm(gradients), dtype=torch.float64)
             factor = clip_factor(norm, self.cell.clip_norm)
-            gradients = torch._foreach_mul(list(gradients), float(factor))
+            gradients = [*torch._foreach_mul(gradients, float(factor))]
         self.optimizer.step(gradients)
 
     def step(self, index: Tensor, step: int) -> None:
@@ -141,7 +184,7 @@ class PlainEngine:
 
     def gradient_norms(self) -> list[float]:
         """Of the only member."""
-        return [global_norm(list(self._gradients))]
+        return [global_norm(self._gradients)]
 
     def snapshot(self) -> list[Tensor]:
         """Copies of the parameters, in their order."""
@@ -159,7 +202,11 @@ class PlainEngine:
     def evaluate(self) -> list[Evaluation]:
         """Of the only member."""
         cell = self.cell
-        return evaluate(self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples)
+        with self.average.shown():
+            return evaluate(
+                self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples,
+                recomputed=self.average.recomputed,
+            )  # fmt: skip
 
     def export(self, member: int) -> nn.Module:
         """A copy of the model."""

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from normbench.catalog import PROBES
 from normbench.models.plain import StreamDropout
-from normbench.norms.schedule import scheduled, set_step
+from normbench.norms.schedule import scheduled
 from normbench.plan.seeds import stream_key
 from normbench.plan.spec import RunSpec
+from normbench.training.budget import set_batch
 from normbench.training.data import Prepared
 from normbench.training.probes.base import Batch, Moment, Probe, Value, undisturbed
 
@@ -67,9 +68,10 @@ class Probing:
         """
         started = time.perf_counter()
         model.train()
-        per_epoch = len(self.data.train) // self.run.cell.batch_size
+        per_epoch = len(self.data.train) // self.run.cell.samples_per_step
         # the norm that a run's last step left behind is looked at as the next step would see it
-        set_step(scheduled(model), int(row["step"]), self.run.cell.budget_in_steps(per_epoch))
+        cell = self.run.cell
+        set_batch(scheduled(model), cell, int(row["step"]), cell.budget_in_steps(per_epoch))
         self._seed(model)
         batches = probe_batches(self.run, self.data)
         with torch.enable_grad():

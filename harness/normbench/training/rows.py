@@ -23,16 +23,15 @@ _KEPT_LOGITS = 1 << 22
 class Interval:
     """What the training batches since the last evaluation gave, for each of ``members`` runs.
 
-    Losses and logits are copied as they come and summed up now and then: a step pays for no
-    metric, and is summed up in float64. They go to memory of their own: a step's tensors that were
-    kept would lie between those of the next ones and push these to ever other places. In a process
-    that gives freed memory back to the system, a step of the digits CNN took 1.1 times as long.
+    A step has ``samples`` of them. Losses and logits are copied as they come and summed up now and
+    then: a step pays for no metric, and is summed up in float64. They go to memory of their own: a
+    step's tensors that were kept would lie between those of the next ones and push these to ever
+    other places. In a process that gives freed memory back to the system, a step of the digits CNN
+    took 1.1 times as long.
     """
 
-    def __init__(
-        self, members: int, batch_size: int, objective: Objective = CLASSIFICATION
-    ) -> None:
-        self.batch_size, self.steps, self.objective = batch_size, 0, objective
+    def __init__(self, members: int, samples: int, objective: Objective = CLASSIFICATION) -> None:
+        self.samples, self.steps, self.objective = samples, 0, objective
         self.loss = torch.zeros(members, dtype=torch.float64)
         self.correct = torch.zeros(members, dtype=torch.int64)
         self.grad_norms = [math.nan] * members
@@ -43,7 +42,7 @@ class Interval:
         self._filled = 0
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Keep a step's losses (members,), logits (members, batch, classes) and labels."""
+        """Keep a step's losses (members,), logits (members, samples, classes) and labels."""
         given = losses, logits, labels
         if not self._kept:
             room = max(1, min(_KEPT_STEPS, _KEPT_LOGITS // max(1, logits.numel())))
@@ -77,7 +76,7 @@ class Interval:
         self.sum_up()
         return {
             "train_loss": float(self.loss[member]) / self.steps,
-            "train_accuracy": int(self.correct[member]) / (self.steps * self.batch_size),
+            "train_accuracy": int(self.correct[member]) / (self.steps * self.samples),
             "grad_norm": self.grad_norms[member],
             "update_norm": self.update_norms[member],
         }
@@ -88,7 +87,7 @@ def place_of(run: RunSpec, step: int, per_epoch: int, learning_rate: float) -> d
     return {
         "epoch": step / per_epoch,
         "step": step,
-        "samples": step * run.cell.batch_size,
+        "samples": step * run.cell.samples_per_step,
         "learning_rate": learning_rate,
     }
 

@@ -8,80 +8,27 @@ latest; whether the numbers are right is for :mod:`normbench.calibration.trial` 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from math import prod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from normbench.catalog import OPTIMIZERS
 from normbench.models.describe import network
-from normbench.models.plain import StreamDropout, build, initialise
-from normbench.norms.batch import Mode
-from normbench.norms.schedule import scheduled, set_step
+from normbench.models.plain import build, initialise
+from normbench.norms.schedule import scheduled
 from normbench.plan.spec import RunSpec
-from normbench.training.budget import LearningRates, schedule_of
+from normbench.training.averaging import Average
+from normbench.training.budget import LearningRates, schedule_of, set_batch
 from normbench.training.curvature import rate_unit
 from normbench.training.data import Prepared
-from normbench.training.engine import clip_factor, onednn
-from normbench.training.evaluate import Evaluation, batch_norms, chunk_of, evaluate, evaluating
+from normbench.training.engine import Step, clip_factor, in_batches, onednn
+from normbench.training.evaluate import Evaluation, chunk_of, evaluate
+from normbench.training.loss_scale import LossScale
 from normbench.training.optimizers import Optimizer, decay_mask
-
-#: Values of a sample that are evaluated at once, over all members, roughly; and samples at least.
-_EVALUATED, _LEAST_EVALUATED = 1 << 18, 16
-
-State = dict[str, Tensor]
-
-
-class _Function:
-    """A module as a function of stacked parameters and buffers, mapped over the members."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.dropouts = [m for m in module.modules() if isinstance(m, StreamDropout) and m.p > 0]
-
-    def __call__(
-        self, parameters: State, buffers: State, x: Tensor, draws: Sequence[Tensor] = (),
-        *, shared: bool = False,
-    ) -> Tensor:  # fmt: skip
-        """Outputs (members, n, outputs) of inputs (members, n, …), or shared ones (n, …).
-
-        Buffers may change in place. ``draws`` has the numbers of each layer with dropout,
-        (members, n, …).
-        """
-        mapped = torch.vmap(self._one, (0, 0, None if shared else 0, 0), randomness="error")
-        with warnings.catch_warnings():
-            # that an operation is mapped member by member: how fast it is will be measured
-            warnings.filterwarnings("ignore", "There is a performance drop")
-            found: Tensor = mapped(parameters, buffers, x, list(draws))
-        return found
-
-    def _one(self, parameters: State, buffers: State, x: Tensor, draws: list[Tensor]) -> Tensor:
-        for dropout, own in zip(self.dropouts, draws, strict=False):
-            dropout.draws = own
-        try:
-            found: Tensor = functional_call(self.module, (parameters, buffers), (x,))
-            return found
-        finally:
-            for dropout in self.dropouts:
-                dropout.draws = None
-
-    def shapes(self, x: Tensor) -> list[tuple[int, ...]]:
-        """The shapes of what each dropout sees of a batch ``x``; the module is as it was."""
-        seen: dict[int, tuple[int, ...]] = {}
-
-        def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            seen[id(module)] = tuple(given[0].shape)
-
-        hooks = [dropout.register_forward_pre_hook(note) for dropout in self.dropouts]
-        with evaluating(self.module):
-            self.module(x)
-        for hook in hooks:
-            hook.remove()
-        return [seen[id(dropout)] for dropout in self.dropouts]
+from normbench.training.precision import Precision
+from normbench.training.stacked_function import StackedEvaluator, StackedFunction, State
 
 
 class StackedEngine:
@@ -95,7 +42,9 @@ class StackedEngine:
         self.runs, self.cell, self.data, self.device = runs, cell, data, device
         self.schedule = schedule_of(runs[0], len(data.train))
         self.module = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
-        self.function = _Function(self.module)
+        self.precision = Precision.of(cell, device)
+        self.precision.prepare_norms(self.module)
+        self.function = StackedFunction(self.module, self.precision)
         self.scheduled = scheduled(self.module)
         members: list[State] = []
         for run in runs:
@@ -115,17 +64,34 @@ class StackedEngine:
             LearningRates(run.cell, self.schedule.steps, unit) for run in runs
         ]
         self.one_rate = len({rates.base for rates in self.rates}) == 1
-        self.optimizer: Optimizer = OPTIMIZERS[cell.optimizer.name].load()(
-            [t.detach() for t in self.trained.values()],
-            self.rates[0].at(0),
-            decayed=decay_mask(self.module),
-            **cell.optimizer.params,
+        values = [t.detach() for t in self.trained.values()]
+        self.scale = LossScale(len(runs), device) if self.precision.scaled else None
+        #: One for all members, or one for each where one may leave a step out.
+        self.optimizers = [
+            self._optimizer(part)
+            for part in ([values] if self.scale is None else zip(*values, strict=True))
+        ]
+        self.average = Average(cell, values, list(self.kept.values()))
+        self.evaluator = StackedEvaluator(
+            self.function, self.trained | self.fixed, self.kept, len(runs)
         )
-        self.evaluator = _Evaluator(self)
         self.batch_statistics = self.evaluator.batch_statistics
         self._streams = [self._streams_of(run.seed) for run in runs]
         self._shapes = self._shapes_of_draws()
-        self._gradients: Sequence[Tensor] = ()
+        self._gradients: list[Tensor] = []
+        self._step = 0
+
+    def _optimizer(self, values: Sequence[Tensor]) -> Optimizer:
+        choice = self.cell.optimizer
+        made: Optimizer = OPTIMIZERS[choice.name].load()(
+            values, self.rates[0].at(0), decayed=decay_mask(self.module), **choice.params
+        )
+        return made
+
+    @property
+    def skipped(self) -> Sequence[int] | None:
+        """See :class:`~normbench.training.engine.Engine`, as for the methods."""
+        return None if self.scale is None else self.scale.skipped
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.module.named_parameters()
@@ -156,16 +122,30 @@ class StackedEngine:
         return [draws.to(self.device) for draws in drawn]
 
     def session(self) -> AbstractContextManager[None]:
-        """See :class:`~normbench.training.engine.Engine`, as for the other methods."""
+        """What its own kind of products is fast with."""
         return onednn(True)
 
     def begin(self, step: int) -> None:
         """The module's norms are those of all members."""
-        set_step(self.scheduled, step, self.schedule.steps)
+        self._step = step
+        set_batch(self.scheduled, self.cell, step, self.schedule.steps)
 
-    def gradients(self, index: Tensor, *, alone: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    def gradients(self, index: Tensor, *, alone: bool = True) -> Step:
         """The members' losses are summed up, never averaged: each has its own gradients."""
         del alone
+        self._gradients = []
+        found = in_batches(self.cell, index, self._batch)
+        if self.scale is not None:
+            factors = 1.0 / (self.cell.accumulate * self.scale.values.double())
+            self._gradients = [g * _per_member(factors.to(g.dtype), g) for g in self._gradients]
+        elif self.cell.accumulate > 1:
+            factor = 1.0 / self.cell.accumulate
+            self._gradients = [*torch._foreach_mul(self._gradients, factor)]
+        return found
+
+    def _batch(self, index: Tensor, number: int) -> Step:
+        """One batch, whose gradients are added to those of the step before it."""
+        set_batch(self.scheduled, self.cell, self._step, self.schedule.steps, number)
         flat = index.reshape(-1)
         labels = self.data.train.y[flat].view(index.shape)
         x = self.data.train.inputs(flat)
@@ -173,24 +153,45 @@ class StackedEngine:
         with torch.enable_grad():
             outputs = self.function(self.trained | self.fixed, self.kept, x, self._draws())
             losses = self.data.objective.each(outputs, labels).mean(1)
-            self._gradients = torch.autograd.grad(losses.sum(), list(self.trained.values()))
+            scaled = losses if self.scale is None else losses * self.scale.values
+            found = list(torch.autograd.grad(scaled.sum(), list(self.trained.values())))
+        # never in place: two parameters may have been given the same tensor
+        self._gradients = [*torch._foreach_add(self._gradients, found)] if number else found
         return losses.detach(), outputs.detach(), labels
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """One optimizer for all members, since its arithmetic is that of each number by itself."""
         gradients: Sequence[Tensor] = self._gradients
+        takes: list[bool] = []
+        if self.scale is not None:
+            takes = self.scale.steps(_norms(gradients))
         if self.cell.clip_norm is not None:
             factors = clip_factor(_norms(gradients), self.cell.clip_norm)
             gradients = [g * _per_member(factors, g) for g in gradients]
+        if takes:
+            self._update_each(step, gradients, takes)
+        else:
+            self._update_all(step, gradients)
+        self.average.update()
+
+    def _update_each(self, step: int, gradients: Sequence[Tensor], takes: Sequence[bool]) -> None:
+        """The members that take the step, each by an optimizer of its own."""
+        for member, (optimizer, takes_it) in enumerate(zip(self.optimizers, takes, strict=True)):
+            if takes_it:
+                optimizer.learning_rate = self.rates[member].at(step)
+                optimizer.step([g[member] for g in gradients])
+
+    def _update_all(self, step: int, gradients: Sequence[Tensor]) -> None:
+        (optimizer,) = self.optimizers
         if self.one_rate:
-            self.optimizer.learning_rate = self.rates[0].at(step)
-            self.optimizer.step(gradients)
+            optimizer.learning_rate = self.rates[0].at(step)
+            optimizer.step(gradients)
             return
         # every optimizer's step is proportional to the rate: take it at rate 1 and scale it
         before = self.snapshot()
-        self.optimizer.learning_rate = 1.0
-        self.optimizer.step(gradients)
+        optimizer.learning_rate = 1.0
+        optimizer.step(gradients)
         rates = torch.tensor(
             [rates.at(step) for rates in self.rates],
             dtype=before[0].dtype, device=before[0].device,
@@ -228,10 +229,11 @@ class StackedEngine:
     def evaluate(self) -> list[Evaluation]:
         """All members see the same items."""
         cell = self.cell
-        return evaluate(
-            self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples,
-            chunk_of(self.data),
-        )  # fmt: skip
+        with self.average.shown():
+            return evaluate(
+                self.evaluator, self.data, cell.statistics_batch, cell.statistics_samples,
+                chunk_of(self.data), recomputed=self.average.recomputed,
+            )  # fmt: skip
 
     @torch.no_grad()
     def export(self, member: int) -> nn.Module:
@@ -240,74 +242,6 @@ class StackedEngine:
         for name, tensor in self._tensors():
             tensor.copy_(state[name][member])
         return self.module
-
-
-class _Evaluator:
-    """The :class:`~normbench.training.evaluate.Evaluator` of a stacked engine."""
-
-    def __init__(self, engine: StackedEngine) -> None:
-        self.engine, self.layers = engine, batch_norms(engine.module)
-        #: Buffers by name that take the place of the engine's.
-        self.instead: State = {}
-
-    @property
-    def batch_statistics(self) -> bool:
-        """See :class:`~normbench.training.evaluate.Evaluator`, as for the other methods."""
-        return bool(self.layers)
-
-    def logits(self, x: Tensor, mode: Mode = "running", batch: int = 0) -> Tensor:
-        """Samples are computed in pieces, of whole batches where their statistics count."""
-        engine = self.engine
-        whole = batch if mode != "running" and self.layers else 1
-        most = max(_LEAST_EVALUATED, _EVALUATED // (len(engine.runs) * prod(x.shape[1:])))
-        size = max(1, most // whole) * whole
-        state = engine.trained | engine.fixed, engine.kept | self.instead
-        with evaluating(engine.module, mode, batch):
-            found = [engine.function(*state, part, shared=True) for part in torch.split(x, size)]
-        return torch.cat(found, dim=1)
-
-    @contextmanager
-    def recomputed(self, batches: Iterable[Tensor], batch: int) -> Iterator[None]:
-        """Moments are added up in stacked buffers, and made statistics of member by member."""
-        module, members = self.engine.module, len(self.engine.runs)
-        known = dict(module.named_buffers()).keys()
-        for layer in self.layers:
-            layer.start_collecting()
-        fresh = {n: b for n, b in module.named_buffers() if n not in known}
-        self.instead = {n: torch.stack([b] * members) for n, b in fresh.items()}
-        try:
-            for x in batches:
-                self.logits(x, "collect", batch)
-            self.instead = self._collected(self.instead)
-            yield
-        finally:
-            self.instead = {}
-
-    @torch.no_grad()
-    def _collected(self, moments: State) -> State:
-        """The statistics of each layer, stacked, by their buffers' names."""
-        names = {id(m): name for name, m in self.engine.module.named_modules()}
-        found: State = {}
-        for layer in self.layers:
-            name = names[id(layer)]
-            prefix = f"{name}." if name else ""
-            own = [key for key in moments if key.removeprefix(prefix) in layer._buffers]
-            running = [f"{prefix}running_mean", f"{prefix}running_var"]
-            pairs = []
-            for member in range(len(self.engine.runs)):
-                for key in own:
-                    layer.register_buffer(
-                        key.removeprefix(prefix), moments[key][member], persistent=False
-                    )
-                for key in running:
-                    layer._buffers[key.removeprefix(prefix)] = self.engine.kept[key][member].clone()
-                pairs.append(layer.collected())
-            for i, key in enumerate(running):
-                found[key] = torch.stack([pair[i] for pair in pairs])
-        return found
-
-    def release(self) -> None:
-        """Nothing is kept."""
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:

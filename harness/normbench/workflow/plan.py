@@ -272,6 +272,8 @@ class PlanSummary:
     waiting_cells: int = 0
     #: Timed cells whose runs are trained one after the other: how many, by the reason.
     run_by_run: dict[str, int] = field(default_factory=dict)
+    #: And those of which an engine is left out, though another trains their runs together.
+    left_out: dict[str, int] = field(default_factory=dict)
     #: Of the runs that are stored and computed, how many there are and how many this leaves out.
     stored: int | None = 0
     unplanned: int = 0
@@ -336,6 +338,7 @@ def summarise_plan(
         timed_cells=found.timed if found else 0,
         waiting_cells=found.cells if found else 0,
         run_by_run=dict(found.alone) if found else {},
+        left_out=dict(found.limited) if found else {},
         stored=left.stored,
         unplanned=left.left,
         notes=[*_notes(store, planned, left), *filter(None, [left.warning()])],

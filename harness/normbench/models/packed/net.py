@@ -328,6 +328,11 @@ class PackedNet(Members):
         return Evaluator(self.blocks, self.running, min(chunk, room), self.image_input)
 
     @property
+    def statistics(self) -> list[Tensor]:
+        """The running statistics of all norms, which change in place."""
+        return [values for pair in self.running.values() for values in pair]
+
+    @property
     def bytes(self) -> int:
         """The memory held between steps: parameters, gradients, statistics, workspace, inputs."""
         kept = [self.flat, self.flat_gradient, *(t for pair in self.running.values() for t in pair)]

@@ -214,10 +214,14 @@ class RecurrentNet(Members):
         return RecurrentEvaluator(self, max(_LEAST_EVALUATED, min(chunk, samples)))
 
     @property
+    def statistics(self) -> list[Tensor]:
+        """The running statistics of all norms, which change in place."""
+        return [t for n in self.batch_norms for t in (n.running_mean, n.running_var)]
+
+    @property
     def bytes(self) -> int:
         """The memory held between steps: parameters, gradients, statistics."""
-        kept = [self.flat, self.flat_gradient]
-        kept += [t for n in self.batch_norms for t in (n.running_mean, n.running_var)]
+        kept = [self.flat, self.flat_gradient, *self.statistics]
         return sum(t.numel() * t.element_size() for t in kept)
 
 
