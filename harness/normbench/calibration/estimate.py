@@ -62,7 +62,8 @@ def _estimate(run: RunSpec, device: str, waiting: int, most: float) -> Estimate:
         torch.set_num_threads(threads)
     evaluations = 1 + len(schedule_of(run, len(data.train)).evaluation_steps())
     seconds = best.seconds * found.steps + per_evaluation * evaluations
-    return Estimate(seconds, found.reason, best.engine.name != "plain")
+    together = any(one.engine.name != "plain" for one in found.measured)
+    return Estimate(seconds, found.reason, together)
 
 
 def _seconds_of_probes(run: RunSpec, data: Prepared, device: str) -> float:

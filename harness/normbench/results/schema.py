@@ -227,7 +227,8 @@ MEASURED_COLUMNS = frozenset(
 #: Columns of ``runs`` that a result fills in; all others come from the plan.
 RESULT_COLUMNS = frozenset(
     {
-        "status", "error", "execution_hash", "engine", "group_size", "steps", "samples",
+        "status", "error", "execution_hash", "engine", "group_size", "steps",
+        "skipped_updates", "samples",
         "seconds", "train_seconds", "eval_seconds", "probe_seconds", "probe_values",
         "peak_memory", "device", "classes",
         "label_variance", "parameters", "buffers",
