@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
+from normbench.analysis.claims import claim_table
 from normbench.plan.decisions import Decisions
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
 from normbench.protocol.load import parse
+from normbench.report.told import with_sentences
 from normbench.results.load import Results
 from normbench.results.registration import register_claims
 from normbench.results.schema import SCHEMA_VERSION, PlannedRows, to_table
@@ -106,3 +109,8 @@ def write(
         content = to_table(table, content_rows)
         write_file(folder / f"{table}.parquet", content.schema, [content])
     return Results(folder)
+
+
+def told(results: Results) -> pd.DataFrame:
+    """The table of claims with their sentences."""
+    return with_sentences(claim_table(results), results.study)

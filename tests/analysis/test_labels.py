@@ -11,45 +11,66 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normbench.analysis.claims import claim_table
-from normbench.analysis.labels import axes_of, fitted, labels, split, values
+from normbench.analysis.labels import fitted, labels, values
+from normbench.analysis.settings import Level, Setting
 from normbench.analysis.tables import analyse
 from normbench.protocol.load import parse
 from normbench.report.html import write_report
 from tests.analysis.made import document, noise, write
 
-ADAMW = "optimizer=adamw(weight_decay=0.0001)", "optimizer=adamw(weight_decay=0.0005)"
 TEXT = st.text("abc(,)= ", min_size=1, max_size=30)
 
 
-def test_commas_in_brackets_and_quotes_part_nothing() -> None:
-    assert split("a=1, b=f(x=1, y=(2, 3)), c=4") == ["a=1", "b=f(x=1, y=(2, 3))", "c=4"]
-    assert split("a=f(path='one, two)'), b=2") == ["a=f(path='one, two)')", "b=2"]
-    assert axes_of("epochs=5, sites=('fc1', 'fc2')") == {"epochs": "5", "sites": "('fc1', 'fc2')"}
-    assert values("a=1, b=f(x=1, y=2)") == "1, f(x=1, y=2)"
+def component(name: str, **params: Any) -> Level:
+    own = tuple((key, str(value)) for key, value in params.items())
+    shown = ", ".join(f"{key}={value}" for key, value in own)
+    return Level(f"{name}({shown})" if shown else name, name, own)
+
+
+def setting(**axes: Any) -> Setting:
+    levels = ((a, v if isinstance(v, Level) else Level(str(v))) for a, v in axes.items())
+    return Setting(tuple(levels))
+
+
+def test_a_setting_has_its_values_and_its_text() -> None:
+    found = setting(epochs=5, input_norm="raw", dataset=component("houses", area_unit="are", n=3))
+    assert found.text == "epochs=5, input_norm=raw, dataset=houses(area_unit=are, n=3)"
+    assert values(found) == "5, raw, houses(area_unit=are, n=3)"
+    assert (found.value("input_norm"), found.value("init")) == ("raw", "")
+    assert found.without("input_norm") == setting(
+        epochs=5, dataset=component("houses", area_unit="are", n=3)
+    )
+    assert not Setting()
+    assert not Setting().text
 
 
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        (ADAMW, ["adamw(weight_decay=0.0001)", "adamw(weight_decay=0.0005)"]),
-        (["epochs=5, init=he", "epochs=9, init=he"], ["5", "9"]),
-        (["norm=group(groups=2, eps=1)", "norm=group(groups=4, eps=1)"],
+        ([setting(optimizer=component("adamw", weight_decay=d)) for d in (0.0001, 0.0005)],
+         ["adamw(weight_decay=0.0001)", "adamw(weight_decay=0.0005)"]),
+        ([setting(epochs=5, init="he"), setting(epochs=9, init="he")], ["5", "9"]),
+        ([setting(norm=component("group", groups=2, eps=1)),
+          setting(norm=component("group", groups=4, eps=1))],
          ["group(groups=2)", "group(groups=4)"]),
-        (["norm=group", "norm=group(groups=4)"], ["group", "group(groups=4)"]),
-        (["model=mlp(width=16)", "model=small-cnn(width=8)"], ["mlp", "small-cnn"]),
-        (["a=x, b=y", "a=y, b=x"], ["x, y", "y, x"]),
-        (["epochs=5"], ["5"]),
-        ([""], [""]),
+        ([setting(norm=component("group")), setting(norm=component("group", groups=4))],
+         ["group", "group(groups=4)"]),
+        ([setting(model=component("mlp", width=16)), setting(model=component("cnn", width=8))],
+         ["mlp", "cnn"]),
+        ([setting(a="x", b="y"), setting(a="y", b="x")], ["x, y", "y, x"]),
+        ([setting(epochs=5)], ["5"]),
+        ([Setting()], [""]),
     ],
 )  # fmt: skip
-def test_labels_have_what_differs(settings: list[str], found: list[str]) -> None:
+def test_labels_have_what_differs(settings: list[Setting], found: list[str]) -> None:
     assert list(labels(settings).values()) == found
 
 
-@given(st.lists(TEXT, min_size=1, max_size=6, unique=True), st.integers(3, 40))
-def test_labels_of_different_settings_differ(settings: list[str], most: int) -> None:
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6), st.integers(3, 40))
+def test_labels_of_different_settings_differ(pairs: list[tuple[str, str]], most: int) -> None:
+    settings = list({s.text: s for s in (setting(a=a, b=b) for a, b in pairs)}.values())
     found = labels(settings, most)
-    assert list(found) == settings
+    assert list(found) == [s.text for s in settings]
     assert len(set(found.values())) == len(settings)
 
 

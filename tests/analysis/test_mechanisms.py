@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from normbench.analysis.claims import claim_table
 from normbench.analysis.pooled import pooled_thresholds
 from normbench.analysis.tables import analyse
 from normbench.plan.spec import RunSpec
 from normbench.results.load import Results
 from normbench.stats.compare import paired_difference
-from tests.analysis.made import document, noise, write
+from tests.analysis.made import document, noise, told, write
 
 SIZE = {"none": 4.0, "batch": 2.0, "layer": 3.0, "group": 3.0}
 
@@ -112,7 +111,7 @@ def test_a_final_claim_compares_what_was_measured_last(
     tmp_path: Path, layer: str, factor: int
 ) -> None:
     found = results(tmp_path, claim(f"probe:weight-norm{layer}"))
-    table = claim_table(found)
+    table = told(found)
     values = wide(found, layer.removeprefix("/"))
     for row in table.to_dict("records"):
         size = int(row["batch_sizes"])
@@ -129,7 +128,7 @@ def test_a_final_claim_compares_what_was_measured_last(
 
 
 def test_the_goal_says_which_values_are_better(tmp_path: Path) -> None:
-    row = claim_table(results(tmp_path, claim(endpoint={"goal": "max", "failure_score": 0.0})))
+    row = told(results(tmp_path, claim(endpoint={"goal": "max", "failure_score": 0.0})))
     assert set(row["verdict"]) == {"refuted"}
     assert (row["estimate"] < 0).all()
     assert re.search(r" is (2|2\.0\d|1\.9\d) smaller", row["sentence"].iloc[0])
@@ -157,7 +156,7 @@ def test_all_kinds_of_endpoints_and_claims_are_read_and_said(tmp_path: Path) -> 
         claim("probe:update-norm", id="u", a={"norm": "batch", "batch_size": 8},
               b={"norm": "none", "batch_size": 8}, endpoint={"kind": "aulc"}),
     ]  # fmt: skip
-    table = claim_table(results(tmp_path, *claims)).set_index("claim")
+    table = told(results(tmp_path, *claims)).set_index("claim")
     for i, (_, words, estimate) in enumerate(ends):
         assert words in table.loc[f"c{i}", "sentence"]
         if not math.isnan(estimate):
@@ -183,7 +182,7 @@ def test_a_diverged_run_counts_with_the_failure_score_and_one_without_a_number_t
         gone = run.seed == 0 and run.cell.norm.name == "batch"
         return "diverged" if gone else "finished"
 
-    row = claim_table(results(tmp_path, claim(), probe=some, status=status)).iloc[0]
+    row = told(results(tmp_path, claim(), probe=some, status=status)).iloc[0]
     assert row["estimate"] == pytest.approx((8 * 0 + 2 * (3.0 - 10.0)) / 10)
     assert (row["diverged_a"], row["diverged_b"]) == (1, 0)
 
@@ -199,7 +198,7 @@ def test_a_cell_whose_runs_all_diverged_at_once_counts_with_the_failure_score(
 
     for kind in ("final", "best", "aulc", "time"):
         one = claim(endpoint={"kind": kind, "threshold": 3.5})
-        row = claim_table(results(tmp_path / kind, one, probe=some, status=status)).iloc[0]
+        row = told(results(tmp_path / kind, one, probe=some, status=status)).iloc[0]
         assert row["diverged_a"] == 10
         # ten seeds that all lose as much: the budget of 2 epochs, or the failure score
         assert row["estimate"] == pytest.approx(-2.0 if kind == "time" else -7.0)
@@ -215,7 +214,7 @@ def test_a_cell_whose_runs_all_diverged_at_once_counts_with_the_failure_score(
 def test_a_quantity_without_values_gives_no_verdict_and_says_why(
     tmp_path: Path, metric: str, said: str
 ) -> None:
-    row = claim_table(results(tmp_path, claim(metric))).iloc[0]
+    row = told(results(tmp_path, claim(metric))).iloc[0]
     assert row["verdict"] == "void"
     assert said in row["reason"]
     assert row["sentence"].startswith("No verdict on batch norm against no normalization: ")

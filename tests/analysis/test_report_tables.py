@@ -12,7 +12,6 @@ from normbench.analysis.pairs import spread
 from normbench.analysis.tables import Analysis, analyse
 from normbench.results.tables import write_file
 from normbench.stats.multiplicity import max_t
-from normbench.stats.planning import seeds_needed
 from normbench.stats.thresholds import pooled_grid, threshold_sweep
 from tests.analysis.made import document, noise, write
 
@@ -68,19 +67,6 @@ def test_pairs_are_all_pairs_at_each_size_in_one_family(analysis):
     assert worse["finding"] == "worse"
     assert worse["low"] < worse["estimate"] < worse["high"] < 0
     assert worse["simultaneous_low"] <= worse["low"]
-
-
-def test_what_is_undecided_has_the_seeds_that_would_decide_it(analysis):
-    pairs = analysis["pairs"]
-    undecided = pairs[pairs["finding"] == "undecided"]
-    assert not undecided.empty
-    assert pairs.loc[pairs["finding"] != "undecided", "seeds_to_decide"].isna().all()
-    row = undecided.loc[undecided["estimate"].abs().idxmax()]
-    d = errors(analysis, row["other"], row["batch_size"]) - errors(
-        analysis, row["norm"], row["batch_size"]
-    )
-    wanted = seeds_needed(d.std(ddof=1), abs(d.mean()), claims=18, correction="max-t")
-    assert row["seeds_to_decide"] == wanted.estimate
 
 
 def test_the_profile_is_the_threshold_sweep_at_both_ends(tmp_path):

@@ -260,7 +260,7 @@ def test_cells_with_different_seeds_are_corrected_by_holm(tmp_path):
                        status=missing("layer", 18, 19))  # fmt: skip
     assert found.method == "holm"
     assert set(found.tables["changes"]["n"]) == {18}
-    assert "different seeds" in found.notes[0]
+    assert "different seeds" in str(found.notes[0])
 
 
 def test_only_seeds_that_both_protocols_plan_are_used(tmp_path):

@@ -39,7 +39,7 @@ def test_noise_alone_leaves_nothing_for_the_seeds_and_is_said_so():
     result = seed_noise([[1, 0, 1, 0], [0, 1, 0, 1]])
     assert result.estimate < 0
     assert result.details["seed_sd"] == 0.0
-    assert "no larger than test-set noise" in result.warnings[0]
+    assert "no larger than test-set noise" in str(result.warnings[0])
 
 
 def test_bad_bits_are_refused():

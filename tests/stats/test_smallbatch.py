@@ -94,11 +94,11 @@ def test_no_crossing_and_open_ends():
     worse = crossover_batch_size(bn, gn, SIZES)
     assert worse.estimate == np.inf
     assert worse.interval[1] == np.inf
-    assert any("no crossing" in text for text in worse.warnings)
+    assert any("no crossing" in str(text) for text in worse.warnings)
     better = crossover_batch_size(gn, bn, SIZES)
     assert better.estimate == 2
     assert better.interval[0] == 0.0
-    assert any("open below" in text for text in better.warnings)
+    assert any("open below" in str(text) for text in better.warnings)
 
 
 @pytest.mark.parametrize(("level", "wanted"), [(0.3, (32.0, np.inf)), (-0.3, (0.0, 2.0))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from normbench.analysis.curves import Curves, Floats
+from normbench.analysis.settings import Setting, settings
 from normbench.protocol.claims import ClaimMetric
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.stats.outcome import blind_score
 
 _METRICS: dict[str, ClaimMetric] = {"accuracy": "val_accuracy", "loss": "val_loss"}
+
+
+def cell_label(norm: str, batch_size: int, others: str = "") -> str:
+    """A cell as refusals and notes call it."""
+    return f"{norm} at batch size {batch_size}" + (f" ({others})" if others else "")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,16 @@ class CellCurves:
     label_variance: float | None = None
 
     @property
+    def label(self) -> str:
+        """The cell by its norm and batch size."""
+        return cell_label(self.norm, self.batch_size)
+
+    @cached_property
+    def environment(self) -> dict[int, str]:
+        """Where the run of each seed was made."""
+        return dict(zip(self.seeds, self.environments, strict=True))
+
+    @property
     def error(self) -> Floats:
         """The curves with smaller values better: accuracy as error."""
         return 1.0 - self.curves if self.metric == "accuracy" else self.curves
@@ -70,7 +87,7 @@ class Panel:
     """The cells of one experiment that differ in norm and batch size alone."""
 
     series: Series
-    setting: str
+    setting: Setting
     cells: dict[tuple[str, int], CellCurves]
 
     @property
@@ -82,23 +99,6 @@ class Panel:
     def batch_sizes(self) -> list[int]:
         """The batch sizes, increasing."""
         return sorted({batch for _, batch in self.cells})
-
-
-def setting_axes(series: Series) -> list[str]:
-    """The axes other than norm and batch size that vary in an experiment.
-
-    An axis that follows from those two (a learning rate zipped with the norm, say) is part of
-    the configuration and not a setting: it must not keep norms from being compared.
-    """
-    axes = []
-    for axis in series.varies:
-        values: dict[tuple[str, int], set[str]] = {}
-        for cell in series.cells:
-            key = (cell.norm.label, cell.batch_size)
-            values.setdefault(key, set()).add(repr(getattr(cell, axis)))
-        if axis not in ("norm", "batch_size") and any(len(v) > 1 for v in values.values()):
-            axes.append(axis)
-    return axes
 
 
 def regression_experiments(runs: pd.DataFrame) -> set[str]:
@@ -129,24 +129,6 @@ def budget_in_epochs(axes: Mapping[Any, Any], steps_per_epoch: int | None) -> fl
 def _samples_per_step(axes: Mapping[Any, Any]) -> float:
     batches = axes.get("accumulate")  # of older tables without this column nothing
     return float(axes["batch_size"]) * (float(batches) if pd.notna(batches) else 1.0)
-
-
-def _text(value: object) -> str:
-    # pandas makes whole numbers fractional where another experiment leaves the axis out
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
-
-
-def settings(runs: pd.DataFrame, series: Series) -> pd.Series:
-    """For each run, the values of the other varying axes as text; empty if there are none."""
-    axes = setting_axes(series)
-    if not axes:
-        return pd.Series("", index=runs.index)
-    parts = [axis + "=" + runs[axis].map(_text) for axis in axes]
-    text = parts[0]
-    for part in parts[1:]:
-        text = text + ", " + part
-    return text
 
 
 def _cell(
@@ -197,12 +179,12 @@ def panels(
         if only is not None and series.name not in only:
             continue
         runs = evaluation[evaluation["experiment"] == series.name]
-        setting = settings(runs, series)
-        for name in dict.fromkeys(setting):
-            part = runs[setting == name]
+        texts, known = settings(runs, series)
+        for name in dict.fromkeys(texts):
+            part = runs[texts == name]
             cells = {}
             for (norm, batch), group in part.groupby(["norm", "batch_size"], sort=False):
                 cell = _cell(series, str(name), group, curves, results.environments)
                 if cell is not None:
                     cells[(str(norm), int(batch))] = cell
-            yield Panel(series, str(name), cells)
+            yield Panel(series, known[name], cells)

@@ -16,6 +16,7 @@ from normbench.analysis.endpoints import final_values, times
 from normbench.analysis.matching import Match
 from normbench.analysis.pairing import pair
 from normbench.errors import StatisticsError
+from normbench.stats.result import Caveat
 from normbench.stats.rounding import difference
 from normbench.stats.speed import trained
 
@@ -50,7 +51,7 @@ class Change:
     diverged_b: NDArray[np.bool_] = field(default_factory=_no_flags)
     refusal: str = ""
     apart: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caveat, ...] = ()
 
     @property
     def d(self) -> Floats:
@@ -111,7 +112,7 @@ def _read(match: Match, environments: Environments) -> Iterator[Change]:
     window = min(window, *(max(1, int(trained(c.cell.x, c.cell.x.shape).sum())) for c in (a, b)))
     notes = list(pairing.notes)
     if a.series.window != b.series.window:
-        notes.append(f"both read with a window of {window} evaluations")
+        notes.append(Caveat("window", f"both read with a window of {window} evaluations"))
     apart = _apart(a.cell, b.cell, pairing.picks, environments)
     plain = replace(plain, seeds=kept, apart=apart, notes=tuple(notes))
     ends = [final_values(c.cell, window) for c in (a, b)]

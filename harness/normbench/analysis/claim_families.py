@@ -15,10 +15,10 @@ import numpy as np
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.claim_values import CellValues
 from normbench.analysis.curves import Floats
+from normbench.analysis.pairing import Block, block, confounded
 from normbench.errors import StatisticsError
 from normbench.protocol.claims import Hypothesis, ResolvedClaim
 from normbench.protocol.study import Series
-from normbench.stats.refusals import complete_blocks
 from normbench.stats.rounding import difference, log_ratio
 from normbench.stats.smallbatch import contrast_of
 from normbench.stats.verdict import Claim, Verdict, judge_family
@@ -43,17 +43,6 @@ class Ready:
         return [*self.a, *self.b]
 
 
-def _confounded(one: Ready, seeds: Sequence[int]) -> str:
-    """Why runs of a seed cannot be paired, if they come from different environments."""
-    for seed in seeds:
-        if len({cell.environment.get(seed) for cell in one.cells}) > 1:
-            return (
-                f"confounded with machine: the runs of seed {seed} were not all made on one "
-                "machine with one set of versions; compute one of them again"
-            )
-    return ""
-
-
 def _benefit(one: Ready, seeds: Sequence[int]) -> Floats:
     """Per seed, how much better a is than b: shape (n,), or (n, K) for an equivalence."""
     a = np.array([[cell.values[s] for cell in one.a] for s in seeds], dtype=np.float64)
@@ -76,33 +65,17 @@ def _benefit(one: Ready, seeds: Sequence[int]) -> Floats:
     return d if one.claim.kind == "equivalence" else d[:, 0]
 
 
-@dataclass
-class Block:
-    """The seeds that a family uses, and what had to be left out."""
-
-    seeds: list[int]
-    notes: list[str]
-    refusal: str = ""
-    dropped: frozenset[str] = frozenset()
-
-
-def _block(members: Sequence[Ready]) -> Block:
-    planned = members[0].series.seeds
-    cells = {id(c): c for one in members for c in one.cells}
-    table = [[0.0 if s in c.values else np.nan for c in cells.values()] for s in planned]
-    names = [c.label for c in cells.values()]
-    blocks = complete_blocks(np.array(table), names, list(planned))
-    seeds = [s for s, kept in zip(planned, blocks.seeds, strict=True) if kept]
-    dropped = frozenset(n for n, kept in zip(names, blocks.kept, strict=True) if not kept)
-    return Block(seeds, list(blocks.notes), blocks.refusal or "", dropped)
-
-
 def _blocks(members: list[Ready]) -> tuple[list[Block], bool]:
     """A block for each member: one for all if they plan the same seeds, else one each."""
     joint = len({one.series.seeds for one in members}) == 1
     if joint:
         return [_block(members)] * len(members), True
     return [_block([one]) for one in members], False
+
+
+def _block(members: Sequence[Ready]) -> Block:
+    cells = {id(c): c for one in members for c in one.cells}
+    return block(list(cells.values()), members[0].series.seeds)
 
 
 def judge_hypotheses(
@@ -115,13 +88,13 @@ def judge_hypotheses(
     if live:
         found, joint = _blocks(live)
         method = method if joint else "holm"
-        blocks = {id(one): block for one, block in zip(live, found, strict=True)}
+        blocks = {id(one): own for one, own in zip(live, found, strict=True)}
     for one in live:
-        block = blocks[id(one)]
-        missing = [c.label for c in one.cells if c.label in block.dropped]
+        own = blocks[id(one)]
+        missing = [c.label for c in one.cells if c.label in own.dropped]
         reasons[id(one)] = (
             f"missing cell: {', '.join(missing)}" if missing
-            else block.refusal or _confounded(one, block.seeds)
+            else own.refusal or confounded(one.cells, own.seeds)
         )  # fmt: skip
     claims: dict[int, Claim] = {}
     for one in live:
@@ -139,7 +112,7 @@ def judge_hypotheses(
         why = judged.get(id(one))
         if isinstance(why, str):
             one.void = reasons[id(one)] = why
-    empty = Block([], [])
+    empty = Block()
     return [
         (one, verdicts.get(id(one)), blocks.get(id(one), empty), reasons[id(one)], method)
         for one in members

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normbench.analysis.cells import budget_in_epochs, setting_axes
+from normbench.analysis.cells import budget_in_epochs, cell_label
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.pooled import threshold_key
+from normbench.analysis.settings import setting_axes
 from normbench.plan.decisions import decided
 from normbench.plan.spec import cell_hash
 from normbench.protocol.claims import ClaimEndpoint, Evaluation, ResolvedClaim, probe_parts
@@ -33,19 +34,18 @@ class CellValues:
     @classmethod
     def unreadable(cls, series: Series, index: int, why: str) -> CellValues:
         """A cell whose endpoint cannot be read."""
-        label = cell_label(series, index)
+        label = _label(series, index)
         return cls(label, undefined=f"{label} has no value: {why}")
 
 
-def cell_label(series: Series, index: int) -> str:
-    """A cell of an experiment in words, with all axes that tell it from the others."""
+def _label(series: Series, index: int) -> str:
+    """A cell of an experiment with all axes that tell it from the others."""
     cell = series.cells[index]
     others = []
     for axis in setting_axes(series):
         value = getattr(cell, axis)
         others.append(f"{axis}={value.label if hasattr(value, 'label') else value}")
-    where = f" ({', '.join(others)})" if others else ""
-    return f"{cell.norm.label} at batch size {cell.batch_size}{where}"
+    return cell_label(cell.norm.label, cell.batch_size, ", ".join(others))
 
 
 class Reader:
@@ -82,7 +82,7 @@ class Reader:
     ) -> CellValues:
         plain = series.cells[index]
         resolved = decided(plain, self.decisions, self.results.code)
-        found = CellValues(cell_label(series, index))
+        found = CellValues(_label(series, index))
         runs = self.runs.get((series.name, cell_hash(resolved, self.results.code)))
         if runs is None:
             return found

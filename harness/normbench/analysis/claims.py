@@ -1,7 +1,8 @@
-"""Claims against the results: per-seed benefits, families, verdicts and the sentences for them."""
+"""Claims against the results: per-seed benefits, families and verdicts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,24 +11,26 @@ import pandas as pd
 
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.cells import regression_experiments
-from normbench.analysis.claim_families import Block, Ready, judge_hypotheses
+from normbench.analysis.claim_families import Ready, judge_hypotheses
 from normbench.analysis.claim_values import CellValues, Reader
 from normbench.analysis.curves import Curves, curves_of
-from normbench.analysis.phrases import claim_sentence
+from normbench.analysis.pairing import Block
 from normbench.analysis.pooled import threshold_key
+from normbench.analysis.rows import caveat_columns, verdict_row
 from normbench.protocol.claims import ResolvedClaim
 from normbench.results.load import Results
-from normbench.stats.planning import minimum_detectable_effect, seeds_needed
+from normbench.stats.planning import minimum_detectable_effect
+from normbench.stats.result import Caveat
 from normbench.stats.verdict import Verdict
 
 COLUMNS = [
     "claim", "hypothesis", "family", "method", "kind", "experiment", "a", "b", "batch_sizes",
     "endpoint", "metric", "task", "goal", "times", "threshold", "margin", "verdict", "fragile",
-    "exploratory", "deviation", "expect", "as_expected", "chapter", "text", "sentence", "reason",
+    "exploratory", "deviation", "expect", "as_expected", "chapter", "text", "reason",
     "estimate", "low", "high",
     "level", "simultaneous_low", "simultaneous_high", "p", "adjusted_p", "n", "diverged_a",
-    "diverged_b", "clipped", "minimum_detectable", "seeds_to_decide", "tuned", "refusal",
-    "warnings", "assumptions", "estimand",
+    "diverged_b", "clipped", "minimum_detectable", "tuned", "refusal",
+    "warnings", "caveats", "assumptions", "estimand",
 ]  # fmt: skip
 
 
@@ -62,28 +65,6 @@ def _prepare(
     return ready
 
 
-def _pair(value: Any) -> tuple[float, float]:
-    if isinstance(value, tuple) and len(value) == 2:
-        return float(value[0]), float(value[1])
-    return (np.nan, np.nan)
-
-
-def _seeds_to_decide(one: Ready, verdict: Verdict, alpha: float, m: int) -> float:
-    """Seeds for 80 % power at the effect and spread seen, where the verdict is open."""
-    result = verdict.result
-    sd = result.details.get("sd")
-    if verdict.outcome != "inconclusive" or not isinstance(sd, float) or not sd > 0:
-        return np.nan
-    bound = -one.claim.margin if one.claim.kind == "noninferiority" else one.claim.margin
-    distance = abs(result.estimate - bound)
-    if one.claim.kind == "equivalence":
-        distance = one.claim.margin - abs(result.estimate)
-    if not distance > 1e-9 * sd:
-        return np.nan
-    needed = seeds_needed(sd, distance, alpha=alpha, claims=m).estimate
-    return float(needed) if needed < 1e6 else np.nan
-
-
 def _minimum_detectable(verdict: Verdict, alpha: float, m: int) -> float:
     """The difference that this many seeds find with 80 % power, at the spread seen."""
     result = verdict.result
@@ -93,7 +74,7 @@ def _minimum_detectable(verdict: Verdict, alpha: float, m: int) -> float:
     return minimum_detectable_effect(result.n, sd, alpha=alpha, claims=m).estimate
 
 
-def _at_chance(one: Ready, block: Block) -> list[str]:
+def _at_chance(one: Ready, block: Block) -> list[Caveat]:
     """A warning where an equivalence holds because nothing was learned anywhere.
 
     Cells whose means all lie within the margin of the failure score are equal, and say nothing.
@@ -104,14 +85,22 @@ def _at_chance(one: Ready, block: Block) -> list[str]:
     means = [np.mean([cell.values[seed] for seed in block.seeds]) for cell in one.cells]
     if max(abs(mean - chance) for mean in means) > claim.margin:
         return []
-    return [
-        "every cell lies within the margin of the failure score: equal, but nothing was learned"
-    ]
+    text = "every cell lies within the margin of the failure score: equal, but nothing was learned"
+    return [Caveat("at-chance", text)]
+
+
+def _provisional(one: Ready, results: Results) -> list[Caveat]:
+    """A warning where the threshold is not frozen yet."""
+    level = results.provisional.get(threshold_key(one.claim))
+    if level is None or one.claim.endpoint.threshold != "pooled":
+        return []
+    some = f"{level['runs']} of {level['planned']} runs"
+    return [Caveat("provisional", f"the threshold is provisional, from {some}")]
 
 
 def _row(
-    one: Ready, verdict: Verdict | None, block: Block, reason: str, method: str,
-    alpha: float, m: int,
+    one: Ready, verdict: Verdict | None, block: Block, notes: Sequence[Caveat], reason: str,
+    method: str, alpha: float, m: int,
 ) -> dict[str, Any]:  # fmt: skip
     claim, end = one.claim, one.claim.endpoint
     counts = {
@@ -146,38 +135,16 @@ def _row(
         **counts,
         "clipped": sum(int(c.clipped.get(s, False)) for c in one.cells for s in block.seeds),
         "tuned": "tuned per cell" if one.series.tune else "same learning rate for all",
-        "warnings": "; ".join(block.notes),
-        "seeds_to_decide": np.nan,
+        **caveat_columns(notes),
         "minimum_detectable": np.nan,
     }
     if verdict is not None:
-        result = verdict.result
-        low, high = _pair(result.interval)
-        wide_low, wide_high = _pair(result.details.get("simultaneous_interval"))
-        row |= {
+        row |= verdict_row(verdict, [*_at_chance(one, block), *notes]) | {
             "verdict": verdict.outcome,
-            "fragile": verdict.fragile,
             "reason": verdict.reason,
-            "refusal": result.refusal or "",
-            "estimate": result.estimate,
-            "low": low,
-            "high": high,
-            "level": np.nan if result.level is None else result.level,
-            "simultaneous_low": wide_low,
-            "simultaneous_high": wide_high,
-            "p": np.nan if result.p is None else result.p,
-            "adjusted_p": np.nan if verdict.adjusted_p is None else verdict.adjusted_p,
-            "warnings": "; ".join([*result.warnings, *_at_chance(one, block), *block.notes]),
-            "assumptions": "; ".join(result.assumptions),
-            "estimand": result.estimand,
-            "seeds_to_decide": _seeds_to_decide(one, verdict, alpha, m),
             "minimum_detectable": _minimum_detectable(verdict, alpha, m),
         }
     row["as_expected"] = "" if not claim.expect else str(row["verdict"] == claim.expect).lower()
-    row["sentence"] = claim_sentence(
-        row, one.hypothesis.batch_sizes,
-        one.series.cells[one.hypothesis.b[0]].batch_size if claim.b_label == "itself" else None,
-    )  # fmt: skip
     return row
 
 
@@ -204,15 +171,11 @@ def claim_table(
         for one, verdict, block, reason, method in judge_hypotheses(
             members, family.method, study.alpha, boundary
         ):
-            row = _row(one, verdict, block, reason, method, study.alpha, len(members))
+            notes = [*block.notes, *_provisional(one, results)]
+            row = _row(one, verdict, block, notes, reason, method, study.alpha, len(members))
             why = [changed.get(one.claim.id, ""), "a cell is missing" if block.dropped else ""]
             row["deviation"] = "; ".join(filter(None, why))
             row["exploratory"] = bool(row["deviation"])
-            level = results.provisional.get(threshold_key(one.claim))
-            if level is not None and one.claim.endpoint.threshold == "pooled":
-                some = f"{level['runs']} of {level['planned']} runs"
-                note = f"the threshold is provisional, from {some}"
-                row["warnings"] = "; ".join(filter(None, [row["warnings"], note]))
             rows.append(row)
     order = {claim.id: i for i, claim in enumerate(study.claims)}
     rows.sort(key=lambda row: order[row["claim"]])

@@ -9,14 +9,9 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import CellCurves, Panel
-from normbench.analysis.endpoints import (
-    KEYS,
-    RESULT_COLUMNS,
-    final_values,
-    key_columns,
-    times,
-)
-from normbench.analysis.pairing import attempted, noted_row, pair, refused_row
+from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
+from normbench.analysis.pairing import pair
+from normbench.analysis.rows import RESULT_COLUMNS, attempted, refused_row, result_row
 from normbench.stats.compare import paired
 from normbench.stats.durations import restricted_mean_difference
 
@@ -40,7 +35,7 @@ def _final(cell: CellCurves, reference: CellCurves, panel: Panel, alpha: float) 
         a, b, goal="min", alpha=alpha, diverged_a=lost[0], diverged_b=lost[1],
         labels=(cell.norm, reference.norm), metric=f"final validation {name}",
     )  # fmt: skip
-    return noted_row(result, pairing.notes) | {
+    return result_row(result, pairing.notes) | {
         "diverged": int(lost[0].sum()),
         "diverged_reference": int(lost[1].sum()),
     }
@@ -58,7 +53,7 @@ def _time(
     a, b = (f.time[p] for f, p in zip(found, pairing.picks, strict=True))
     lost = [int(f.diverged[p].sum()) for f, p in zip(found, pairing.picks, strict=True)]
     result = restricted_mean_difference(a, b, budget=cell.budget, alpha=alpha, diverged=sum(lost))
-    return noted_row(result, pairing.notes) | {
+    return result_row(result, pairing.notes) | {
         "diverged": lost[0],
         "diverged_reference": lost[1],
     }

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from normbench.errors import ResultsError
-from normbench.protocol.claims import Evaluation, probe_parts
+from normbench.protocol.claims import Evaluation, metric_parts, probe_parts
 from normbench.results.load import Results
 
 Floats = NDArray[np.float64]
@@ -83,7 +83,7 @@ class Curves:
         parts = probe_parts(metric)
         if parts is not None:
             return self.probed(runs, *parts)
-        part, _, name = metric.partition("_")
+        part, name = metric_parts(metric)
         stored = "accuracy" if name == "error" else name
         x, values = self.matrix(runs, f"{part}_{stored}")
         if evaluation != "running":

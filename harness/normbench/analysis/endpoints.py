@@ -1,37 +1,14 @@
-"""Endpoint values of cells, and results as table columns."""
+"""Endpoint values of cells, and the columns that name them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from normbench.analysis.cells import CellCurves
 from normbench.stats.outcome import Endpoint, endpoint_values
-from normbench.stats.result import Result
 from normbench.stats.speed import RestrictedTimes, restricted_time
 
 KEYS = ["experiment", "setting", "norm", "batch_size"]
-RESULT_COLUMNS = [
-    "estimate", "low", "high", "level", "p", "n", "refusal", "warnings", "assumptions", "estimand",
-]  # fmt: skip
-
-
-def result_row(result: Result) -> dict[str, Any]:
-    """A statistical result as columns; nothing that a reader must know is left out."""
-    low, high = result.interval if result.interval is not None else (np.nan, np.nan)
-    return {
-        "estimate": result.estimate,
-        "low": low,
-        "high": high,
-        "level": np.nan if result.level is None else result.level,
-        "p": np.nan if result.p is None else result.p,
-        "n": result.n,
-        "refusal": result.refusal or "",
-        "warnings": "; ".join(result.warnings),
-        "assumptions": "; ".join(result.assumptions),
-        "estimand": result.estimand,
-    }
 
 
 def key_columns(cell: CellCurves) -> dict[str, Any]:

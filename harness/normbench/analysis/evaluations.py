@@ -11,8 +11,9 @@ import pandas as pd
 
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Curves, Floats
-from normbench.analysis.endpoints import KEYS, RESULT_COLUMNS, final_values, key_columns
-from normbench.analysis.pairing import noted_row, pair, refused_row
+from normbench.analysis.endpoints import KEYS, final_values, key_columns
+from normbench.analysis.pairing import pair
+from normbench.analysis.rows import RESULT_COLUMNS, refused_row, result_row
 from normbench.protocol.claims import ClaimMetric, Evaluation
 from normbench.stats.compare import paired_difference
 from normbench.stats.rounding import settled
@@ -72,7 +73,7 @@ def _split(panel: Panel, found: list[_Kinds], alpha: float) -> list[dict[str, An
     rows = []
     for group in [*groups, *([one] for one in known)]:
         sizes = [k.cell.batch_size for k, _ in group]
-        key = {"experiment": panel.series.name, "setting": panel.setting, "norm": norm,
+        key = {"experiment": panel.series.name, "setting": panel.setting.text, "norm": norm,
                "reference": base, "smallest": min(sizes), "largest": max(sizes)}  # fmt: skip
         pairing = pair([c for k, cell in group for c in (k.cell, cell)], panel.series.seeds)
         for part, (more, less) in PARTS.items():
@@ -95,7 +96,7 @@ def _split(panel: Panel, found: list[_Kinds], alpha: float) -> list[dict[str, An
             if len(sizes) > 1:
                 d = contrast_of(terms, sizes) * (1 / min(sizes) - 1 / max(sizes))
             result = paired_difference(d, alpha=alpha, diverged=lost, estimand=estimand)
-            rows.append(key | {"part": part, "diverged": lost} | noted_row(result, pairing.notes))
+            rows.append(key | {"part": part, "diverged": lost} | result_row(result, pairing.notes))
     return rows
 
 

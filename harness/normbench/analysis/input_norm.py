@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,29 +11,19 @@ import pandas as pd
 
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Floats
-from normbench.analysis.endpoints import KEYS, RESULT_COLUMNS, final_values, times
-from normbench.analysis.pairing import attempted, noted_row, pair, refused_row
+from normbench.analysis.endpoints import KEYS, final_values, times
+from normbench.analysis.pairing import pair
+from normbench.analysis.rows import RESULT_COLUMNS, attempted, refused_row, result_row
+from normbench.analysis.settings import INPUT_NORM
 from normbench.stats.compare import paired_difference
 from normbench.stats.rounding import settled
 
 COLUMNS = [*KEYS, "input_norm", "off", "against", "endpoint", "threshold", *RESULT_COLUMNS,
            "diverged"]  # fmt: skip
-_AXIS = re.compile(r"(?:^|, )input_norm=([a-z-]+)")
 #: Inputs as they are, that is, without any normalization.
 OFF = "raw"
 
 Read = Callable[[CellCurves], tuple[Floats, Floats]]
-
-
-def level(setting: str) -> str:
-    """The input normalization that a setting names; empty if it names none."""
-    found = _AXIS.search(setting)
-    return found.group(1) if found else ""
-
-
-def without_level(setting: str) -> str:
-    """The setting without its input normalization."""
-    return _AXIS.sub("", setting).removeprefix(", ")
 
 
 def _readers(panel: Panel) -> list[tuple[str, float, Read]]:
@@ -73,11 +62,11 @@ def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> 
         estimand="mean over seeds of what input normalization gains (positive: it helps)"
         + ("" if len(cells) == 2 else ", minus the same without that norm"),
     )  # fmt: skip
-    return noted_row(result, pairing.notes) | {"diverged": lost}
+    return result_row(result, pairing.notes) | {"diverged": lost}
 
 
 def _group(group: list[Panel], alpha: float) -> list[dict[str, Any]]:
-    by_level = {level(p.setting): p for p in group}
+    by_level = {p.setting.value(INPUT_NORM): p for p in group}
     off = OFF if OFF in by_level else next(iter(by_level))
     rows = []
     for name, panel in by_level.items():
@@ -96,7 +85,8 @@ def _group(group: list[Panel], alpha: float) -> list[dict[str, Any]]:
                 for against, cells in comparisons:
                     key = {
                         "experiment": panel.series.name, "norm": norm, "batch_size": size,
-                        "setting": without_level(panel.setting), "input_norm": name, "off": off,
+                        "setting": panel.setting.without(INPUT_NORM).text,
+                        "input_norm": name, "off": off,
                         "against": against, "endpoint": endpoint, "threshold": theta,
                     }  # fmt: skip
                     found = attempted("", partial(_result, cells, panel, read, alpha))
@@ -113,8 +103,8 @@ def input_norm_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
     """
     groups: dict[tuple[str, str], list[Panel]] = {}
     for panel in panels:
-        if level(panel.setting):
-            key = (panel.series.name, without_level(panel.setting))
+        if panel.setting.value(INPUT_NORM):
+            key = (panel.series.name, panel.setting.without(INPUT_NORM).text)
             groups.setdefault(key, []).append(panel)
     rows = [row for group in groups.values() if len(group) > 1 for row in _group(group, alpha)]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -11,11 +11,12 @@ from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.endpoints import final_values
 from normbench.analysis.pairing import Pairing, pair
+from normbench.analysis.rows import caveat_columns
 from normbench.errors import StatisticsError
 from normbench.stats.equivalence import invariance
 
 COLUMNS = ["experiment", "setting", "norm", "against", "batch_sizes", "estimate", "bound", "level",
-           "n", "diverged", "refusal", "warnings"]  # fmt: skip
+           "n", "diverged", "refusal", "warnings", "caveats"]  # fmt: skip
 
 
 def _row(panel: Panel, norm: str, alpha: float) -> dict[str, Any] | None:
@@ -24,10 +25,10 @@ def _row(panel: Panel, norm: str, alpha: float) -> dict[str, Any] | None:
         return None
     sizes = [c.batch_size for c in cells]
     row: dict[str, Any] = {
-        "experiment": panel.series.name, "setting": panel.setting, "norm": norm,
+        "experiment": panel.series.name, "setting": panel.setting.text, "norm": norm,
         "against": sizes[-1], "batch_sizes": ",".join(str(b) for b in sizes[:-1]),
         "estimate": np.nan, "bound": np.nan, "level": np.nan, "n": 0, "diverged": 0,
-        "refusal": "", "warnings": "",
+        "refusal": "", "warnings": "", "caveats": (),
     }  # fmt: skip
     pairing = pair(cells, panel.series.seeds)
     if pairing.refusal:
@@ -52,7 +53,7 @@ def _bound(panel: Panel, cells: list[CellCurves], pairing: Pairing, alpha: float
     return {
         "estimate": result.estimate, "bound": bound, "level": level, "n": result.n,
         "diverged": sum(int(e.diverged[p].sum()) for e, p in zip(ends, pairing.picks, strict=True)),
-        "refusal": result.refusal or "", "warnings": "; ".join([*result.warnings, *pairing.notes]),
+        "refusal": result.refusal or "", **caveat_columns([*result.warnings, *pairing.notes]),
     }  # fmt: skip
 
 

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from normbench.analysis.changes import Change
 from normbench.analysis.endpoints import key_columns
+from normbench.analysis.rows import FAMILY_COLUMNS, caveat_columns, number, verdict_row
 from normbench.stats.checks import MIN_SEEDS
 from normbench.stats.refusals import MOST_LOST, Correction, few_seeds
+from normbench.stats.result import Caveat
 from normbench.stats.verdict import Claim, Verdict, judge_family
 
 #: Margins that protocols declare, by experiment and metric.
@@ -29,8 +31,13 @@ CHANGES = [
     "cell", "experiment", "setting", "norm", "batch_size", "endpoint", "threshold", "metric",
     "mean_a", "mean_b", "estimate", "low", "high", "level", "simultaneous_low",
     "simultaneous_high", "p", "adjusted_p", "n", "diverged_a", "diverged_b", "margin", "equal_p",
-    "verdict", "refusal", "warnings",
+    "verdict", "refusal", "warnings", "caveats",
 ]  # fmt: skip
+_NUMBERS = ["low", "high", "p"]
+_DIRECTIONS: dict[str, Literal["better", "worse"]] = {
+    "better": "better", "better, within the margin": "better",
+    "worse": "worse", "worse, within the margin": "worse",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Judged:
     method: Correction
     tested: int
     equal_tested: int
-    notes: tuple[str, ...]
+    notes: tuple[Caveat, ...]
 
 
 def judge_changes(changes: Sequence[Change], margins: Margins, alpha: float) -> Judged:
@@ -76,13 +83,18 @@ def judge_changes(changes: Sequence[Change], margins: Margins, alpha: float) -> 
     return Judged(pd.DataFrame(rows, columns=CHANGES), method, len(first), len(second), notes)
 
 
+def direction(verdict: str) -> Literal["better", "worse", ""]:
+    """In which direction a verdict says that something changed; empty where it does not."""
+    return _DIRECTIONS.get(verdict, "")
+
+
 def _margin(change: Change, margins: Margins) -> float:
     sides = (change.match.a.cell, change.match.b.cell)
     found = [margins.get((cell.experiment, cell.metric), 0.0) for cell in sides]
     return min((margin for margin in found if margin), default=0.0)
 
 
-def _blocks(changes: Sequence[Change]) -> tuple[list[Change], Correction, tuple[str, ...]]:
+def _blocks(changes: Sequence[Change]) -> tuple[list[Change], Correction, tuple[Caveat, ...]]:
     """The changes over the seeds that all have, for max-T; else as they are, for Holm.
 
     Leaving out more than max(1, 10 %) of any one's seeds would cost more than Holm does.
@@ -93,33 +105,31 @@ def _blocks(changes: Sequence[Change]) -> tuple[list[Change], Correction, tuple[
     most = max(len(c.seeds) for c in changes)
     if len(shared) < MIN_SEEDS or most - len(shared) > max(1.0, MOST_LOST * most):
         note = "the comparisons have different seeds: corrected by Holm, each over its own seeds"
-        return list(changes), "holm", (note,)
+        return list(changes), "holm", (Caveat("own-seeds", note),)
     gone = sorted({s for c in changes for s in c.seeds} - set(shared))
     listed = ", ".join(map(str, gone))
     note = f"seeds excluded for the whole family because a comparison lacks them: {listed}"
-    return [c.over(shared) for c in changes], "max-t", (note,) if gone else ()
+    notes = (Caveat("seeds-left-out", note),) if gone else ()
+    return [c.over(shared) for c in changes], "max-t", notes
 
 
 def _row(
     change: Change, verdict: Verdict | None, equal: Verdict | None, margin: float, alpha: float
 ) -> dict[str, Any]:
     """A change as columns of the table."""
-    low = high = both_low = both_high = p = adjusted = np.nan
-    warnings, refusal = list(change.notes), change.refusal or change.apart
+    refusal = change.refusal or change.apart
     if verdict is not None:
-        result = verdict.result
-        refusal = result.refusal or ""
-        warnings += result.warnings
-        low, high = result.interval or (np.nan, np.nan)
-        pair = result.details.get("simultaneous_interval")
-        both_low, both_high = pair if isinstance(pair, tuple) else (low, high)  # type: ignore[assignment]
-        p = np.nan if result.p is None else result.p
-        adjusted = np.nan if verdict.adjusted_p is None else verdict.adjusted_p
-    elif not refusal and not change.still:
-        refusal = few_seeds(len(change.seeds)) or ""
-    equal_p = np.nan if equal is None or equal.adjusted_p is None else equal.adjusted_p
+        row = verdict_row(verdict, change.notes)
+        if np.isnan(row["simultaneous_low"]):  # it is the only comparison
+            row |= {"simultaneous_low": row["low"], "simultaneous_high": row["high"]}
+        refusal = row["refusal"]
+    else:
+        row = dict.fromkeys([*_NUMBERS, *FAMILY_COLUMNS], np.nan) | caveat_columns(change.notes)
+        if not refusal and not change.still:
+            refusal = few_seeds(len(change.seeds)) or ""
+    equal_p = np.nan if equal is None else number(equal.adjusted_p)
     read = bool(change.seeds)
-    return key_columns(change.match.a.cell) | {
+    return row | key_columns(change.match.a.cell) | {
         "cell": change.match.a.cell.cell_hash,
         "endpoint": change.endpoint,
         "threshold": np.nan if change.threshold is None else change.threshold,
@@ -127,13 +137,11 @@ def _row(
         "mean_a": float(change.a.mean()) if read else np.nan,
         "mean_b": float(change.b.mean()) if read else np.nan,
         "estimate": float(change.d.mean()) if read else np.nan,
-        "low": low, "high": high, "level": 1 - alpha if low == low else np.nan,
-        "simultaneous_low": both_low, "simultaneous_high": both_high,
-        "p": p, "adjusted_p": adjusted, "n": len(change.seeds),
+        "level": 1 - alpha if row["low"] == row["low"] else np.nan, "n": len(change.seeds),
         "diverged_a": int(change.diverged_a.sum()), "diverged_b": int(change.diverged_b.sum()),
         "margin": margin or np.nan, "equal_p": equal_p,
         "verdict": _said(change, verdict, equal, refusal),
-        "refusal": refusal, "warnings": "; ".join(warnings),
+        "refusal": refusal,
     }  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.cells import CellCurves, panels, setting_axes
+from normbench.analysis.cells import CellCurves, panels
 from normbench.analysis.curves import computed_curves
+from normbench.analysis.settings import setting_axes
+from normbench.protocol.choice import Choice
 from normbench.protocol.schema import AXES
 from normbench.protocol.study import Series
 from normbench.results.codes import codes_of
@@ -96,9 +98,12 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _base(label: Any) -> str:
+def _base(one: Located, axis: str) -> str:
     """The name of a component, without its parameters."""
-    return str(label).partition("(")[0]
+    label = str(one.axes[axis])
+    chosen = (getattr(cell, axis) for cell in one.series.cells)
+    found = (c.name for c in chosen if isinstance(c, Choice) and c.label == label)
+    return next(found, label)
 
 
 def _keys(varied: list[str]) -> list[Callable[[Located], Hashable]]:
@@ -109,13 +114,13 @@ def _keys(varied: list[str]) -> list[Callable[[Located], Hashable]]:
 
     def place(one: Located) -> Hashable:
         others = tuple(str(one.axes[axis]) for axis in varied)
-        return _base(one.axes["dataset"]), one.cell.batch_size, others
+        return _base(one, "dataset"), one.cell.batch_size, others
 
     return [
         lambda one: (one.cell.experiment, whole(one)),
         whole,
         lambda one: (one.cell.experiment, one.cell.norm, place(one)),
-        lambda one: (one.cell.experiment, _base(one.cell.norm), place(one)),
+        lambda one: (one.cell.experiment, _base(one, "norm"), place(one)),
         lambda one: (one.axes["model"], one.cell.norm, place(one)),
     ]
 
@@ -154,4 +159,4 @@ def _differences(a: Located, b: Located) -> Iterator[str]:
             was, now = (known.get(key, "not recorded") for known in (old_code, new_code))
             yield f"code of the {key}: {was} → {now}"
     if a.data and b.data and not a.data.same(b.data.content):
-        yield f"the content of the data set {_base(a.axes['dataset'])}"
+        yield f"the content of the data set {_base(a, 'dataset')}"

@@ -45,7 +45,7 @@ def noise_table(results: Results, only: Collection[str] | None = None) -> pd.Dat
                 "sd": float(bits.mean(axis=1).std(ddof=1)),
                 "seed_sd": max(0.0, result.estimate) ** 0.5,
                 "test_set_sd": test_set**0.5,
-                "warnings": "; ".join(result.warnings),
+                "warnings": "; ".join(map(str, result.warnings)),
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)

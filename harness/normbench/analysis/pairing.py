@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves
-from normbench.analysis.endpoints import RESULT_COLUMNS, result_row
-from normbench.errors import StatisticsError
 from normbench.stats.refusals import complete_blocks
-from normbench.stats.result import Result
+from normbench.stats.result import Caveat
+
+
+class Runs(Protocol):
+    """What pairing asks of a cell: how it is called, and where each seed's run was made."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def environment(self) -> Mapping[int, str]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Block:
+    """The seeds that all cells have, what had to be left out for it, and which cells were."""
+
+    seeds: tuple[int, ...] = ()
+    notes: tuple[Caveat, ...] = ()
+    refusal: str = ""
+    dropped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -21,54 +37,41 @@ class Pairing:
     """Positions of the runs to compare: ``picks`` holds, per cell, those of the common seeds."""
 
     picks: tuple[list[int], ...]
-    notes: tuple[str, ...]
+    notes: tuple[Caveat, ...]
     refusal: str
 
 
-def pair(cells: Sequence[CellCurves], planned: tuple[int, ...]) -> Pairing:
-    """Pair cells over the seeds that all of them have.
+def block(cells: Sequence[Runs], planned: Sequence[int]) -> Block:
+    """The seeds that cells can be compared over.
 
-    Seeds that lack a run are left out and noted; too many of them, a cell that lacks most, or
-    runs of one seed from different machines or versions give a refusal.
+    A cell that lacks most of its runs is dropped. Seeds that lack a run of another are left out
+    and noted; too many of them give a refusal.
     """
-    at = [{seed: i for i, seed in enumerate(cell.seeds)} for cell in cells]
-    present = np.array([[0.0 if s in where else np.nan for where in at] for s in planned])
-    names = [f"{c.norm} at batch size {c.batch_size}" for c in cells]
-    blocks = complete_blocks(present, names, list(planned))
-    refusal = blocks.refusal or ""
-    if not refusal and not blocks.kept.all():
-        refusal = blocks.notes[0]
-    if refusal:
-        return Pairing((), blocks.notes, refusal)
-    seeds = [s for s, keep in zip(planned, blocks.seeds, strict=True) if keep]
+    present = [[0.0 if s in cell.environment else np.nan for cell in cells] for s in planned]
+    names = [cell.label for cell in cells]
+    found = complete_blocks(np.array(present), names, list(planned))
+    seeds = tuple(s for s, kept in zip(planned, found.seeds, strict=True) if kept)
+    dropped = frozenset(n for n, kept in zip(names, found.kept, strict=True) if not kept)
+    return Block(seeds, found.notes, found.refusal or "", dropped)
+
+
+def confounded(cells: Sequence[Runs], seeds: Sequence[int]) -> str:
+    """Why runs of a seed cannot be paired, if they come from different environments."""
     for seed in seeds:
-        found = {c.environments[where[seed]] for c, where in zip(cells, at, strict=True)}
-        if len(found) > 1:
-            refusal = (
+        if len({cell.environment.get(seed) for cell in cells}) > 1:
+            return (
                 f"confounded with machine: the runs of seed {seed} were not all made on one "
-                "machine with one set of versions"
+                "machine with one set of versions; compute one of them again"
             )
-            return Pairing((), blocks.notes, refusal)
-    return Pairing(tuple([where[s] for s in seeds] for where in at), blocks.notes, "")
+    return ""
 
 
-def refused_row(reason: str, estimand: str) -> dict[str, Any]:
-    """The result columns of a comparison that could not be made."""
-    row: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS, np.nan)
-    texts = {"refusal": reason, "warnings": "", "assumptions": "", "estimand": estimand}
-    return row | {"n": 0, **texts}
-
-
-def attempted(estimand: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result columns of a comparison, a refusal where the values have no such statistic."""
-    try:
-        return make()
-    except StatisticsError as error:
-        return refused_row(reason(error), estimand)
-
-
-def noted_row(result: Result, notes: Sequence[str]) -> dict[str, Any]:
-    """A result as columns, with the notes of its pairing among the warnings."""
-    row = result_row(result)
-    row["warnings"] = "; ".join([*result.warnings, *notes])
-    return row
+def pair(cells: Sequence[CellCurves], planned: Sequence[int]) -> Pairing:
+    """Pair all of the cells, or say why they cannot be."""
+    found = block(cells, planned)
+    refusal = found.refusal or (str(found.notes[0]) if found.dropped else "")
+    refusal = refusal or confounded(cells, found.seeds)
+    if refusal:
+        return Pairing((), found.notes, refusal)
+    at = [{seed: i for i, seed in enumerate(cell.seeds)} for cell in cells]
+    return Pairing(tuple([where[s] for s in found.seeds] for where in at), found.notes, "")

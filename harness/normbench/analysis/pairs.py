@@ -10,16 +10,15 @@ import pandas as pd
 
 from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves, Panel
-from normbench.analysis.endpoints import RESULT_COLUMNS, final_values
-from normbench.analysis.pairing import Pairing, noted_row, pair, refused_row
+from normbench.analysis.endpoints import final_values
+from normbench.analysis.pairing import Pairing, pair
+from normbench.analysis.rows import FAMILY_COLUMNS, RESULT_COLUMNS, refused_row, verdict_row
 from normbench.errors import StatisticsError
-from normbench.stats.planning import seeds_needed
 from normbench.stats.rounding import difference
-from normbench.stats.verdict import Claim, Verdict, judge_family
+from normbench.stats.verdict import Claim, judge_family
 
 KEYS = ["experiment", "setting", "batch_size", "norm", "other"]
-COLUMNS = [*KEYS, "finding", *RESULT_COLUMNS, "adjusted_p", "simultaneous_low",
-           "simultaneous_high", "family", "seeds_to_decide", "fragile", "diverged",
+COLUMNS = [*KEYS, "finding", *RESULT_COLUMNS, *FAMILY_COLUMNS, "family", "diverged",
            "diverged_other"]  # fmt: skip
 #: Of more batch sizes than these, this many are compared: the ends, and evenly spaced ones between.
 MOST_SIZES = 8
@@ -40,18 +39,6 @@ def _usable(cell: CellCurves) -> bool:
     return 2 * len(cell.seeds) > cell.planned
 
 
-def _seeds(verdict: Verdict, alpha: float, family: int) -> float:
-    """Seeds that would decide a difference of the size seen, where it is undecided."""
-    sd = verdict.result.details.get("sd")
-    estimate = abs(verdict.result.estimate)
-    if verdict.outcome != "inconclusive" or not isinstance(sd, float) or not sd > 0:
-        return np.nan
-    if not estimate > 1e-3 * sd:
-        return np.nan
-    correction = {"alpha": alpha, "claims": family}
-    return float(seeds_needed(sd, estimate, correction="max-t", **correction).estimate)  # type: ignore[arg-type]
-
-
 def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
     sizes = spread(panel.batch_sizes)
     cells = [c for c in panel.cells.values() if c.batch_size in sizes and _usable(c)]
@@ -67,7 +54,7 @@ def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
     pairing = pair([cells[i] for i in used], panel.series.seeds)
     keys = [
         {
-            "experiment": panel.series.name, "setting": panel.setting,
+            "experiment": panel.series.name, "setting": panel.setting.text,
             "batch_size": cells[a].batch_size, "norm": cells[a].norm, "other": cells[b].norm,
             "family": len(pairs), "finding": "undecided", "fragile": False,
         }
@@ -102,22 +89,9 @@ def _judged(
     verdicts = judge_family(claims, method="max-t", alpha=alpha)
     rows = []
     for key, (a, b), verdict in zip(keys, pairs, verdicts, strict=True):
-        wide = verdict.result.details.get("simultaneous_interval")
-        low, high = wide if isinstance(wide, tuple) else (np.nan, np.nan)
-        rows.append(
-            key
-            | noted_row(verdict.result, pairing.notes)
-            | {
-                "finding": _FINDING[verdict.outcome],
-                "adjusted_p": np.nan if verdict.adjusted_p is None else verdict.adjusted_p,
-                "simultaneous_low": low,
-                "simultaneous_high": high,
-                "seeds_to_decide": _seeds(verdict, alpha, len(pairs)),
-                "fragile": verdict.fragile,
-                "diverged": lost[a],
-                "diverged_other": lost[b],
-            }
-        )
+        found = {"finding": _FINDING[verdict.outcome]}
+        counts = {"diverged": lost[a], "diverged_other": lost[b]}
+        rows.append(key | verdict_row(verdict, pairing.notes) | found | counts)
     return rows
 
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from normbench.analysis.boundary import reason
 from normbench.analysis.cells import Panel
-from normbench.analysis.endpoints import RESULT_COLUMNS, final_values
-from normbench.analysis.pairing import attempted, noted_row, pair, refused_row
+from normbench.analysis.endpoints import final_values
+from normbench.analysis.pairing import pair
+from normbench.analysis.rows import RESULT_COLUMNS, attempted, ends, refused_row, result_row
 from normbench.errors import StatisticsError
+from normbench.stats.result import Caveat
 from normbench.stats.smallbatch import crossover_batch_size, inverse_batch_contrast
 
 KEYS = ["experiment", "setting", "norm", "reference", "smallest", "largest"]
@@ -32,7 +34,7 @@ class _Table:
     reference: NDArray[np.float64]
     sizes: list[int]
     diverged: int
-    notes: tuple[str, ...]
+    notes: tuple[Caveat, ...]
 
 
 def _values(panel: Panel, norm: str) -> _Table | str:
@@ -59,11 +61,8 @@ def _degradation(found: _Table | str, norm: str, base: str, alpha: float) -> dic
         found.norm, found.reference, found.sizes, goal="min", alpha=alpha,
         diverged=found.diverged, labels=(norm, base),
     )  # fmt: skip
-    low, high = np.nan, np.nan
-    ends = result.details["difference_in_differences_interval"]
-    if isinstance(ends, tuple):
-        low, high = (float(end) for end in ends)
-    return noted_row(result, found.notes) | {
+    low, high = ends(result.details["difference_in_differences_interval"])
+    return result_row(result, found.notes) | {
         "difference_in_differences": result.details["difference_in_differences"],
         "difference_in_differences_low": low,
         "difference_in_differences_high": high,
@@ -75,7 +74,7 @@ def _crossover(found: _Table | str, alpha: float) -> dict[str, Any]:
     if isinstance(found, str):
         return refused_row(found, _CROSSED)
     result = crossover_batch_size(found.norm, found.reference, found.sizes, goal="min", alpha=alpha)
-    return noted_row(result, found.notes) | {"diverged": found.diverged}
+    return result_row(result, found.notes) | {"diverged": found.diverged}
 
 
 def small_batch_tables(panels: list[Panel], alpha: float) -> dict[str, pd.DataFrame]:
@@ -94,7 +93,7 @@ def small_batch_tables(panels: list[Panel], alpha: float) -> dict[str, pd.DataFr
         for norm in panel.norms:
             if norm == base:
                 continue
-            key = {"experiment": panel.series.name, "setting": panel.setting, "norm": norm,
+            key = {"experiment": panel.series.name, "setting": panel.setting.text, "norm": norm,
                    "reference": base, "smallest": sizes[0], "largest": sizes[-1]}  # fmt: skip
             try:
                 found = _values(panel, norm)
@@ -103,10 +102,10 @@ def small_batch_tables(panels: list[Panel], alpha: float) -> dict[str, pd.DataFr
             lost = attempted(_LOST, partial(_degradation, found, norm, base, alpha))
             degradation.append(key | lost)
             crossover.append(key | attempted(_CROSSED, partial(_crossover, found, alpha)))
-    ends = [f"difference_in_differences{end}" for end in ("", "_low", "_high")]
+    plain = [f"difference_in_differences{end}" for end in ("", "_low", "_high")]
     return {
         "degradation": pd.DataFrame(
-            degradation, columns=[*KEYS, *ends, *RESULT_COLUMNS, "diverged"]
+            degradation, columns=[*KEYS, *plain, *RESULT_COLUMNS, "diverged"]
         ),
         "crossover": pd.DataFrame(crossover, columns=[*KEYS, *RESULT_COLUMNS, "diverged"]),
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.by_experiment import ByExperiment
-from normbench.analysis.cells import Panel, settings
+from normbench.analysis.cells import Panel
 from normbench.analysis.claims import claim_table
 from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Floats, computed_curves
@@ -25,6 +25,7 @@ from normbench.analysis.pairs import pair_table
 from normbench.analysis.profile import profile_table
 from normbench.analysis.scale import scale_tables
 from normbench.analysis.seconds import Timings, cost_table, time_columns, timings_by_cell
+from normbench.analysis.settings import settings
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tuning import rate_choices, tuning_table
 from normbench.results.files import atomic_write, make_folder
@@ -75,6 +76,8 @@ class Analysis:
 
 
 def _writers(table: pd.DataFrame) -> dict[str, Callable[[IO[bytes]], object]]:
+    if "caveats" in table:
+        table = table.assign(caveats=table["caveats"].map(", ".join))
     return {
         "csv": lambda file: table.to_csv(file, index=False, lineterminator="\n"),
         "parquet": lambda file: table.to_parquet(file, index=False),
@@ -84,7 +87,7 @@ def _writers(table: pd.DataFrame) -> dict[str, Callable[[IO[bytes]], object]]:
 def completeness(results: Results) -> pd.DataFrame:
     """Runs by status, a row per cell; every planned run counts once."""
     runs = results.runs
-    found = [settings(runs[runs["experiment"] == e.name], e) for e in results.study.experiments]
+    found = [settings(runs[runs["experiment"] == e.name], e)[0] for e in results.study.experiments]
     setting = pd.concat(found) if found else ""
     counts = (
         runs.assign(setting=setting)

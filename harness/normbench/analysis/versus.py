@@ -7,20 +7,23 @@ different environments are described and never tested.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from normbench.analysis.changes import read_changes
 from normbench.analysis.endpoints import KEYS, key_columns
-from normbench.analysis.judging import judge_changes
+from normbench.analysis.judging import direction, judge_changes
 from normbench.analysis.matching import Located, Matching, match_cells
 from normbench.analysis.seconds import timings_by_cell
+from normbench.analysis.settings import Setting, all_settings
 from normbench.analysis.steps import step_table
 from normbench.errors import ResultsError
 from normbench.results.execution import read_execution
 from normbench.results.load import Results
 from normbench.stats.refusals import Correction
+from normbench.stats.result import Caveat
 
 #: The verdicts on a cell, from those of its endpoints: the first that one of them has.
 _ORDER = ("better", "worse", "better, within the margin", "worse, within the margin", "equal",
@@ -40,7 +43,8 @@ class Versus:
     alpha: float
     tested: int
     equal_tested: int
-    notes: tuple[str, ...]
+    notes: tuple[Caveat, ...]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def counts(self) -> Counter[str]:
         """How many matched cells have each verdict."""
@@ -73,7 +77,10 @@ def compare(a: Results, b: Results) -> Versus:
         "unmatched": _unmatched(matching),
         "steps": step_table(matching.matches, times[0], times[1], alpha),
     }
-    return Versus(tables, judged.method, alpha, judged.tested, judged.equal_tested, judged.notes)
+    return Versus(
+        tables, judged.method, alpha, judged.tested, judged.equal_tested, judged.notes,
+        all_settings(b.runs, b.study) | all_settings(a.runs, a.study),
+    )  # fmt: skip
 
 
 def _margins(a: Results, b: Results) -> dict[tuple[str, str], float]:
@@ -108,8 +115,7 @@ def _cell_table(matching: Matching, changes: pd.DataFrame) -> pd.DataFrame:
 
 def _overall(verdicts: list[str]) -> str:
     """The verdict on a cell: mixed if an endpoint is better and another worse."""
-    words = {verdict.partition(",")[0] for verdict in verdicts}
-    if {"better", "worse"} <= words:
+    if {"better", "worse"} <= {direction(verdict) for verdict in verdicts}:
         return "mixed"
     return next(word for word in _ORDER if word in verdicts)
 

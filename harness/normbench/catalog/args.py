@@ -49,7 +49,12 @@ class Args(dict[str, Any]):
     @property
     def label(self) -> str:
         """The values that a person chose, as ``p=2, affine=True``, without what is filled in."""
-        return ", ".join(f"{key}={_shown(v)}" for key, v in self.items() if not _is_asked(v))
+        return ", ".join(f"{key}={text}" for key, text in self.shown.items())
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The values that a person chose, each as a text."""
+        return {key: _shown(v) for key, v in self.items() if not _is_asked(v)}
 
 
 def args_of(value: Any) -> Args:

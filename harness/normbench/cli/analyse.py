@@ -22,8 +22,8 @@ def analyse(
     freeze: FreezeOption = False,
 ) -> None:
     """Compute the statistics of RESULTS, print what the claims say and write all tables."""
-    from normbench.analysis.tables import analyse as compute
     from normbench.report.place import check_table_folder
+    from normbench.report.told import analyse as compute
     from normbench.report.write import report_name
     from normbench.results.load import load
     from normbench.workflow import note_look, pool

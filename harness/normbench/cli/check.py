@@ -22,12 +22,13 @@ def check(
     from normbench.analysis.boundary import Boundary
     from normbench.analysis.claims import claim_table
     from normbench.errors import UsageError
+    from normbench.report.told import with_sentences
     from normbench.results.load import load
     from normbench.workflow import note_look, pool
 
     found = pool(load(results), freeze=freeze)
     boundary = Boundary()
-    table = claim_table(found, boundary=boundary)
+    table = with_sentences(claim_table(found, boundary=boundary), found.study)
     gated = table[table["expect"] != ""]
     if gated.empty:
         raise UsageError(

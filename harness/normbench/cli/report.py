@@ -51,8 +51,8 @@ def report(
     markdown = _format(form, output) == "md"
     if show and markdown:
         _refuse("--open shows a page", "Markdown", "leave out --open, or --format md")
-    from normbench.analysis.tables import analyse
     from normbench.report.place import check_place, is_standard_output
+    from normbench.report.told import analyse
     from normbench.report.write import compared, report_name, reported
     from normbench.results.files import make_folder
     from normbench.results.load import load

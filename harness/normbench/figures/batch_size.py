@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.labels import labels
 from normbench.figures.canvas import FAINT, Canvas, Key
 from normbench.figures.look import DASHES, Look
 from normbench.figures.scales import Scale, linear, octaves
@@ -32,7 +31,7 @@ def error_by_batch_size(final: pd.DataFrame, name: str, look: Look, label: str) 
     columns = min(len(settings), 2)
     canvas = Canvas(columns, 560.0 / columns - 10, 190.0, legend=look.keys(norms))
     limits = error_limits(final)
-    titles = labels(settings, 60 // columns + 10)
+    titles = look.labels(settings, 60 // columns + 10)
     for setting in settings:
         own = final[final["setting"] == setting]
         panel = canvas.panel(
@@ -75,7 +74,7 @@ def error_by_statistics(
     base = final[final["norm"] == reference]
     drawn = pd.concat([evaluations, base.assign(evaluation="")], ignore_index=True)
     limits = error_limits(drawn)
-    titles = labels([setting for setting, _ in panels], 40)
+    titles = look.labels([setting for setting, _ in panels], 40)
     for setting, norm in panels:
         own = evaluations[(evaluations["setting"] == setting) & (evaluations["norm"] == norm)]
         title = ", ".join(filter(None, [titles[setting], norm if len(norms) > 1 else ""]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.labels import axes_of, labels
+from normbench.figures.look import Look
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,7 @@ class Case:
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of this case."""
-        own = (frame["setting"] == self.setting) & (frame["batch_size"] == self.batch_size)
-        return frame[own]
+        return rows(frame, self.setting, self.batch_size)
 
 
 def _spread(values: list[int], most: int) -> list[int]:
@@ -29,28 +28,37 @@ def _spread(values: list[int], most: int) -> list[int]:
     return values if len(values) <= most else [values[i] for i in places]
 
 
-def cases(frame: pd.DataFrame, most: int) -> list[Case]:
-    """At most ``most`` cases of one experiment, each with its own label.
-
-    Of its batch sizes the ends come first.
-    """
+def places(frame: pd.DataFrame, most: int) -> list[tuple[str, int]]:
+    """At most ``most`` pairs of setting and batch size; of the batch sizes the ends come first."""
     settings = list(dict.fromkeys(str(s) for s in frame["setting"]))[:most]
     sizes = sorted(int(b) for b in frame["batch_size"].unique())
-    names = labels(settings)
     sizes = _spread(sizes, max(1, most // max(len(settings), 1)))
-    found = []
-    for setting in settings:
-        for size in sizes:
-            label = f"{size}" if len(settings) == 1 else names[setting]
-            if len(settings) > 1 and len(sizes) > 1:
-                label = f"{names[setting]} · {size}"
-            found.append(Case(setting, size, label))
-    return found
+    return [(setting, size) for setting in settings for size in sizes]
 
 
-def axis_name(frame: pd.DataFrame) -> str:
+def rows(frame: pd.DataFrame, setting: str, batch_size: int) -> pd.DataFrame:
+    """The rows of a setting and batch size."""
+    return frame[(frame["setting"] == setting) & (frame["batch_size"] == batch_size)]
+
+
+def cases(frame: pd.DataFrame, most: int, look: Look) -> list[Case]:
+    """What :func:`places` finds in one experiment, each with its own label."""
+    found = places(frame, most)
+    names = look.labels([setting for setting, _ in found])
+    several = len(names) > 1, len({size for _, size in found}) > 1
+    return [Case(setting, size, _label(names[setting], size, several)) for setting, size in found]
+
+
+def _label(name: str, size: int, several: tuple[bool, bool]) -> str:
+    settings, sizes = several
+    if not settings:
+        return f"{size}"
+    return f"{name} · {size}" if sizes else name
+
+
+def axis_name(frame: pd.DataFrame, look: Look) -> str:
     """What the labels of the cases stand for."""
-    settings = [axes_of(str(setting)) for setting in frame["setting"].unique()]
+    settings = [dict(look.setting(str(text)).axes) for text in frame["setting"].unique()]
     if len(settings) == 1:
         return "batch size"
     names = [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from normbench.analysis.judging import direction
 from normbench.figures.render import colours, styled
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, colour: dict[str, str]) -> None:
         )  # fmt: skip
         axis.plot([factor * row["low"], factor * row["high"]], [place, place], color=ink,
                   linewidth=3.0, alpha=0.55, solid_capstyle="butt")  # fmt: skip
-        changed = str(row["verdict"]).startswith(("better", "worse"))
+        changed = bool(direction(row["verdict"]))
         axis.plot(
             [factor * row["estimate"]], [place], "o", color=ink, markersize=5,
             markerfacecolor=ink if changed else "none",

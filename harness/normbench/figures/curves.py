@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.figures.canvas import FAINT, Canvas, Key, Panel
-from normbench.figures.cases import cases
+from normbench.figures.cases import cases, places, rows
 from normbench.figures.look import Look
 from normbench.figures.scales import Scale, linear
 
@@ -20,12 +20,12 @@ MOST_POINTS = 90
 def thinned(curves: pd.DataFrame) -> pd.DataFrame:
     """The rows that a figure draws: its panels, and at most ``MOST_POINTS`` of each line."""
     parts = []
-    for case in cases(curves, MOST_PANELS):
-        own = case.rows(curves)
+    for place in places(curves, MOST_PANELS):
+        own = rows(curves, *place)
         for _, line in own.groupby("norm", sort=False):
             many = len(line) > MOST_POINTS
-            places = np.unique(np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int))
-            parts.append(line.iloc[places] if many else line)
+            kept = np.unique(np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int))
+            parts.append(line.iloc[kept] if many else line)
     return pd.concat(parts, ignore_index=True) if parts else curves
 
 
@@ -57,7 +57,7 @@ def learning_curves(
     where further runs had diverged.
     """
     norms = list(dict.fromkeys(curves["norm"]))
-    found = cases(curves, MOST_PANELS)
+    found = cases(curves, MOST_PANELS, look)
     columns = len(found) if len(found) <= 3 else 2 if len(found) == 4 else 3
     keys = look.keys(norms) + ([Key("threshold", FAINT, dash="4 3")] if thresholds else [])
     canvas = Canvas(columns, *_size(columns), legend=keys)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from normbench.analysis.labels import labels
+from normbench.analysis.settings import Level, Setting
 from normbench.figures.canvas import Key
 from normbench.figures.render import colours, markers
 from normbench.figures.scales import Floats
@@ -17,19 +19,31 @@ DASHES = ("", "6 3", "2 2", "8 2 2 2", "1 3")
 
 @dataclass(frozen=True)
 class Look:
-    """Colours and markers by norm label."""
+    """Colours and markers by norm label, and what the settings of the tables are made of."""
 
     colour: dict[str, str]
     marker: dict[str, str]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, norms: Sequence[str]) -> Look:
-        """The look of a study with these norms; variants of a norm get spare colours.
+    def of(cls, norms: Sequence[str], settings: Mapping[str, Setting] | None = None) -> Look:
+        """The look of a study with these norms and, by their texts, these settings.
+
+        Variants of a norm get spare colours.
 
         Markers differ, too, so that colour is never the only difference.
         """
         known = list(dict.fromkeys(norms))
-        return cls(colours(known), markers(known))
+        return cls(colours(known), markers(known), settings or {})
+
+    def setting(self, text: str) -> Setting:
+        """The setting of that text; one that is not of the study is its own value."""
+        unknown = Setting((("", Level(text)),) if text else ())
+        return self.settings.get(text, unknown)
+
+    def labels(self, texts: Sequence[str], most: int = 32) -> dict[str, str]:
+        """Labels that tell settings apart, by their texts."""
+        return labels([self.setting(text) for text in texts], most)
 
     def keys(self, norms: Sequence[str]) -> list[Key]:
         """Legend entries for norms."""

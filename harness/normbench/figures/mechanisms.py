@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.figures.canvas import Canvas
-from normbench.figures.cases import cases
+from normbench.figures.cases import cases, places, rows
 from normbench.figures.look import Look
 from normbench.figures.scales import Scale, decades, linear
 
@@ -17,10 +17,10 @@ MOST_PANELS, MOST_POINTS = 3, 60
 def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that a figure of one experiment and quantity draws: its panels, thinned lines."""
     parts = []
-    for case in cases(table, MOST_PANELS):
-        for _, line in case.rows(table).groupby("norm", sort=False):
-            places = np.unique(np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int))
-            parts.append(line.iloc[places] if len(line) > MOST_POINTS else line)
+    for place in places(table, MOST_PANELS):
+        for _, line in rows(table, *place).groupby("norm", sort=False):
+            kept = np.unique(np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int))
+            parts.append(line.iloc[kept] if len(line) > MOST_POINTS else line)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -33,7 +33,7 @@ def mechanism_curves(
     ``logarithmic`` only where all values are positive.
     """
     norms = list(dict.fromkeys(table["norm"]))
-    found = cases(table, MOST_PANELS)
+    found = cases(table, MOST_PANELS, look)
     size = (250.0, 120.0) if len(found) == 1 else (172.0, 112.0)
     canvas = Canvas(len(found), *size, legend=look.keys(norms))
     limits = upright(table, logarithmic)

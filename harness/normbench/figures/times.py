@@ -26,7 +26,7 @@ def time_to_threshold(
     reached the threshold, their share stands above. ``seconds`` draws isolated seconds.
     """
     norms = list(dict.fromkeys(times["norm"]))
-    found = cases(times, MOST_CASES)
+    found = cases(times, MOST_CASES, look)
     thresholds = list(dict.fromkeys(times["threshold"]))
     lettered = 5.0 * sum(len(case.label) + 2 for case in found)
     width = min(640.0, max(150.0, lettered, 17.0 * len(norms) * len(found)))
@@ -44,7 +44,7 @@ def time_to_threshold(
         panel = canvas.panel(
             slots([c.label for c in found]), scale,
             title=f"to {own['metric'].iloc[0]} {theta:g}" if "metric" in own else f"to {theta:g}",
-            across=axis_name(times), up=f"{unit} to threshold",
+            across=axis_name(times, look), up=f"{unit} to threshold",
         )  # fmt: skip
         keys = ["setting", "batch_size", "norm"]
         rows = dict(zip(zip(*(own[k] for k in keys), strict=True), own.to_dict("records"),

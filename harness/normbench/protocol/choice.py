@@ -50,16 +50,26 @@ class Choice(BaseModel):
         return {k: v for k, v in self if k != "name"}
 
     @property
-    def label(self) -> str:
-        """A short unambiguous name: the component, and those parameters that are not defaults.
+    def parts(self) -> tuple[str, dict[str, str]]:
+        """What the component is called, and as texts those parameters that are not defaults.
 
         What a target gives is called after the target.
         """
-        fields = type(self).model_fields
-        unusual = {k: v for k, v in self.params.items() if v != fields[k].default}
-        name = str(unusual.pop("target", self.name))
-        texts = [v.label if isinstance(v, Args) else f"{k}={v}" for k, v in unusual.items()]
-        inside = ", ".join(filter(None, texts))
+        fields, name, texts = type(self).model_fields, self.name, dict[str, str]()
+        for key, value in self.params.items():
+            if key in fields and value == fields[key].default:
+                continue
+            if key == "target":
+                name = str(value)
+            else:
+                texts |= value.shown if isinstance(value, Args) else {key: str(value)}
+        return name, texts
+
+    @property
+    def label(self) -> str:
+        """A short unambiguous name: its parts."""
+        name, texts = self.parts
+        inside = ", ".join(f"{key}={text}" for key, text in texts.items())
         return f"{name}({inside})" if inside else name
 
 
@@ -76,10 +86,7 @@ class Absent(Choice):
     @property
     def label(self) -> str:
         """The stored label, or the name with all parameters: which are defaults is not known."""
-        if self._label:
-            return self._label
-        params = ", ".join(f"{k}={v}" for k, v in self.params.items())
-        return f"{self.name}({params})" if params else self.name
+        return self._label or super().label
 
 
 def _written(value: Any, handler: Any, info: Any) -> Any:

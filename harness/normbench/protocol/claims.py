@@ -44,6 +44,12 @@ def probe_parts(metric: str) -> tuple[str, str] | None:
     return name, layer
 
 
+def metric_parts(metric: str) -> tuple[str, str]:
+    """Split and quantity of a metric of the evaluations."""
+    split, _, name = metric.partition("_")
+    return split, name
+
+
 def _known_quantity(metric: str, info: ValidationInfo) -> str:
     name, layer = probe_parts(metric) or ("", "")
     if not name or (not layer and metric.endswith("/")):
@@ -67,6 +73,8 @@ AnyMetric = Annotated[
 ]
 Evaluation = Literal["running", "recomputed", "batch"]
 Verdict = Literal["supported", "refuted", "inconclusive"]
+#: The rival of a claim about one side at several batch sizes.
+ITSELF = "itself"
 
 
 class ClaimEndpoint(BaseModel):
@@ -233,6 +241,9 @@ class ResolvedClaim(BaseModel):
     experiment: str
     a_label: str
     b_label: str
+    #: What each side sets, as ``a_label`` and ``b_label`` say it; None in older results.
+    a_axes: dict[str, str] | None = None
+    b_axes: dict[str, str] | None = None
     a_evaluation: Evaluation
     b_evaluation: Evaluation
     endpoint: ClaimEndpoint
@@ -241,6 +252,25 @@ class ResolvedClaim(BaseModel):
     chapter: str
     text: str
     hypotheses: tuple[Hypothesis, ...]
+
+    def hypothesis(self, name: str) -> Hypothesis:
+        """The hypothesis of that name."""
+        return next(h for h in self.hypotheses if h.name == name)
+
+    @property
+    def itself(self) -> bool:
+        """Whether the rival is the side itself at another batch size."""
+        return self.b_label == ITSELF
+
+    @model_validator(mode="after")
+    def _older(self) -> ResolvedClaim:
+        for axes, label, evaluation in (
+            ("a_axes", self.a_label, self.a_evaluation),
+            ("b_axes", self.b_label, self.b_evaluation),
+        ):
+            if getattr(self, axes) is None:
+                object.__setattr__(self, axes, _axes_of(label, evaluation))
+        return self
 
 
 class ResolvedFamily(BaseModel):
@@ -269,13 +299,44 @@ def given_axes(side: BaseModel | None, document: Mapping[str, Any] | str | None)
     return values
 
 
-def side_label(axes: Mapping[str, Any], evaluation: str) -> str:
-    """A side in a few words."""
-    parts = []
+def side_axes(axes: Mapping[str, Any]) -> dict[str, str]:
+    """What a side sets, each value as a text."""
+    found = {}
     for axis, value in axes.items():
-        text = value.label if hasattr(value, "label") else str(value)
+        found[axis] = value.label if hasattr(value, "label") else str(value)
         if isinstance(value, tuple):
-            text = " ".join(map(str, value)) or "none"
-        parts.append(text if axis == "norm" else f"{axis}={text}")
+            found[axis] = " ".join(map(str, value)) or "none"
+    return found
+
+
+def side_label(axes: Mapping[str, str], evaluation: str) -> str:
+    """A side in a few words."""
+    parts = [text if axis == "norm" else f"{axis}={text}" for axis, text in axes.items()]
     label = ", ".join(parts) or "all"
-    return label if evaluation == "running" else f"{label} ({evaluation} statistics)"
+    return label if evaluation == "running" else f"{label}{_statistics(evaluation)}"
+
+
+def _statistics(evaluation: str) -> str:
+    return f" ({evaluation} statistics)"
+
+
+def _axes_of(label: str, evaluation: str) -> dict[str, str]:
+    """What a side sets, from its label: results of before it was stored have nothing else.
+
+    Axes come in the order of ``AXES``, each with its name but for the norm; a comma within a value
+    stands in brackets.
+    """
+    if label in (ITSELF, "all"):
+        return {}
+    parts, depth, start = [], 0, 0
+    label = label if evaluation == "running" else label.removesuffix(_statistics(evaluation))
+    for place, sign in enumerate(label):
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth == 0 and label[place : place + 2] == ", ":
+            parts.append(label[start:place])
+            start = place + 2
+    found = {}
+    for part in [*parts, label[start:]]:
+        axis, sign, value = part.partition("=")
+        found.update({axis: value} if sign and axis in AXES else {"norm": part})
+    return found

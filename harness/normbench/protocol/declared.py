@@ -14,8 +14,8 @@ from normbench.catalog import CHOICE_AXES
 from normbench.protocol.schema import Cell
 
 Plain = dict[str, Any]
-#: Of a claim what decides no verdict.
-_QUIET = {"text", "chapter", "expect", "id", "hypotheses", "family"}
+#: Of a claim what decides no verdict, or is said by its labels too.
+_QUIET = {"text", "chapter", "expect", "id", "hypotheses", "family", "a_axes", "b_axes"}
 _SEEDS = "seeds added: "
 _MOST = 160
 

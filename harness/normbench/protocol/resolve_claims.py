@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from normbench.catalog import nearest, probes_that_give
 from normbench.errors import Fault
 from normbench.protocol.claims import (
+    ITSELF,
     Claim,
     ClaimEndpoint,
     Family,
@@ -16,6 +17,7 @@ from normbench.protocol.claims import (
     ResolvedFamily,
     given_axes,
     probe_parts,
+    side_axes,
     side_label,
 )
 from normbench.protocol.faults import shown
@@ -131,7 +133,7 @@ def _resolve(
     for key, axes in sides.items():
         if key == "b" and claim.b is None:
             continue
-        label = side_label(axes, "running")
+        label = side_label(side_axes(axes), "running")
         fitting = index.by_batch_size(pool & index.fitting(axes))
         for size in sizes or (0,):
             at_size = size if fixed[key] is None else int(fixed[key] or 0)
@@ -141,13 +143,16 @@ def _resolve(
     _check_probe(claim, own)
     a_evaluation = claim.a.evaluation
     b_evaluation = claim.b.evaluation if claim.b is not None else a_evaluation
+    set_by = {key: side_axes(axes) for key, axes in sides.items()}
     return ResolvedClaim(
         id=claim.id,
         family=claim.family or DEFAULT_FAMILY,
         kind=claim.kind,
         experiment=experiment.name,
-        a_label=side_label(sides["a"], a_evaluation),
-        b_label=side_label(sides["b"], b_evaluation) if claim.b is not None else "itself",
+        a_label=side_label(set_by["a"], a_evaluation),
+        b_label=side_label(set_by["b"], b_evaluation) if claim.b is not None else ITSELF,
+        a_axes=set_by["a"],
+        b_axes=set_by["b"],
         a_evaluation=a_evaluation,
         b_evaluation=b_evaluation,
         endpoint=_with_window(claim, own, at, windows),

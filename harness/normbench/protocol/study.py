@@ -72,6 +72,10 @@ class Study(BaseModel):
         """The experiment of that name."""
         return next(e for e in self.experiments if e.name == name)
 
+    def claim(self, name: str) -> ResolvedClaim:
+        """The claim of that id."""
+        return next(c for c in self.claims if c.id == name)
+
 
 def _given(table: BaseModel) -> dict[str, Any]:
     """The axes that a table sets, as plain values."""

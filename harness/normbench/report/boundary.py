@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from normbench.protocol.study import Series
 from normbench.report.blocks import Section, Text
-from normbench.report.source import Source, titled
+from normbench.report.source import Source
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def part(
             name = f"the part on {series.title} of section {anchor}"
 
             def otherwise(why: str) -> Section | None:
-                title = titled(series, "")
+                title = series.title
                 return Section(f"{anchor}-{series.name}", title, [missing(name, why)])
 
             return source.boundary.attempt(name, lambda: make(source, series), otherwise)

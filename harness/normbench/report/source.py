@@ -11,18 +11,14 @@ import pandas as pd
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.cells import regression_experiments
 from normbench.analysis.labels import values
-from normbench.analysis.phrases import SQUARED_ERROR, setting_text
+from normbench.analysis.settings import Setting, all_settings
 from normbench.analysis.tables import Analysis
 from normbench.catalog import BATCH_STATISTICS, NORMS
 from normbench.figures.look import Look
+from normbench.protocol.choice import Choice
 from normbench.protocol.study import Series, Study
+from normbench.report.phrases import SQUARED_ERROR, setting_text
 from normbench.results.load import Results
-
-
-def uses_batch_statistics(label: str) -> bool:
-    """Whether a norm computes from other samples of the batch, as batch norm does."""
-    name = label.partition("(")[0]
-    return name in NORMS and BATCH_STATISTICS in NORMS[name].traits
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,33 @@ class Source:
     @cached_property
     def look(self) -> Look:
         """Colours and markers for the norms of the whole study."""
-        return Look.of([cell.norm.label for e in self.study.experiments for cell in e.cells])
+        return Look.of(list(self.norms), all_settings(self.results.runs, self.study))
+
+    @cached_property
+    def norms(self) -> dict[str, Choice]:
+        """The norms of the whole study by their labels."""
+        return {c.norm.label: c.norm for e in self.study.experiments for c in e.cells}
+
+    def setting(self, text: object) -> Setting:
+        """The setting of a row of the tables."""
+        return self.look.setting(str(text))
+
+    def said(self, text: object) -> str:
+        """A setting in words."""
+        return setting_text(self.setting(text))
+
+    def within(self, text: object) -> str:
+        """A setting in brackets behind what is said of it; nothing where there is only one."""
+        return f" ({self.said(text)})" if text else ""
+
+    def place(self, text: object) -> str:
+        """A setting as a cell of a table: all values, so that no two settings look alike."""
+        return values(self.setting(text))
+
+    def uses_batch_statistics(self, label: str) -> bool:
+        """Whether a norm computes from other samples of the batch, as batch norm does."""
+        name = self.norms[label].name
+        return name in NORMS and BATCH_STATISTICS in NORMS[name].traits
 
     @property
     def level(self) -> str:
@@ -100,18 +122,3 @@ class Source:
             return not (norms and sizes), not norms, name not in claimed[:1], name not in claimed
 
         return min(found, key=rank) if found else None
-
-
-def titled(series: Series, setting: str) -> str:
-    """An experiment and setting as a title."""
-    return f"{series.title}{within(setting)}"
-
-
-def within(setting: str) -> str:
-    """A setting in brackets behind what is said of it; nothing where there is only one."""
-    return f" ({setting_text(setting)})" if setting else ""
-
-
-def place(setting: str) -> str:
-    """A setting as a cell of a table: all values, so that no two settings look alike."""
-    return values(setting)

@@ -9,13 +9,15 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.boundary import Boundary
+from normbench.analysis.judging import direction
 from normbench.analysis.labels import fitted
-from normbench.analysis.phrases import norm_name, p_value, setting_text
 from normbench.analysis.versus import Versus
 from normbench.figures.changes import change_forest
 from normbench.figures.render import to_svg
+from normbench.report import words
 from normbench.report.blocks import Block, Code, Figure, Items, Page, Section, Text
 from normbench.report.boundary import missing
+from normbench.report.phrases import norm_name, p_value
 from normbench.report.sections import packages
 from normbench.report.versus_tables import (
     SINGLE,
@@ -23,6 +25,7 @@ from normbench.report.versus_tables import (
     change_table,
     effect,
     endpoint,
+    said,
     step_rows,
     unmatched_table,
 )
@@ -30,7 +33,6 @@ from normbench.results.load import Results
 
 #: The most comparisons that the figure draws: the tables hold them all.
 MOST_DRAWN = 40
-_CHANGED = ("better", "worse")
 
 
 def names_of(a: Path, b: Path) -> tuple[str, str]:
@@ -89,11 +91,11 @@ def sentences(found: Versus) -> list[str]:
         return [
             f"Described only, without tests: {why}. Differences may come from the machine or "
             "its versions as well as from what was changed.",
-            *_largest(changes, "Largest differences"),
+            *_largest(found, changes, "Largest differences"),
         ]
     parts = [
-        (sum(n for word, n in counts.items() if word.startswith("better")), "better in B"),
-        (sum(n for word, n in counts.items() if word.startswith("worse")), "worse in B"),
+        (sum(n for word, n in counts.items() if direction(word) == "better"), "better in B"),
+        (sum(n for word, n in counts.items() if direction(word) == "worse"), "worse in B"),
         (counts["mixed"], "better in one endpoint and worse in another"),
         (counts["equal"], "equal within the declared margin"),
         (counts["no change shown"], "without a change shown"),
@@ -103,24 +105,24 @@ def sentences(found: Versus) -> list[str]:
     ]
     said = ", ".join(f"{n} {words}" for n, words in parts if n)
     first = f"Of {total} matched cells, {said}." if total != 1 else f"One matched cell: {said}."
-    changed = changes[changes["verdict"].str.startswith(_CHANGED)]
+    changed = changes[changes["verdict"].map(direction) != ""]
     if changed.empty:
         least = "No difference is beyond noise; that is no proof that there is none."
         return [first, least] if counts["identical"] < total else [first]
-    return [first, *_largest(changed, "")]
+    return [first, *_largest(found, changed, "")]
 
 
-def _largest(rows: pd.DataFrame, prefix: str, most: int = 3) -> list[str]:
+def _largest(found: Versus, rows: pd.DataFrame, prefix: str, most: int = 3) -> list[str]:
     """The clearest rows in words: by adjusted p, or by their size where there is none."""
     rows = rows[rows["estimate"].notna()]
     keyed = rows.assign(size=-rows["estimate"].abs())
     ordered = keyed.sort_values(["adjusted_p", "size"], kind="stable").head(most)
-    return [_sentence(row, prefix) for row in ordered.to_dict("records")]
+    return [_sentence(found, row, prefix) for row in ordered.to_dict("records")]
 
 
-def _sentence(row: dict[Any, Any], prefix: str) -> str:
+def _sentence(found: Versus, row: dict[Any, Any], prefix: str) -> str:
     name = f"{norm_name(row['norm'])} at batch size {row['batch_size']}"
-    where = ", ".join(filter(None, [row["experiment"], setting_text(row["setting"])]))
+    where = ", ".join(filter(None, [row["experiment"], said(found, row)]))
     better = row["estimate"] > 0
     if row["endpoint"] == "time":
         word = "earlier" if better else "later"
@@ -163,7 +165,7 @@ def _figure(found: Versus) -> list[Block]:
     records: list[dict[Any, Any]] = drawn.to_dict("records")
     several = rows["experiment"].nunique() > 1
     drawn = drawn.assign(
-        label=fitted([_label(row, several) for row in records], 60),
+        label=fitted([_label(found, row, several) for row in records], 60),
         unit=[SINGLE[_kind(row)][0] for row in records],
         factor=[SINGLE[_kind(row)][1] for row in records],
     ).sort_values("unit", kind="stable", key=lambda unit: unit == "epochs")
@@ -189,9 +191,9 @@ def _kind(row: dict[Any, Any]) -> str:
     return "time" if row["endpoint"] == "time" else str(row["metric"])
 
 
-def _label(row: dict[Any, Any], several: bool) -> str:
+def _label(found: Versus, row: dict[Any, Any], several: bool) -> str:
     where = f"{row['experiment']}: " if several else ""
-    setting = f", {setting_text(row['setting'])}" if row["setting"] else ""
+    setting = f", {said(found, row)}" if row["setting"] else ""
     time = f", to {row['threshold']:g}" if row["endpoint"] == "time" else ""
     return f"{where}{row['norm']}, {row['batch_size']}{setting}{time}"
 
@@ -232,7 +234,7 @@ def _methods(a: Results, b: Results, names: tuple[str, str], found: Versus) -> l
         "Runs are paired only within one machine, device and set of versions. Where A and B come "
         "from different ones, their differences are confounded with the machine: they are "
         "described, without p-values.",
-        *(f"{note[:1].upper()}{note[1:]}." for note in found.notes),
+        *(f"{words.capital(str(note))}." for note in found.notes),
     ]
     facts = [
         (side, "; ".join(_facts(results)))

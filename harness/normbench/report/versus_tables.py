@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from normbench.analysis.phrases import p_value, setting_text
+from normbench.analysis.judging import direction
+from normbench.analysis.settings import Setting
 from normbench.analysis.versus import Versus
 from normbench.report.blocks import Column, Table, Value, Verdict
+from normbench.report.phrases import bare_p, setting_text
 from normbench.report.words import note
 
 #: For each kind of endpoint its unit, the factor to it, and how its numbers are written.
@@ -52,22 +54,27 @@ def endpoint(row: Mapping[Any, Any]) -> str:
 
 def verdict_cell(verdict: str) -> Value:
     """A verdict as a cell that is coloured by it."""
-    return Value(verdict, mark=_MARKS[verdict.partition(",")[0]])
+    return Value(verdict, mark=_MARKS[direction(verdict) or verdict])
 
 
 def _number(text: str, value: float) -> Value:
     return Value(text, None if value != value else float(value))
 
 
-def _where(row: Mapping[Any, Any]) -> list[Value]:
+def said(found: Versus, row: Mapping[Any, Any]) -> str:
+    """The setting of a row in words."""
+    return setting_text(found.settings.get(str(row["setting"]), Setting()))
+
+
+def _where(found: Versus, row: Mapping[Any, Any]) -> list[Value]:
     size = int(row["batch_size"])
-    return [Value(str(row["experiment"])), Value(setting_text(str(row["setting"]))),
+    return [Value(str(row["experiment"])), Value(said(found, row)),
             Value(str(row["norm"])), Value(str(size), size)]  # fmt: skip
 
 
 def change_table(found: Versus) -> Table:
     """Every comparison: both means, the difference with its intervals, adjusted p, verdict."""
-    rows = [_change_row(row) for row in found.tables["changes"].to_dict("records")]
+    rows = [_change_row(found, row) for row in found.tables["changes"].to_dict("records")]
     level = f"{100 * (1 - found.alpha):g} % interval"
     columns = [
         *_WHERE, Column("endpoint"),
@@ -85,7 +92,7 @@ def change_table(found: Versus) -> Table:
     return _filled(Table("changes", "Differences between A and B, seed by seed", columns, rows, 0))
 
 
-def _change_row(row: Mapping[Any, Any]) -> list[Value]:
+def _change_row(found: Versus, row: Mapping[Any, Any]) -> list[Value]:
     alone, both = (
         " to ".join(filter(None, (effect(row, row[end], unit=False) for end in ends)))
         for ends in (("low", "high"), ("simultaneous_low", "simultaneous_high"))
@@ -93,25 +100,17 @@ def _change_row(row: Mapping[Any, Any]) -> list[Value]:
     lost = row["diverged_a"] + row["diverged_b"]
     margin = effect(row, row["margin"], signed=False) if row["margin"] > 0 else ""
     return [
-        *_where(row), Value(endpoint(row)),
+        *_where(found, row), Value(endpoint(row)),
         *(_number(effect(row, row[m], unit=False, signed=False), row[m])
           for m in ("mean_a", "mean_b")),
         _number(effect(row, row["estimate"]), row["estimate"]),
         verdict_cell(str(row["verdict"])), Value(alone), Value(both),
-        _number(_bare_p(row["adjusted_p"]), row["adjusted_p"]),
+        _number(bare_p(row["adjusted_p"]), row["adjusted_p"]),
         Value(str(row["n"]), int(row["n"])), Value(margin),
-        _number(_bare_p(row["equal_p"]), row["equal_p"]),
+        _number(bare_p(row["equal_p"]), row["equal_p"]),
         Value(f"{row['diverged_a']} and {row['diverged_b']}" if lost else "", int(lost)),
-        _brief(note(row)),
+        note(row, 24),
     ]  # fmt: skip
-
-
-def _brief(note: Value, most: int = 24) -> Value:
-    """A note on one line, all of it as hint: the table is wide, and its rows are to be seen."""
-    if len(note.text) <= most:
-        return note
-    first, *others = note.text.split(", ")
-    return replace(note, text=f"{first} (+{len(others)})" if others else first)
 
 
 def _filled(table: Table) -> Table:
@@ -127,10 +126,6 @@ def _filled(table: Table) -> Table:
     )
 
 
-def _bare_p(p: float) -> str:
-    return p_value(p).removeprefix("p = ").removeprefix("p ")
-
-
 def cell_table(found: Versus) -> Table:
     """The matched cells and what differs between their sides."""
     rows = []
@@ -141,8 +136,9 @@ def cell_table(found: Versus) -> Table:
         differs = "; ".join([*moved, *filter(None, [row["differs"]])])
         same = "nothing: the same run hashes" if row["same_runs"] else "the code's numerics"
         rows.append([
-            *_where(row), Value(differs or same), Value(str(row["seeds_a"]), int(row["seeds_a"])),
-            Value(str(row["seeds_b"]), int(row["seeds_b"])), verdict_cell(str(row["verdict"])),
+            *_where(found, row), Value(differs or same),
+            *(Value(str(row[key]), int(row[key])) for key in ("seeds_a", "seeds_b")),
+            verdict_cell(str(row["verdict"])),
         ])  # fmt: skip
     columns = [
         *_WHERE, Column("what differs", doc="axes changed, added or removed from A to B"),
@@ -156,7 +152,7 @@ def cell_table(found: Versus) -> Table:
 def unmatched_table(found: Versus) -> Table:
     """The cells of one side alone."""
     rows = [
-        [Value(str(row["side"])), *_where(row), Value(str(row["runs"]), int(row["runs"]))]
+        [Value(str(row["side"])), *_where(found, row), Value(str(row["runs"]), int(row["runs"]))]
         for row in found.tables["unmatched"].to_dict("records")
     ]
     columns = [Column("only in"), *_WHERE, Column("runs", True)]
@@ -171,7 +167,7 @@ def step_rows(found: Versus) -> Table:
     for row in found.tables["steps"].to_dict("records"):
         interval = f"{row['low']:.3f} to {row['high']:.3f}" if row["low"] == row["low"] else ""
         rows.append([
-            *_where(row),
+            *_where(found, row),
             *(_number(f"{1000 * row[s]:.3f}", row[s]) for s in ("seconds_a", "seconds_b")),
             _number(f"{row['ratio']:.3f}", row["ratio"]), Value(interval),
             Value(f"{row['repetitions_a']} and {row['repetitions_b']}"),

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import SQUARED_ERROR, amount, bare, p_value
 from normbench.report.blocks import Value, Verdict
+from normbench.report.phrases import SQUARED_ERROR, amount, bare, bare_p
+from normbench.stats.result import CaveatKind
 
 
 def text(value: object, *, hint: str = "", link: str = "", mark: Verdict = "") -> Value:
@@ -58,7 +59,7 @@ def probability(p: float) -> Value:
     """A p-value."""
     if pd.isna(p):
         return Value("", sort=math.nan)
-    return Value(p_value(p).removeprefix("p = ").removeprefix("p "), sort=float(p))
+    return Value(bare_p(p), sort=float(p))
 
 
 def error(value: float, metric: str) -> str:
@@ -79,24 +80,30 @@ def error_name(metric: str) -> str:
 
 #: Longer reasons stand in a table by what comes before their colon, all of it as hint.
 MOST_LETTERS = 40
-#: What a warning is about, in a word, by what it says.
-_TAGS = {
+#: What a caveat is about, in a word; the rest stands in the hint alone.
+_TAGS: dict[CaveatKind, str] = {
     "fragile": "fragile", "diverged": "diverged runs", "skewed": "skewed",
-    "open below": "open below", "open above": "open above", "no crossing": "no crossing",
-    "equal the null": "ties", "drawn sign": "drawn signs", "lack": "seeds left out",
-    "excluded": "seeds left out", "both read with": "longer window",
+    "open-below": "open below", "open-above": "open above", "no-crossing": "no crossing",
+    "ties": "ties", "drawn-signs": "drawn signs", "seeds-left-out": "seeds left out",
+    "window": "longer window",
 }  # fmt: skip
 
 
-def note(row: Mapping[Any, Any]) -> Value:
-    """Why there is no result, or in a word what a reader must know of it, and all of it as hint."""
+def note(row: Mapping[Any, Any], most: int | None = None) -> Value:
+    """Why there is no result, or in a word what a reader must know of it, and all of it as hint.
+
+    More than ``most`` letters of several words become the first of them.
+    """
     if row["refusal"]:
         why = "; ".join(filter(None, [str(row["refusal"]), str(row["warnings"] or "")]))
         brief = why.partition(":")[0].partition(";")[0] if len(why) > MOST_LETTERS else why
         return Value(brief, hint=why if brief != why else "")
     said = minuses(str(row["warnings"] or ""))
-    tags = dict.fromkeys(tag for words, tag in _TAGS.items() if words in said)
-    return Value(", ".join(tags) or ("see the hint" if said else ""), hint=said)
+    tags = [tag for kind, tag in _TAGS.items() if kind in row["caveats"]]
+    shown = ", ".join(tags)
+    if most is not None and len(shown) > most and len(tags) > 1:
+        shown = f"{tags[0]} (+{len(tags) - 1})"
+    return Value(shown or ("see the hint" if said else ""), hint=said)
 
 
 def interval(row: Mapping[Any, Any], metric: str) -> str:

@@ -48,7 +48,7 @@ from normbench.stats.outcome import (
 from normbench.stats.planning import minimum_detectable_effect, seeds_needed
 from normbench.stats.quadratic import Quadratic, rule_of_thumb, squared_error
 from normbench.stats.refusals import Blocks, cannot_reach, complete_blocks, minimum_seeds
-from normbench.stats.result import Result
+from normbench.stats.result import Caveat, Result
 from normbench.stats.smallbatch import (
     crossover_batch_size,
     inverse_batch_contrast,
@@ -73,6 +73,7 @@ from normbench.stats.verdict import (
 __all__ = [
     "Band",
     "Blocks",
+    "Caveat",
     "Claim",
     "Endpoint",
     "Guard",

@@ -25,7 +25,7 @@ from normbench.stats.flip import EXACT_LIMIT, sign_flip_p
 from normbench.stats.guard import FRAGILE_BELOW, asymmetry_guard, skewness
 from normbench.stats.interval import subset_mean_interval, t_interval
 from normbench.stats.refusals import cannot_reach, count_nonzero, few_seeds
-from normbench.stats.result import Detail, Result
+from normbench.stats.result import Caveat, Detail, Result
 from normbench.stats.rounding import constant, difference
 
 SYMMETRY = (
@@ -172,15 +172,17 @@ def mark_fragile(result: Result, diverged: int) -> Result:
     if diverged == 0:
         return result
     text = f"{diverged} runs diverged and count with their failure score"
+    caveats = [Caveat("diverged", text)]
     fragile = result.n < FRAGILE_BELOW
     if fragile:
-        text += (
-            f"; fragile: with {result.n} seeds (fewer than {FRAGILE_BELOW}) a mean over "
+        text = (
+            f"fragile: with {result.n} seeds (fewer than {FRAGILE_BELOW}) a mean over "
             "failures can mislead, see the divergence beside it"
         )
+        caveats.append(Caveat("fragile", text))
     return replace(
         result,
-        warnings=(*result.warnings, text),
+        warnings=(*result.warnings, *caveats),
         details={**result.details, "fragile": fragile},
     )
 
@@ -190,31 +192,34 @@ def _inferred(result: Result, d: FloatArray, alpha: float, null: float) -> Resul
     if interval is None:
         short = f"cannot reach α = {alpha:g} at this n: {d.size} seeds give no flip interval"
         return replace(result, refusal=short)
-    details, warnings = dict(result.details), []
+    details, caveats = dict(result.details), list[Caveat]()
     guard = asymmetry_guard(d, alpha)
     if guard.interval is not None:
         details["flip_interval"] = interval
         details["bootstrap_t_interval"] = guard.interval
         interval = guard.hull(interval)
-        warnings.append(
+        text = (
             f"the differences are skewed ({guard.skewness:.2g}): the interval is the hull of "
             "the inverted test and a bootstrap-t interval, and a finding needs both"
         )
+        caveats.append(Caveat("skewed", text))
     if d.size > EXACT_LIMIT:
-        warnings.append("p and interval use 99,999 drawn sign patterns with a fixed seed")
+        text = "p and interval use 99,999 drawn sign patterns with a fixed seed"
+        caveats.append(Caveat("drawn-signs", text))
     shifted = difference(d, null)
     zeros = d.size - count_nonzero(shifted)
     if zeros:
-        warnings.append(
+        text = (
             f"{zeros} of {d.size} differences equal the null value: ties cost power; prefer "
             "a finer metric or a larger validation set"
         )
+        caveats.append(Caveat("ties", text))
     return replace(
         result,
         interval=interval,
         level=1.0 - alpha,
         p=sign_flip_p(shifted),
-        warnings=tuple(warnings),
+        warnings=tuple(caveats),
         details=details,
     )
 

@@ -26,7 +26,7 @@ from normbench.stats.flip import sign_flip_p_columns
 from normbench.stats.guard import asymmetry_guard
 from normbench.stats.interval import subset_mean_interval
 from normbench.stats.refusals import few_seeds
-from normbench.stats.result import Interval, Result
+from normbench.stats.result import Caveat, Interval, Result
 from normbench.stats.rounding import difference
 
 
@@ -234,8 +234,9 @@ def _open(interval: Interval | None) -> Interval:
     return (-np.inf, np.inf) if interval is None else interval
 
 
-def _skew_warnings(skewed: list[int], k: int) -> tuple[str, ...]:
+def _skew_warnings(skewed: list[int], k: int) -> tuple[Caveat, ...]:
     if not skewed:
         return ()
     which = "the differences are" if k == 1 else f"{len(skewed)} of {k} columns are"
-    return (f"{which} skewed: the interval there is the hull with a bootstrap-t interval",)
+    text = f"{which} skewed: the interval there is the hull with a bootstrap-t interval"
+    return (Caveat("skewed", text),)

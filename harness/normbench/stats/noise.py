@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from normbench.stats.checks import fault, matrix
 from normbench.stats.compare import SEEDS
-from normbench.stats.result import Result
+from normbench.stats.result import Caveat, Result
 
 
 def seed_noise(correct: ArrayLike) -> Result:
@@ -43,9 +43,10 @@ def seed_noise(correct: ArrayLike) -> Result:
     total = float(accuracy.var(ddof=1))
     test_set = float((share * (1.0 - share)).sum()) * n / (n - 1) / items**2
     between = total - test_set
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caveat, ...] = ()
     if between < 0:
-        warnings = ("the spread over seeds is no larger than test-set noise alone explains",)
+        text = "the spread over seeds is no larger than test-set noise alone explains"
+        warnings = (Caveat("test-set-noise", text),)
     return Result(
         name="seed noise apart from test-set noise",
         estimand="variance over seeds of the accuracy that an unlimited test set would show",

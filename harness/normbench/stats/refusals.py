@@ -23,6 +23,7 @@ from normbench.stats.checks import (
     matrix,
 )
 from normbench.stats.flip import TOLERANCE
+from normbench.stats.result import Caveat
 
 Correction = Literal["max-t", "holm"]
 
@@ -105,7 +106,7 @@ class Blocks:
 
     seeds: BoolArray
     kept: BoolArray
-    notes: tuple[str, ...]
+    notes: tuple[Caveat, ...]
     refusal: str | None
     exploratory: bool
 
@@ -144,8 +145,11 @@ def complete_blocks(
     missing = np.isnan(table)
     kept: BoolArray = np.asarray(missing.mean(axis=0) <= 0.5)
     notes = [
-        f"{names[j]} is missing in {int(missing[:, j].sum())} of {n} seeds: a missing cell, "
-        "dropped for all; the rest is exploratory"
+        Caveat(
+            "seeds-left-out",
+            f"{names[j]} is missing in {int(missing[:, j].sum())} of {n} seeds: a missing cell, "
+            "dropped for all; the rest is exploratory",
+        )
         for j in np.flatnonzero(~kept).tolist()
     ]
     rows: BoolArray = np.asarray(~missing[:, kept].any(axis=1))
@@ -155,7 +159,8 @@ def complete_blocks(
         refusal = "every configuration is missing in most seeds"
     elif lost:
         listed = ", ".join(str(labels[i]) for i in np.flatnonzero(~rows))
-        notes.append(f"seeds excluded for the whole family because a run is missing: {listed}")
+        text = f"seeds excluded for the whole family because a run is missing: {listed}"
+        notes.append(Caveat("seeds-left-out", text))
         if lost > max(1.0, MOST_LOST * n):
             refusal = f"{lost} of {n} seeds lack a run, at most max(1, 10 %) may be lost"
     return Blocks(rows, kept, tuple(notes), refusal, bool((~kept).any()))

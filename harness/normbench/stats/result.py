@@ -10,9 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from textwrap import wrap
+from typing import Literal
 
+#: What a caveat is about.
+CaveatKind = Literal[
+    "fragile", "diverged", "skewed", "ties", "drawn-signs", "open-below", "open-above",
+    "no-crossing", "test-set-noise", "seeds-left-out", "own-seeds", "window", "at-chance",
+    "provisional", "another-pass",
+]  # fmt: skip
 Detail = float | int | bool | str | None | tuple[float, ...] | tuple[str, ...]
 Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """What a reader must know before using a number: what it is about, and a sentence on it."""
+
+    kind: CaveatKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class Result:
     n: int
     values: tuple[float, ...] = ()
     assumptions: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caveat, ...] = ()
     refusal: str | None = None
     details: Mapping[str, Detail] = field(default_factory=dict, hash=False)
 
@@ -71,7 +89,7 @@ class Result:
                 rows.append((key.replace("_", " "), _detail(key, value)))
         if self.refusal is not None:
             rows.append(("refused", self.refusal))
-        rows.extend(("warning", text) for text in self.warnings)
+        rows.extend(("warning", str(caveat)) for caveat in self.warnings)
         rows.extend(("assumes", text) for text in self.assumptions)
         return rows
 

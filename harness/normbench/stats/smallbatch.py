@@ -26,7 +26,7 @@ from normbench.stats.checks import (
 from normbench.stats.compare import CONDITIONAL, SEEDS, SYMMETRY, paired_difference
 from normbench.stats.flip import sign_flip_p_columns
 from normbench.stats.refusals import few_seeds
-from normbench.stats.result import Result
+from normbench.stats.result import Caveat, Result
 from normbench.stats.rounding import settled
 
 GRID_STEP = 1.0 / 16.0
@@ -202,15 +202,18 @@ def _crossover_interval(curve: _Curve, alpha: float) -> tuple[float, float]:
 
 def _crossover_warnings(
     interval: tuple[float, float] | None, estimate: float, sizes: FloatArray
-) -> tuple[str, ...]:
-    texts = []
+) -> tuple[Caveat, ...]:
+    found = []
     if np.isinf(estimate):
-        texts.append(f"no crossing up to the largest size tested, {sizes[-1]:g}")
+        text = f"no crossing up to the largest size tested, {sizes[-1]:g}"
+        found.append(Caveat("no-crossing", text))
     if interval is not None and interval[0] == 0.0:
-        texts.append(f"the interval is open below: < {sizes[0]:g}, the smallest size tested")
+        text = f"the interval is open below: < {sizes[0]:g}, the smallest size tested"
+        found.append(Caveat("open-below", text))
     if interval is not None and np.isinf(interval[1]):
-        texts.append(f"the interval is open above: > {sizes[-1]:g}, the largest size tested")
-    return tuple(texts)
+        text = f"the interval is open above: > {sizes[-1]:g}, the largest size tested"
+        found.append(Caveat("open-above", text))
+    return tuple(found)
 
 
 def _interpolated(d: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:

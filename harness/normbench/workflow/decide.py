@@ -79,7 +79,7 @@ def analyse(results: Results | str | Path, *, freeze: bool = False) -> Analysis:
     ``results`` is what ``normbench.load`` gives, or a folder. ``freeze`` stores pooled thresholds
     although planned runs are missing.
     """
-    from normbench.analysis.tables import analyse as compute
+    from normbench.report.told import analyse as compute
     from normbench.results.load import Results, load
 
     found = pool(results if isinstance(results, Results) else load(results), freeze=freeze)

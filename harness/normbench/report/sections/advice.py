@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from normbench.analysis.phrases import norm_name
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Column, Table, Value
-from normbench.report.source import Source, place
+from normbench.report.phrases import norm_name
+from normbench.report.source import Source
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,7 @@ class Advice:
     """At one batch size: the norm with the lowest mean error, and how the others compare.
 
     ``tied`` cannot be told apart from it at the family's error rate, ``worse`` can.
-    ``refusal`` says why nothing could be tested. ``seeds`` would decide against the nearest of
-    the tied (NaN if unknown), ``present`` are there.
+    ``refusal`` says why nothing could be tested.
     """
 
     batch_size: int
@@ -26,8 +25,6 @@ class Advice:
     tied: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
     refusal: str = ""
-    seeds: float = float("nan")
-    present: int = 0
 
     @property
     def same(self) -> tuple[object, ...]:
@@ -48,24 +45,15 @@ def advice(source: Source, series: Series, setting: str) -> list[Advice]:
         mine = compared[(compared["norm"] == best) | (compared["other"] == best)]
         if mine.empty and len(means) > 1:
             continue
-        tied, worse, nearest = [], [], (float("inf"), float("nan"), 0)
+        tied, worse = list[str](), list[str]()
         for row in mine.to_dict("records"):
             other = str(row["other"] if row["norm"] == best else row["norm"])
-            if row["finding"] == "undecided":
-                tied.append(other)
-                size_seen = abs(row["estimate"])
-                if size_seen < nearest[0]:
-                    nearest = (size_seen, float(row["seeds_to_decide"]), int(row["n"]))
-            else:
-                worse.append(other)
+            (tied if row["finding"] == "undecided" else worse).append(other)
         refusals = [str(r) for r in mine["refusal"]]
         refusal = refusals[0] if refusals and all(refusals) else ""
         found.append(
-            Advice(
-                int(str(size)), best, float(means[best]), tuple(tied), tuple(worse), refusal,
-                nearest[1], nearest[2],
-            )
-        )  # fmt: skip
+            Advice(int(str(size)), best, float(means[best]), tuple(tied), tuple(worse), refusal)
+        )
     return found
 
 
@@ -134,7 +122,8 @@ def advice_table(source: Source) -> Table | None:
                 continue
             rows.append(
                 [
-                    Value(series.name, link=f"pairwise-{series.name}"), words.text(place(setting)),
+                    Value(series.name, link=f"pairwise-{series.name}"),
+                    words.text(source.place(setting)),
                     words.count(one.batch_size), Value(one.best),
                     Value(words.error(one.error, series.metric), sort=one.error),
                     Value(", ".join(one.tied)), Value(", ".join(one.worse)), Value(one.refusal),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import degradation_sentence, norm_name
 from normbench.protocol.study import Series
 from normbench.report import words
 from normbench.report.blocks import Block, Section, Text
+from normbench.report.phrases import degradation_sentence, norm_name
 from normbench.report.sections.advice import advice, advice_table, sentences
-from normbench.report.sections.claims_table import claims_table, in_words, seeds_text
+from normbench.report.sections.claims_table import claims_table, in_words
 from normbench.report.sections.completeness import totals, why_none
 from normbench.report.sections.crossover import crossover_sentence
-from normbench.report.source import Source, titled, uses_batch_statistics
+from normbench.report.source import Source
 
 #: As many undecided claims are named.
 _OPEN = 3
@@ -49,18 +49,18 @@ def breaking_point(source: Source) -> str:
         return ""
     series, setting = source.main
     final = source.rows("final", series, setting)
-    here = [str(n) for n in dict.fromkeys(final["norm"]) if uses_batch_statistics(str(n))]
+    here = [str(n) for n in dict.fromkeys(final["norm"]) if source.uses_batch_statistics(str(n))]
     if not here:
         return "Batch norm has no results here, so where it breaks is not shown."
     if final["batch_size"].nunique() < 2:
         return "Only one batch size has results here, so where batch norm breaks is not shown."
     rows = source.rows("crossover", series, setting)
-    rows = rows[rows["norm"].map(uses_batch_statistics)]
+    rows = rows[rows["norm"].map(source.uses_batch_statistics)]
     if rows.empty:
         return (
             f"{words.capital(norm_name(here[0]))} is the reference itself, so it has no crossover."
         )
-    return words.capital(crossover_sentence(_plainest(rows).to_dict("records")[0]))
+    return words.capital(crossover_sentence(source, _plainest(rows).to_dict("records")[0]))
 
 
 def _plainest(rows: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def _plainest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _degradation(source: Source, series: Series, setting: str) -> list[str]:
     rows = source.rows("degradation", series, setting)
-    rows = rows[rows["norm"].map(uses_batch_statistics).astype(bool)]
+    rows = rows[rows["norm"].map(source.uses_batch_statistics).astype(bool)]
     return [
         words.capital(degradation_sentence(row, series.metric, source.alpha))
         for row in _plainest(rows).head(1).to_dict("records")
@@ -78,7 +78,7 @@ def _degradation(source: Source, series: Series, setting: str) -> list[str]:
 
 
 def open_questions(source: Source) -> str:
-    """What is undecided, and how many more seeds would decide it."""
+    """What is undecided."""
     claims = source.analysis["claims"]
     unsettled = claims[claims["verdict"] == "inconclusive"]
     if not unsettled.empty:
@@ -90,38 +90,22 @@ def open_questions(source: Source) -> str:
 
 
 def _undecided(unsettled: pd.DataFrame) -> str:
-    """The undecided claims, those first that the fewest seeds would decide."""
-    order = unsettled.sort_values("seeds_to_decide", kind="stable", na_position="last")
-    parts = []
-    for row in order.head(_OPEN).to_dict("records"):
-        needed = seeds_text(row["seeds_to_decide"], row["n"])
-        why = needed or str(row["refusal"]) or "the effect seen is too close to the bound"
-        parts.append(f"{row['hypothesis']} ({why})")
-    if len(unsettled) <= _OPEN:
-        return f"Undecided, with the seeds that would decide the effect seen: {'; '.join(parts)}."
-    return (
-        f"Undecided are {len(unsettled)} claims. The fewest seeds would decide the effect seen in "
-        f"{'; '.join(parts)}."
-    )
+    """The undecided claims, the first of them by name."""
+    parts = [
+        f"{row['hypothesis']} ({row['refusal']})" if row["refusal"] else str(row["hypothesis"])
+        for row in unsettled.head(_OPEN).to_dict("records")
+    ]
+    more = len(unsettled) - len(parts)
+    listed = "; ".join(parts) + (f"; and {words.plural(more, 'further claim')}" if more else "")
+    return f"Undecided: {listed}."
 
 
 def _open_pairs(source: Source) -> str:
-    """Without claims: the batch sizes at which the best norm is not told apart from the next."""
+    """Without claims: whether the best norm is told apart from the next everywhere."""
     if source.main is None:
         return ""
-    series, setting = source.main
-    found = [a for a in advice(source, series, setting) if a.tied and not a.refusal]
-    if not found:
-        return ""
-    needs: dict[str, list[int]] = {}
-    for one in found:
-        needs.setdefault(seeds_text(one.seeds, one.present), []).append(one.batch_size)
-    parts = [
-        f"{needed} at {words.sizes(own)}" for needed, own in needs.items() if needed
-    ]  # fmt: skip
-    if not parts:
-        return "It is open which of the norms that are named together is better."
-    return f"To tell apart those named together would take {'; '.join(parts)}."
+    found = [a for a in advice(source, *source.main) if a.tied and not a.refusal]
+    return "It is open which of the norms that are named together is better." if found else ""
 
 
 def verdict_counts(claims: pd.DataFrame) -> str:
@@ -160,7 +144,7 @@ def section(source: Source) -> Section:
     said = [*norm_advice(source)]
     if source.main is not None:
         series, setting = source.main
-        where = f"{titled(series, setting)}: "
+        where = f"{series.title}{source.within(setting)}: "
         several = len(list(source.groups())) > 1
         said[0] = (where if several else "") + said[0]
         said += [breaking_point(source), *_degradation(source, series, setting)]
@@ -181,7 +165,7 @@ def section(source: Source) -> Section:
             "those marked exploratory are not as registered beforehand: see Methods")  # fmt: skip
         caption = f"Claims and what the data say: {verdict_counts(claims)} ({fit})"
         blocks.append(claims_table(source, claims, "answer-claims", caption))
-        blocks.append(in_words(claims))
+        blocks.append(in_words(source, claims))
     table = advice_table(source)
     if table is not None:
         blocks.append(table)

@@ -2,60 +2,46 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import claim_amount, claim_unit, measured
+from normbench.protocol.claims import ResolvedClaim, probe_parts
 from normbench.report import boundary, words
 from normbench.report.blocks import Column, Items, Table, Value, Verdict
+from normbench.report.claim_sentences import claim_amount, claim_sentence, claim_unit
 from normbench.report.source import Source
 
 _VERDICTS: dict[str, Verdict] = {
     "supported": "supported", "refuted": "refuted", "inconclusive": "inconclusive", "void": "void",
 }  # fmt: skip
-#: More seeds than this are not worth a number.
-MOST_SEEDS = 1000
 #: As many claims are put into sentences below their table.
 MOST_SENTENCES = 12
 #: Claims about these rest on the part about the scale of features.
-LINEAR_METRICS = ("probe:excess-loss", "probe:linear-weights", "probe:update-share")
+LINEAR_QUANTITIES = ("excess-loss", "linear-weights", "update-share")
 
 
-def seeds_text(needed: float, present: int) -> str:
-    """How many seeds would decide, and how many that is more; empty where it is not known."""
-    if math.isnan(needed):
-        return ""
-    if needed > MOST_SEEDS:
-        return f"more than {MOST_SEEDS:,} seeds"
-    more = int(needed) - present
-    tail = f" ({more} more than now)" if more > 0 else " (no more than now: chance decides)"
-    return f"about {needed:.0f} seeds{tail}"
-
-
-def _wanted(row: Mapping[Any, Any]) -> str:
+def _wanted(claim: ResolvedClaim) -> str:
     """The part of the page that is about what a claim is about."""
-    sides = f"{row['a']} {row['b']}"
-    if row["endpoint"] == "diverged":
+    probed, end = probe_parts(claim.endpoint.metric), claim.endpoint
+    if end.kind == "diverged":
         return "completeness"
-    if str(row["metric"]).startswith(LINEAR_METRICS):
-        return "scale"
-    if measured(str(row["metric"])) is not None:
-        return "mechanisms"
-    if row["endpoint"] == "time":
+    if probed is not None:
+        return "scale" if probed[0] in LINEAR_QUANTITIES else "mechanisms"
+    if end.kind == "time":
         return "convergence"
-    if row["kind"] == "interaction" or row["b"] == "itself" or "statistics)" in sides:
+    special = {claim.a_evaluation, claim.b_evaluation} != {"running"}
+    if claim.kind == "interaction" or claim.itself or special:
         return "small-batches"
-    inputs = [re.findall(r"input_norm=([^,]+)", str(row[side])) for side in ("a", "b")]
+    inputs = [(axes or {}).get("input_norm") for axes in (claim.a_axes, claim.b_axes)]
     return "inputs" if inputs[0] != inputs[1] else "pairwise"
 
 
 def evidence(source: Source, row: Mapping[Any, Any]) -> str:
     """The anchor of what a claim rests on; of the learning curves where it has no part."""
-    wanted, series = _wanted(row), source.study.experiment(row["experiment"])
+    claim = source.study.claim(str(row["claim"]))
+    wanted, series = _wanted(claim), source.study.experiment(claim.experiment)
     if wanted == "completeness":
         return wanted
     there = {
@@ -87,47 +73,38 @@ def _verdict(row: Mapping[Any, Any]) -> Value:
     return Value(shown, mark=_VERDICTS[row["verdict"]], hint=hint)
 
 
+def _span(row: Mapping[Any, Any], *keys: str) -> str:
+    return " to ".join(filter(None, (words.minus(claim_amount(row, key)) for key in keys)))
+
+
 def _row(source: Source, row: Mapping[Any, Any]) -> list[Value]:
-    unit = claim_unit(row)
-    span = " to ".join(filter(None, (claim_amount(row, k) for k in ("low", "high"))))
-    wide = " to ".join(
-        filter(None, (claim_amount(row, k) for k in ("simultaneous_low", "simultaneous_high")))
-    )
-    effect = claim_amount(row, "estimate")
-    told = " ".join(filter(None, [str(row["text"]), sentence(row)]))
-    undecided = row["verdict"] == "inconclusive"
-    needed = seeds_text(row["seeds_to_decide"], row["n"]) if undecided else ""
-    hint = "; ".join(
-        filter(None, [f"would decide: {needed}" if needed else "", str(row["warnings"])])
-    )
-    hint = words.minuses(hint)
+    unit, effect = claim_unit(row), words.minus(claim_amount(row, "estimate"))
+    wide = _span(row, "simultaneous_low", "simultaneous_high")
+    told = " ".join(filter(None, [str(row["text"]), sentence(source, row)]))
     return [
         Value(str(row["hypothesis"]), link=evidence(source, row), hint=told),
         _verdict(row),
+        Value(effect + (f" {unit}" if effect and unit else ""), sort=float(row["estimate"])),
         Value(
-            words.minus(effect) + (f" {unit}" if effect and unit else ""),
-            sort=float(row["estimate"]),
-        ),
-        Value(
-            " to ".join(map(words.minus, span.split(" to "))) if span else "",
+            _span(row, "low", "high"),
             sort=float(row["low"]),
-            hint=words.minuses(f"all claims of the family at once: {wide}") if wide else "",
+            hint=f"all claims of the family at once: {wide}" if wide else "",
         ),
         words.probability(row["adjusted_p"]),
-        Value(str(row["n"]), sort=row["n"], hint=hint),
+        Value(str(row["n"]), sort=row["n"], hint=words.minuses(str(row["warnings"]))),
         Value(str(row["chapter"])),
     ]
 
 
-def sentence(row: Mapping[Any, Any]) -> str:
+def sentence(source: Source, row: Mapping[Any, Any]) -> str:
     """What was found, in a sentence."""
-    return words.capital(str(row["sentence"]).replace("batch_size=", "batch size "))
+    return words.capital(claim_sentence(row, source.study))
 
 
-def in_words(claims: pd.DataFrame) -> Items:
+def in_words(source: Source, claims: pd.DataFrame) -> Items:
     """What was found on each claim, in sentences; the first of them where there are many."""
     rows = claims.head(MOST_SENTENCES).to_dict("records")
-    items: list[str | tuple[str, str]] = [(str(r["hypothesis"]), sentence(r)) for r in rows]
+    items: list[str | tuple[str, str]] = [(str(r["hypothesis"]), sentence(source, r)) for r in rows]
     if len(claims) > len(rows):
         items.append(("and more", f"{len(claims) - len(rows)} further ones: see the table's hints"))
     return Items(items, title="What was found")

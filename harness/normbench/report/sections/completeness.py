@@ -10,7 +10,7 @@ from normbench.datasets.content import skipped_line
 from normbench.datasets.names import printable
 from normbench.report import words
 from normbench.report.blocks import Block, Column, Items, Section, Table, Text, Value
-from normbench.report.source import Source, place
+from normbench.report.source import Source
 from normbench.results.schema import STATUSES
 
 _DOCS = {
@@ -50,12 +50,13 @@ def _columns(keys: list[str]) -> list[Column]:
     return columns + [Column(n, number=True, doc=_DOCS[n]) for n in _NUMBERS]
 
 
-def _rows(table: pd.DataFrame, keys: list[str]) -> list[list[Value]]:
+def _rows(source: Source, table: pd.DataFrame, keys: list[str]) -> list[list[Value]]:
     rows = []
     for row in table.to_dict("records"):
         cells = [
             words.count(row[k]) if k == "batch_size"
-            else words.text(place(row[k])) if k == "setting" else words.text(row[k]) for k in keys
+            else words.text(source.place(row[k])) if k == "setting" else words.text(row[k])
+            for k in keys
         ]  # fmt: skip
         rows.append([*cells, *(words.count(row[n]) for n in _NUMBERS)])
     return rows
@@ -97,7 +98,7 @@ def section(source: Source) -> Section:
         ),
         Table(
             "completeness-experiments", "Runs by status", _columns(["experiment"]),
-            _rows(whole, ["experiment"]),
+            _rows(source, whole, ["experiment"]),
         ),
     ]  # fmt: skip
     partial = table[table["finished"] < table["planned"]]
@@ -106,7 +107,8 @@ def section(source: Source) -> Section:
         blocks.append(
             Table(
                 "completeness-cells", "Cells that are not complete",
-                _columns(["experiment", "setting", "norm", "batch size"]), _rows(partial, keys),
+                _columns(["experiment", "setting", "norm", "batch size"]),
+                _rows(source, partial, keys),
                 filter_by=0,
             )
         )  # fmt: skip
@@ -137,7 +139,7 @@ def _divergence(source: Source) -> Table | None:
         low, high = 100 * row["low"], 100 * row["high"]
         rows.append(
             [
-                words.text(row["experiment"]), words.text(place(row["setting"])),
+                words.text(row["experiment"]), words.text(source.place(row["setting"])),
                 words.text(row["norm"]),
                 words.count(row["batch_size"]), words.count(row["diverged"]),
                 words.count(row["runs"]),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.curves import learning_curves, thinned
 from normbench.figures.profile import profile
 from normbench.figures.times import time_to_threshold
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Figure, Section, Text
+from normbench.report.phrases import norm_name
 from normbench.report.sections.time_table import time_table
-from normbench.report.source import Source, titled, within
+from normbench.report.source import Source
 
 
 def _ends(frame: pd.DataFrame) -> list[tuple[str, int]]:
@@ -22,17 +22,17 @@ def _ends(frame: pd.DataFrame) -> list[tuple[str, int]]:
     return [(setting, b) for b in dict.fromkeys([own[0], own[-1]])]
 
 
-def _at(setting: str, batch: int) -> str:
-    return f"at batch size {batch}{within(setting)}"
+def _at(source: Source, setting: str, batch: int) -> str:
+    return f"at batch size {batch}{source.within(setting)}"
 
 
-def _curves_say(curves: pd.DataFrame, series: Series) -> str:
+def _curves_say(source: Source, curves: pd.DataFrame, series: Series) -> str:
     parts = []
     alone = curves["norm"].nunique() == 1 and curves["setting"].nunique() > 1
     for setting, batch in _ends(curves):
         own = curves[curves["batch_size"] == batch]
         own = own if alone else own[own["setting"] == setting]
-        at = _at("" if alone else setting, batch)
+        at = _at(source, "" if alone else setting, batch)
         last = own.loc[own.groupby(["setting", "norm"], sort=False)["epoch"].idxmax()]
         last = last[last["median"].notna()]
         if last.empty:
@@ -41,7 +41,7 @@ def _curves_say(curves: pd.DataFrame, series: Series) -> str:
         order = last.sort_values("median", ascending=series.metric != "accuracy", kind="stable")
         first, final = order.iloc[0], order.iloc[-1]
         names = [
-            setting_text(row["setting"]) if alone else norm_name(row["norm"])
+            source.said(row["setting"]) if alone else norm_name(row["norm"])
             for row in (first, final)
         ]
         said = f"{at} {names[0]}"
@@ -77,13 +77,13 @@ def _curve_figure(source: Source, series: Series) -> Figure:
         "over seeds, bands reach from the 10 to the 90 % quantile, a cross stands where further "
         "runs have diverged, and dashed lines are the thresholds. The right end is the budget, at "
         f"which times to a threshold are censored.{more}",
-        _curves_say(curves, series),
+        _curves_say(source, curves, series),
         label,
         words.csv(drawn),
     )
 
 
-def _times_say(times: pd.DataFrame) -> str:
+def _times_say(source: Source, times: pd.DataFrame) -> str:
     if not times["reached"].any():
         return "No run reached any of the thresholds."
     share = times.groupby("threshold")["reached"].sum() / times.groupby("threshold")["runs"].sum()
@@ -95,7 +95,7 @@ def _times_say(times: pd.DataFrame) -> str:
         part = own[(own["setting"] == setting) & (own["batch_size"] == batch)]
         order = part.sort_values("restricted_mean", kind="stable")
         first, last = order.iloc[0], order.iloc[-1]
-        said = f"{_at(setting, batch)} {_mean(first)}"
+        said = f"{_at(source, setting, batch)} {_mean(first)}"
         parts.append(said if len(order) == 1 else f"{said}, {_mean(last)}")
     runs = f"{int(own['reached'].sum()):,} of {words.plural(int(own['runs'].sum()), 'run')}"
     return (
@@ -134,7 +134,7 @@ def _time_figure(source: Source, series: Series, seconds: bool) -> Figure | None
         "whole budget, crosses diverged before. Markers are the restricted means with "
         f"their {source.level}. {how}above a norm stands how many runs reached the "
         "threshold, where not all did.",
-        _seconds_say(times) if seconds else _times_say(times),
+        _seconds_say(source, times) if seconds else _times_say(source, times),
         label,
         words.csv(_drawn_times(times, runs, seconds)),
     )
@@ -161,7 +161,7 @@ def _drawn_times(times: pd.DataFrame, runs: pd.DataFrame, seconds: bool) -> pd.D
     return found if found["setting"].any() else found.drop(columns="setting")
 
 
-def _seconds_say(times: pd.DataFrame) -> str:
+def _seconds_say(source: Source, times: pd.DataFrame) -> str:
     known = times[times["seconds"].notna()]
     setting, batch = _ends(known)[-1]
     theta = known["threshold"].max()
@@ -179,7 +179,7 @@ def _seconds_say(times: pd.DataFrame) -> str:
             notes.append(f"{r['reached']} of {r['runs']} runs got there")
         shown = f" ({', '.join(notes)})" if notes else ""
         said.append(f"{norm_name(r['norm'])} {r['seconds']:.3g} s{shown}")
-    return f"Mean seconds to {theta:g} {_at(setting, batch)}: {words.listed(said)}."
+    return f"Mean seconds to {theta:g} {_at(source, setting, batch)}: {words.listed(said)}."
 
 
 def _profile_say(table: pd.DataFrame) -> str:
@@ -209,7 +209,7 @@ def _profile_figure(source: Source, series: Series) -> Figure | str | None:
         return f"No profile over thresholds: {table['refusal'].iloc[0]}."
     label = f"Epochs saved at every threshold in {series.title}"
     setting = str(drawn["setting"].iloc[0])
-    where = f" Of the settings, {setting_text(setting)} is shown." if source.several(series) else ""
+    where = f" Of the settings, {source.said(setting)} is shown." if source.several(series) else ""
     refused = [str(r) for r in dict.fromkeys(drawn["refusal"]) if r]
     said = _profile_say(drawn) if not refused else f"No band: {'; '.join(refused)}."
     return Figure(
@@ -241,7 +241,7 @@ def _part(source: Source, series: Series) -> Section | None:
         blocks.append(Text([over_all]))
     elif over_all is not None:
         blocks.append(over_all)
-    return Section(f"convergence-{series.name}", titled(series, ""), blocks)
+    return Section(f"convergence-{series.name}", series.title, blocks)
 
 
 def section(source: Source) -> Section:

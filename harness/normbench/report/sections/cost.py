@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.batch_size import costs_by_batch_size
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Code, Column, Figure, Section, Table, Text
-from normbench.report.source import Source, place
+from normbench.report.phrases import norm_name
+from normbench.report.source import Source
 
 
 def _says(costs: pd.DataFrame, series: Series) -> str:
@@ -39,7 +39,7 @@ def _figure(source: Source, series: Series) -> Figure | None:
     drawn = costs[costs["setting"] == costs["setting"].iloc[0]]
     label = f"Step time and memory by batch size in {series.title}"
     setting = str(drawn["setting"].iloc[0])
-    where = f" Of the settings, {setting_text(setting)} is drawn." if setting else ""
+    where = f" Of the settings, {source.said(setting)} is drawn." if setting else ""
     span = f", with its {source.level} over repetitions"
     if drawn["step_low"].isna().all():
         span = " (too few repetitions for an interval)"
@@ -62,7 +62,7 @@ def _table(source: Source) -> Table:
                  for p in ("forward", "backward", "update")]  # fmt: skip
         rows.append(
             [
-                words.text(row["experiment"]), words.text(place(row["setting"])),
+                words.text(row["experiment"]), words.text(source.place(row["setting"])),
                 words.text(row["norm"]), words.count(row["batch_size"]),
                 words.real(1e3 * row["step_seconds"], ".3g"),
                 words.span(1e3 * row["step_low"], 1e3 * row["step_high"], None, form=".3g"),

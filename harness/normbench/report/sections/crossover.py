@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from normbench.analysis.phrases import norm_name, setting_text
+from normbench.report.phrases import norm_name
+from normbench.report.source import Source
 
 
 def size_text(value: float) -> str:
@@ -14,34 +15,34 @@ def size_text(value: float) -> str:
     return f"{value:.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
 
 
-def crossover_interval(row: Mapping[Any, Any]) -> str:
+def crossover_span(row: Mapping[Any, Any]) -> str:
     """The interval of a crossover in words; empty where there is none."""
     low, high = float(row["low"]), float(row["high"])
     if math.isnan(low) or math.isnan(high):
         return ""
-    level = f"{100 * row['level']:g} % interval "
     below, above = low <= 0, math.isinf(high)
     if below and above:
-        return f"{level}open at both ends"
+        return "open at both ends"
     if above and low >= row["largest"]:
-        return f"{level}above {size_text(row['largest'])}"
+        return f"above {size_text(row['largest'])}"
     if below and high <= row["smallest"]:
-        return f"{level}below {size_text(row['smallest'])}"
+        return f"below {size_text(row['smallest'])}"
     if below:
-        return f"{level}below {size_text(row['smallest'])} to {size_text(high)}"
+        return f"below {size_text(row['smallest'])} to {size_text(high)}"
     if above:
-        return f"{level}{size_text(low)} to above {size_text(row['largest'])}"
-    return f"{level}{size_text(low)} to {size_text(high)}"
+        return f"{size_text(low)} to above {size_text(row['largest'])}"
+    return f"{size_text(low)} to {size_text(high)}"
 
 
-def crossover_sentence(row: Mapping[Any, Any]) -> str:
+def crossover_sentence(source: Source, row: Mapping[Any, Any]) -> str:
     """What a row of the table ``crossover`` says."""
     norm, reference = norm_name(row["norm"]), norm_name(row["reference"])
-    where = f" ({setting_text(row['setting'])})" if row["setting"] else ""
+    where = source.within(row["setting"])
     estimate = float(row["estimate"])
     if math.isnan(estimate):
         return f"where {norm} breaks against {reference} is not known{where}: {row['refusal']}."
-    interval = crossover_interval(row) or row["refusal"]
+    span = crossover_span(row)
+    interval = f"{100 * row['level']:g} % interval {span}" if span else row["refusal"]
     tail = f" ({interval}; {row['n']} seeds){where}."
     if math.isinf(estimate):
         decided = not math.isnan(float(row["low"])) and float(row["low"]) >= row["largest"]

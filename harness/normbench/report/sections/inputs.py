@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.input_norm import level, without_level
-from normbench.analysis.phrases import norm_name
+from normbench.analysis.settings import INPUT_NORM
 from normbench.figures.curves import thinned
 from normbench.figures.inputs import input_norm_curves
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
+from normbench.report.phrases import norm_name
 from normbench.report.sections import scale
-from normbench.report.source import Source, place, titled, within
+from normbench.report.source import Source
 
 
 def _decided(row: Mapping[Any, Any], alpha: float) -> bool:
@@ -46,7 +46,7 @@ def _sentences(source: Source, series: Series, table: pd.DataFrame) -> list[str]
             verb = "undecided" if not _decided(row, source.alpha) else (
                 f"lower {name}" if row["estimate"] > 0 else f"higher {name}")  # fmt: skip
             said.append(f"with {norm_name(row['norm'])} {verb} ({effect})")
-        where = f" at batch size {batch}{within(str(setting))}"
+        where = f" at batch size {batch}{source.within(setting)}"
         found.append(
             f"{words.capital(str(on))} against {part['off'].iloc[0]}{where}: {'; '.join(said)}."
         )
@@ -64,8 +64,10 @@ def _sentences(source: Source, series: Series, table: pd.DataFrame) -> list[str]
 @boundary.block("the figure of input normalizations")
 def _curves(source: Source, series: Series) -> Figure | None:
     curves = source.rows("curves", series)
+    settings = curves["setting"].map(source.setting)
     curves = curves.assign(
-        input_norm=curves["setting"].map(level), setting=curves["setting"].map(without_level)
+        input_norm=settings.map(lambda setting: setting.value(INPUT_NORM)),
+        setting=settings.map(lambda setting: setting.without(INPUT_NORM).text),
     )
     setting, batch = curves["setting"].iloc[0], int(curves["batch_size"].min())
     own = curves[(curves["setting"] == setting) & (curves["batch_size"] == batch)]
@@ -88,7 +90,7 @@ def _curves(source: Source, series: Series) -> Figure | None:
             f"inputs ({best['median']:.3f}) and worst with {norm_name(worst['norm'])} on "
             f"{worst['input_norm']} inputs ({worst['median']:.3f})."
         )
-    where = f" at batch size {batch}{within(setting)}"
+    where = f" at batch size {batch}{source.within(setting)}"
     return Figure(
         f"inputs-{series.name}-curves",
         input_norm_curves(drawn, levels, series.thresholds, source.look, label),
@@ -117,7 +119,7 @@ def _table(source: Source, series: Series, table: pd.DataFrame) -> Table:
         kind = f"minus that with {row['against']}" if row["against"] else "gain"
         rows.append(
             [
-                words.text(row["norm"]), words.text(place(row["setting"])),
+                words.text(row["norm"]), words.text(source.place(row["setting"])),
                 words.count(row["batch_size"]),
                 words.text(f"{row['input_norm']} against {row['off']}"), words.text(what),
                 words.text(kind), effect,
@@ -149,13 +151,13 @@ def section(source: Source) -> Section | None:
         anchor = f"inputs-{series.name}"
         if table.empty:
             said = "Only one input normalization has results here: nothing to compare yet."
-            parts.append(Section(anchor, titled(series, ""), [Text([said])]))
+            parts.append(Section(anchor, series.title, [Text([said])]))
             continue
         figure = _curves(source, series)
         blocks: list[Block] = [Text(_sentences(source, series, table))]
         blocks += [figure] if figure is not None else []
         blocks.append(_table(source, series, table))
-        parts.append(Section(anchor, titled(series, ""), blocks))
+        parts.append(Section(anchor, series.title, blocks))
     scaled = scale.part(source)
     parts += [scaled] if scaled is not None else []
     return Section("inputs", "Input normalization", [], parts) if parts else None

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name, setting_text
 from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.figures.mechanisms import drawn_rows, mechanism_curves, upright
@@ -15,7 +14,8 @@ from normbench.protocol.study import Series
 from normbench.quantities import Quantity
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
-from normbench.report.source import Source, place, titled, within
+from normbench.report.phrases import norm_name
+from normbench.report.source import Source
 
 
 def _described(name: str) -> Quantity:
@@ -30,7 +30,7 @@ def _named(what: Quantity) -> str:
     return what.title + (f" ({what.unit})" if what.unit else "")
 
 
-def _says(table: pd.DataFrame, what: Quantity) -> str:
+def _says(source: Source, table: pd.DataFrame, what: Quantity) -> str:
     """The largest and the smallest median at the last evaluation, at either end of the sizes."""
     setting, own = str(table["setting"].iloc[0]), table[table["median"].notna()]
     alone = table["norm"].nunique() == 1 and table["setting"].nunique() > 1
@@ -42,22 +42,24 @@ def _says(table: pd.DataFrame, what: Quantity) -> str:
         last = lines.loc[lines.groupby(["setting", "norm"], sort=False)["epoch"].idxmax()]
         order = last.sort_values("median", ascending=False, kind="stable")
         first, final = order.iloc[0], order.iloc[-1]
-        said = f"at batch size {size} {_median(first, alone)}"
+        said = f"at batch size {size} {_median(source, first, alone)}"
         parts.append(
-            said if len(order) == 1 else f"{said} is largest, {_median(final, alone)} smallest"
+            said
+            if len(order) == 1
+            else f"{said} is largest, {_median(source, final, alone)} smallest"
         )
     if not parts:
         return f"The {what.title} was no finite number in any run."
-    where = "" if alone else within(setting)
+    where = "" if alone else source.within(setting)
     lost = int(table["undefined"].sum())
     tail = f" Not finite: {words.plural(lost, 'value')}." if lost else ""
     said = f"median {what.title} at the last evaluation{where}: {'; '.join(parts)}.{tail}"
     return words.capital(said)
 
 
-def _median(row: Mapping[Any, Any] | pd.Series, alone: bool) -> str:
+def _median(source: Source, row: Mapping[Any, Any] | pd.Series, alone: bool) -> str:
     """The median of a line, named by its setting where there is only one norm."""
-    name = setting_text(str(row["setting"])) if alone else norm_name(str(row["norm"]))
+    name = source.said(row["setting"]) if alone else norm_name(str(row["norm"]))
     return f"{name} ({row['median']:.3g})"
 
 
@@ -79,7 +81,7 @@ def _figure(source: Source, series: Series, name: str, table: pd.DataFrame) -> F
         mechanism_curves(drawn, source.look, label, up=_axis(what), logarithmic=what.logarithmic),
         f"{words.capital(what.title)}. {what.reading} Lines are medians over seeds, bands reach "
         f"from the 10 to the 90 % quantile.{scale}{more}",
-        _says(table, what),
+        _says(source, table, what),
         label,
         words.csv(drawn),
         wide=panels > 1,
@@ -96,7 +98,7 @@ def _axis(what: Quantity, most: int = 34) -> str:
 MOST_ROWS = 400
 
 
-def _layers(series: Series, table: pd.DataFrame) -> Table | None:
+def _layers(source: Source, series: Series, table: pd.DataFrame) -> Table | None:
     """Every layer at the last evaluation that has a value."""
     own = table[table["layer"] != ""]
     if own.empty:
@@ -111,7 +113,7 @@ def _layers(series: Series, table: pd.DataFrame) -> Table | None:
     rows = [
         [
             words.text(_named(_described(r["probe"])), hint=_described(r["probe"]).reading),
-            words.text(r["layer"]), words.text(place(r["setting"])), words.text(r["norm"]),
+            words.text(r["layer"]), words.text(source.place(r["setting"])), words.text(r["norm"]),
             words.count(r["batch_size"]), words.real(r["epoch"], "g"),
             words.real(r["median"], ".3g"), words.span(r["low"], r["high"], None, form=".3g"),
             words.count(r["runs"]),
@@ -154,9 +156,9 @@ def _part(source: Source, series: Series) -> Section | None:
     blocks += [
         _figure(source, series, str(name), own) for name, own in whole.groupby("probe", sort=False)
     ]
-    layers = _layers(series, table)
+    layers = _layers(source, series, table)
     blocks += [layers] if layers is not None else []
-    return Section(f"mechanisms-{series.name}", titled(series, ""), blocks)
+    return Section(f"mechanisms-{series.name}", series.title, blocks)
 
 
 def section(source: Source) -> Section | None:

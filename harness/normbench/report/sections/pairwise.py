@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name, setting_text
 from normbench.figures.rates import rate_sensitivity
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value, Verdict
-from normbench.report.source import Source, titled
+from normbench.report.phrases import norm_name, p_value
+from normbench.report.source import Source
 
 _MARKS: dict[str, Verdict] = {"better": "supported", "worse": "refuted", "undecided": ""}
 _OTHER = {"better": "worse", "worse": "better", "undecided": "undecided"}
@@ -36,8 +36,7 @@ def _cell(row: Mapping[Any, Any], metric: str, flip: bool) -> Value:
     if not math.isnan(low):
         joint = f"all pairs at once: {words.span(low, high, metric).text}"
         hint = "; ".join(filter(None, [joint, hint]))
-    p = words.probability(row["adjusted_p"]).text
-    shown = f"{effect} ({span}), p {p if p.startswith('<') else '= ' + p}"
+    shown = f"{effect} ({span}), {p_value(row['adjusted_p'])}"
     spoken = finding if _MARKS[finding] else ""
     return Value(shown, sort=sign * estimate, mark=_MARKS[finding], hint=hint, spoken=spoken)
 
@@ -64,7 +63,7 @@ def _matrix(source: Source, series: Series, setting: str, pairs: pd.DataFrame) -
     return Table(
         f"pairwise-{series.name}-{index + 1}",
         f"Final {words.error_name(series.metric)}, differences in {words.unit(series.metric)}: "
-        f"{titled(series, setting)}. Positive: the norm of the row is better, ✓ or ✗: "
+        f"{series.title}{source.within(setting)}. Positive: the norm of the row is better, ✓ or ✗: "
         "decidedly better or worse. In brackets "
         f"the {source.level} of this pair alone; p is adjusted over the {len(pairs)} pairs of the "
         "table",
@@ -95,12 +94,12 @@ def _part(source: Source, series: Series) -> Section | None:
     blocks: list[Block] = []
     for setting in dict.fromkeys(pairs["setting"]):
         own = pairs[pairs["setting"] == setting]
-        where = f"{words.capital(setting_text(setting))}: " if setting else ""
+        where = f"{words.capital(source.said(setting))}: " if setting else ""
         blocks += [Text([where + _sentence(own)]), _matrix(source, series, str(setting), own)]
     tuning = source.rows("tuning", series) if series.tune is not None else pairs.iloc[:0]
     if not tuning.empty:
         blocks.append(_rates_figure(source, series, tuning))
-    return Section(f"pairwise-{series.name}", titled(series, ""), blocks) if blocks else None
+    return Section(f"pairwise-{series.name}", series.title, blocks) if blocks else None
 
 
 @boundary.block("the figure of learning rates")

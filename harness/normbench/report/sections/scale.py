@@ -7,15 +7,21 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.input_norm import without_level
+from normbench.analysis.labels import values
+from normbench.analysis.settings import INPUT_NORM
 from normbench.figures.scale import descent_paths, steps_by_condition, three_digits
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value
-from normbench.report.source import Source, place, titled
+from normbench.report.source import Source
 
 #: Inputs as they are, and inputs of which every feature has the same spread.
 _SHOWN = ("raw", "per-channel")
+
+
+def _place(source: Source, row: Mapping[Any, Any]) -> str:
+    """The setting of a row but for its input normalization, which has a column of its own."""
+    return values(source.setting(row["setting"]).without(INPUT_NORM))
 
 
 def _name(row: Mapping[Any, Any], several: bool) -> str:
@@ -122,7 +128,7 @@ def _steps_figure(source: Source) -> Figure | None:
 def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
     rows = [
         [
-            words.text(place(without_level(row["setting"]))), words.text(row["input_norm"]),
+            words.text(_place(source, row)), words.text(row["input_norm"]),
             Value(three_digits(row["condition"]), sort=float(row["condition"])),
             words.real(row["rate"]),
             words.text(f"{100 * row['tolerance']:g} %"), words.count(row["predicted"]),
@@ -152,7 +158,7 @@ def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
 def _shares_table(source: Source, series: Series, shares: pd.DataFrame) -> Table:
     rows = [
         [
-            words.text(place(without_level(row["setting"]))), words.text(row["input_norm"]),
+            words.text(_place(source, row)), words.text(row["input_norm"]),
             words.text(row["name"]), words.real(100 * row["share"], ".3g"),
             words.span(100 * row["low"], 100 * row["high"], None, form=".3g"),
             words.real(100 * row["importance"], ".3g"), words.count(row["runs"]),
@@ -201,5 +207,5 @@ def _parts(source: Source) -> list[Section]:
             blocks.append(_steps_table(source, series, table))
         if not shares.empty:
             blocks.append(_shares_table(source, series, shares))
-        found.append(Section(f"scale-{series.name}", titled(series, ""), blocks))
+        found.append(Section(f"scale-{series.name}", series.title, blocks))
     return found

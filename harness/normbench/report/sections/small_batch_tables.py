@@ -7,8 +7,8 @@ import math
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Table, Text, Value
 from normbench.report.sections.claims_table import claims_table
-from normbench.report.sections.crossover import crossover_interval, size_text
-from normbench.report.source import Source, place
+from normbench.report.sections.crossover import crossover_span, size_text
+from normbench.report.source import Source
 
 _EXPERIMENT = [Column("experiment"), Column("setting"), Column("norm")]
 
@@ -27,7 +27,7 @@ def degradation_table(source: Source) -> Table | None:
         plain, low, high = (row[k] for k in ends)
         rows.append(
             [
-                words.text(row["experiment"]), words.text(place(row["setting"])),
+                words.text(row["experiment"]), words.text(source.place(row["setting"])),
                 words.text(row["norm"]), words.text(row["reference"]),
                 Value(f"{row['largest']} → {row['smallest']}", sort=row["smallest"]),
                 words.difference(row["estimate"], metric),
@@ -66,10 +66,10 @@ def crossover_table(source: Source) -> Table | None:
             else f"{row['smallest']} or below" if estimate <= row["smallest"]
             else size_text(estimate)
         )  # fmt: skip
-        span = crossover_interval(row).partition(" interval ")[2]
+        span = crossover_span(row)
         rows.append(
             [
-                words.text(row["experiment"]), words.text(place(row["setting"])),
+                words.text(row["experiment"]), words.text(source.place(row["setting"])),
                 words.text(row["norm"]), words.text(row["reference"]),
                 Value(shown, sort=estimate), Value(span, sort=float(row["low"])),
                 words.count(row["n"]), words.note(row),
@@ -120,7 +120,7 @@ def invariance_table(source: Source) -> Table | None:
             if math.isfinite(bound) else "none", sort=bound)  # fmt: skip
         rows.append(
             [
-                words.text(row["experiment"]), words.text(place(row["setting"])),
+                words.text(row["experiment"]), words.text(source.place(row["setting"])),
                 words.text(row["norm"]), words.count(row["against"]),
                 words.text(row["batch_sizes"].replace(",", ", ")),
                 words.difference(row["estimate"], metric), shown, words.count(row["n"]),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.analysis.phrases import degradation_sentence, norm_name, setting_text
 from normbench.figures.batch_size import error_by_batch_size
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Figure, Section, Text
+from normbench.report.phrases import degradation_sentence, norm_name
 from normbench.report.sections.crossover import crossover_sentence
 from normbench.report.sections.small_batch_tables import (
     crossover_table,
@@ -17,10 +17,10 @@ from normbench.report.sections.small_batch_tables import (
     invariance_table,
 )
 from normbench.report.sections.statistics import statistics_blocks
-from normbench.report.source import Source, titled, uses_batch_statistics, within
+from normbench.report.source import Source
 
 
-def _figure_says(final: pd.DataFrame, series: Series) -> str:
+def _figure_says(source: Source, final: pd.DataFrame, series: Series) -> str:
     setting = str(final["setting"].iloc[0])
     own = final[final["setting"] == setting]
     small, large = int(own["batch_size"].min()), int(own["batch_size"].max())
@@ -33,7 +33,7 @@ def _figure_says(final: pd.DataFrame, series: Series) -> str:
     if not said:
         return "No norm has runs at both the smallest and the largest batch size."
     name = words.error_name(series.metric)
-    where = f"From batch size {large} to {small}{within(setting)}"
+    where = f"From batch size {large} to {small}{source.within(setting)}"
     return f"{where} the mean {name} goes: {'; '.join(said)}."
 
 
@@ -57,7 +57,7 @@ def error_figure(source: Source, series: Series) -> Figure:
         error_by_batch_size(final, name, source.look, label),
         f"{words.capital(name)} ({window}) of every run over the batch size; small dots are seeds, "
         f"markers with lines the means over them.{failed}",
-        _figure_says(final, series),
+        _figure_says(source, final, series),
         label,
         words.csv(final),
     )
@@ -66,16 +66,16 @@ def error_figure(source: Source, series: Series) -> Figure:
 def _sentences(source: Source, series: Series) -> list[str]:
     """What shrinking batches do to each norm; batch norm first."""
     rows = source.rows("degradation", series).to_dict("records")
-    rows.sort(key=lambda row: not uses_batch_statistics(str(row["norm"])))
+    rows.sort(key=lambda row: not source.uses_batch_statistics(str(row["norm"])))
     found = []
     for row in rows:
-        where = f"{words.capital(setting_text(row['setting']))}: " if row["setting"] else ""
+        where = f"{words.capital(source.said(row['setting']))}: " if row["setting"] else ""
         said = degradation_sentence(row, series.metric, source.alpha)
         found.append(where + words.capital(said))
     crossing = source.rows("crossover", series).to_dict("records")
     for row in crossing:
-        if uses_batch_statistics(str(row["norm"])):
-            found.append(words.capital(crossover_sentence(row)))
+        if source.uses_batch_statistics(str(row["norm"])):
+            found.append(words.capital(crossover_sentence(source, row)))
     return found
 
 
@@ -90,7 +90,7 @@ def _part(source: Source, series: Series) -> Section | None:
         blocks.append(Text(said[:8]))
     blocks.append(error_figure(source, series))
     blocks += statistics_blocks(source, series)
-    return Section(f"small-batches-{series.name}", titled(series, ""), blocks)
+    return Section(f"small-batches-{series.name}", series.title, blocks)
 
 
 def section(source: Source) -> Section:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.phrases import norm_name
 from normbench.figures.batch_size import error_by_statistics
 from normbench.protocol.study import Series
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Table, Text, Value
-from normbench.report.source import Source, place, within
+from normbench.report.phrases import norm_name
+from normbench.report.source import Source
 
 _MEANING = {
     "whole": "whole difference",
@@ -48,7 +48,7 @@ def _drawn(evaluations: pd.DataFrame, final: pd.DataFrame, series: Series) -> pd
     return pd.concat([evaluations, base[shared]], ignore_index=True)
 
 
-def _sentence(rows: Sequence[Mapping[Any, Any]], metric: str) -> str | None:
+def _sentence(source: Source, rows: Sequence[Mapping[Any, Any]], metric: str) -> str | None:
     """The fitted rise and its two parts, in words."""
     by_part = {row["part"]: row for row in rows}
     if any(row["refusal"] for row in rows) or set(by_part) != set(_MEANING):
@@ -59,7 +59,7 @@ def _sentence(rows: Sequence[Mapping[Any, Any]], metric: str) -> str | None:
         return f"{words.signed(row['estimate'], metric)} ({words.interval(row, metric)})"
 
     norm, reference = norm_name(whole["norm"]), norm_name(whole["reference"])
-    where = within(whole["setting"])
+    where = source.within(whole["setting"])
     return words.capital(
         f"as the batch shrinks from {whole['largest']} to {whole['smallest']}{where}, {norm}'s "
         f"{words.error_name(metric)} rises by {said(whole)} more than that of {reference}. Of "
@@ -75,7 +75,7 @@ def _table(source: Source, series: Series, split: pd.DataFrame) -> Table:
         one = row["smallest"] == row["largest"]
         rows.append(
             [
-                words.text(row["norm"]), words.text(place(row["setting"])),
+                words.text(row["norm"]), words.text(source.place(row["setting"])),
                 Value(f"{row['smallest']}" if one else f"{row['largest']} → {row['smallest']}",
                       sort=row["smallest"] if one else -1.0),
                 words.text(_MEANING[row["part"]]),
@@ -135,7 +135,7 @@ def statistics_blocks(source: Source, series: Series) -> list[Block]:
         blocks.append(_figure(source, series, evaluations, final))
     rises = split[split["smallest"] < split["largest"]]
     said = [
-        _sentence(part.to_dict("records"), series.metric)
+        _sentence(source, part.to_dict("records"), series.metric)
         for _, part in rises.groupby(["setting", "norm"], sort=False)
     ]
     found = [s for s in said if s]

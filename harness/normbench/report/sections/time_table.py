@@ -6,7 +6,7 @@ import math
 
 from normbench.report import boundary, words
 from normbench.report.blocks import Column, Table, Value
-from normbench.report.source import Source, place
+from normbench.report.source import Source
 
 
 @boundary.block("the table of times")
@@ -23,7 +23,7 @@ def time_table(source: Source) -> Table:
             else Value(f"{low:.0f} to {high:.0f} %", sort=low)
         )
         cells = [
-            words.text(row["experiment"]), words.text(place(row["setting"])),
+            words.text(row["experiment"]), words.text(source.place(row["setting"])),
             words.text(row["norm"]), words.count(row["batch_size"]),
             words.real(row["threshold"], "g"),
             Value(f"{row['reached']} of {row['runs']}", sort=row["reached"] / row["runs"]), share,

@@ -1,100 +1,20 @@
-"""Numbers as sentences: what a table row says, for a reader who skips the table."""
+"""Claims as sentences: what was found on each, for a reader who skips the table."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from normbench.analysis.labels import split
-from normbench.catalog import quantity
-from normbench.errors import UsageError
-from normbench.protocol.claims import probe_parts
-
-#: What the loss of a regression is called: it has the squared unit of the labels, and not nat.
-SQUARED_ERROR = "squared error"
-
-
-def amount(value: float, metric: str, *, signed: bool = False) -> str:
-    """An error difference in points, a cross-entropy difference in nat, or one without a unit."""
-    sign = "+" if signed else ""
-    if metric == "accuracy":
-        return f"{100 * value:{sign}.1f} points"
-    return f"{value:{sign}.3f}" + (" nat" if metric != SQUARED_ERROR else "")
-
-
-def bare(value: float, metric: str, *, signed: bool = False) -> str:
-    """As :func:`amount`, without the unit."""
-    return amount(value, metric, signed=signed).split()[0]
-
-
-def p_value(p: float) -> str:
-    """A p-value with its sign: never rounded to nought."""
-    if math.isnan(p):
-        return ""
-    if p < 0.0001:
-        return "p < 0.0001"
-    return f"p = {p:.2g}" if p >= 0.01 else f"p = {p:.1g}"
-
-
-def norm_name(label: str) -> str:
-    """A norm as it is said in a sentence."""
-    spoken = {"none": "no normalization", "batch": "batch norm", "layer": "layer norm",
-              "group": "group norm", "instance": "instance norm",
-              "weight": "weight norm", "batch-renorm": "batch renorm",
-              "batch-frozen": "frozen batch norm", "layer-channels": "layer norm over channels",
-              "rms": "RMS norm", "lrn": "local response norm",
-              "weight-standardized": "weight standardization with group norm",
-              "dyt": "dynamic tanh"}  # fmt: skip
-    name, _, params = label.partition("(")
-    if params and name in spoken:
-        return f"{spoken[name]} ({params.removesuffix(')').replace('=', ' ')})"
-    return spoken.get(label, f"{label} norm" if label.isalpha() else label)
-
-
-def degradation_sentence(row: Mapping[Any, Any], metric: str, alpha: float) -> str:
-    """What a row of the table ``degradation`` says."""
-    norm, reference = norm_name(row["norm"]), norm_name(row["reference"])
-    shrink = f"when the batch shrinks from {row['largest']} to {row['smallest']}"
-    if row["refusal"]:
-        return f"{norm} against {reference} {shrink}: no conclusion ({row['refusal']})."
-    level = f"{100 * row['level']:.0f} % interval"
-    interval = f"{level} {bare(row['low'], metric)} to {bare(row['high'], metric)}"
-    tail = f"({interval}, {row['n']} seeds, {p_value(row['p'])})"
-    decided = row["p"] <= alpha and (row["low"] > 0 or row["high"] < 0)
-    if not decided:
-        return (
-            f"Whether {norm} loses more or less than {reference} {shrink} is undecided: "
-            f"{amount(row['estimate'], metric, signed=True)} {tail}."
-        )
-    more = "more" if row["estimate"] > 0 else "less"
-    size = amount(abs(row["estimate"]), metric)
-    if row["estimate"] < 0:
-        interval = f"{level} {bare(-row['high'], metric)} to {bare(-row['low'], metric)}"
-        tail = f"({interval}, {row['n']} seeds, {p_value(row['p'])})"
-    return f"{norm[0].upper()}{norm[1:]} loses {size} {more} than {reference} {shrink} {tail}."
-
-
-def measured(metric: str) -> tuple[str, str] | None:
-    """What a probe's metric is called in a sentence, and its unit; None for any other metric."""
-    parts = probe_parts(metric)
-    if parts is None:
-        return None
-    name, layer = parts
-    try:
-        found = quantity(name)
-        title, unit = found.title, found.unit
-    except UsageError:  # of a package that is not installed here
-        title, unit = name, ""
-    return title + (f" of layer {layer}" if layer else ""), unit
-
+from normbench.protocol.claims import ResolvedClaim, metric_parts
+from normbench.protocol.study import Study
+from normbench.report.phrases import SQUARED_ERROR, axes_text, measured, norm_name, p_value
 
 #: The unit of ratios of times, which are kept as logarithms: 0 is as fast.
 _RATIO = "times as fast"
 
 
-def _unit(row: Mapping[str, Any]) -> str:
+def _unit(row: Mapping[Any, Any]) -> str:
     """The unit of a claim's effect; empty for pure numbers."""
     if row["endpoint"] == "time":
         return _RATIO if row.get("times") == "geometric-ratio" else "epochs"
@@ -103,7 +23,7 @@ def _unit(row: Mapping[str, Any]) -> str:
     probed = measured(str(row["metric"]))
     if probed is not None:
         return probed[1]
-    if str(row["metric"]).endswith("loss"):
+    if metric_parts(str(row["metric"]))[1] == "loss":
         return "" if row.get("task") == "regression" else "nat"
     return "points"
 
@@ -118,58 +38,36 @@ def _number(value: float, unit: str) -> str:
     return f"{value:.3f}" if unit in ("nat", "share") else f"{value:.3g}"
 
 
-#: Axes as they are said, where a protocol's name for them is no word.
-_AXES = {
-    "input_norm": "input normalization", "input_units": "input units",
-    "lr_schedule": "learning-rate schedule", "lr_scaling": "learning-rate scaling",
-    "norm_batch_size": "ghost batches of size", "init": "initial weights",
-}  # fmt: skip
-
-
-def axis_name(axis: str) -> str:
-    """An axis of a protocol as it is said in a sentence."""
-    return _AXES.get(axis, axis.replace("_", " "))
-
-
-def setting_text(setting: str) -> str:
-    """A setting such as ``input_norm=raw, epochs=5`` in words."""
-    named = [part.partition("=") for part in split(setting)]
-    return ", ".join(f"{axis_name(axis)} {value}" if sign else axis for axis, sign, value in named)
-
-
-def _said_axes(axes: list[str]) -> str:
+def _said_axes(axes: Mapping[str, str]) -> str:
     """Values of axes behind a norm: where and with what it is trained."""
-    size = [f"at batch size {a.partition('=')[2]}" for a in axes if a.startswith("batch_size=")]
-    inputs = [f"on {a.partition('=')[2]} inputs" for a in axes if a.startswith("input_norm=")]
-    others = [a for a in axes if not a.startswith(("batch_size=", "input_norm="))]
-    rest = [f"with {setting_text(', '.join(others))}"] if others else []
-    return "".join(f" {words}" for words in (*size, *inputs, *rest))
+    rest = dict(axes)
+    size, inputs = rest.pop("batch_size", ""), rest.pop("input_norm", "")
+    said = [f" at batch size {size}" if size else "", f" on {inputs} inputs" if inputs else ""]
+    return "".join(said) + (f" with {axes_text(rest.items())}" if rest else "")
 
 
-def _sides(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def _sides(claim: ResolvedClaim) -> tuple[str, str, str]:
     """Both sides of a claim as they are said, and the axes that they share, said once."""
-    found = []
-    for label in (str(row["a"]), str(row["b"])):
-        statistics = re.search(r" \(\w+ statistics\)$", label)
-        tail = statistics[0] if statistics else ""
-        axes = split(label.removesuffix(tail))
-        norm = axes.pop(0) if not re.match(r"\w+=", axes[0]) else ""
-        found.append((norm, axes, tail))
-    shared: list[str] = []
-    if row["kind"] not in ("equivalence", "interaction"):  # these say their batch sizes themselves
-        shared = [axis for axis in found[0][1] if axis in found[1][1]]
-    said = []
-    for norm, axes, tail in found:
-        own = [axis for axis in axes if axis not in shared]
-        if norm:
-            name = norm if norm in ("itself", "all") else norm_name(norm)
-            said.append(f"{name}{_said_axes(own)}{tail}")
-        else:
-            said.append(f"{setting_text(', '.join(own))}{tail}")
-    return said[0], said[1], _said_axes(shared)
+    a, b = dict(claim.a_axes or {}), dict(claim.b_axes or {})
+    shared = {axis: a[axis] for axis in a if axis != "norm" and a[axis] == b.get(axis)}
+    if claim.kind in ("equivalence", "interaction"):  # these say their batch sizes themselves
+        shared = {}
+    said = [
+        _side({axis: own for axis, own in axes.items() if axis not in shared}, evaluation)
+        for axes, evaluation in ((a, claim.a_evaluation), (b, claim.b_evaluation))
+    ]
+    return said[0], claim.b_label if claim.itself else said[1], _said_axes(shared)
 
 
-def _evidence(row: Mapping[str, Any], unit: str, flip: bool = False) -> str:
+def _side(axes: dict[str, str], evaluation: str) -> str:
+    tail = "" if evaluation == "running" else f" ({evaluation} statistics)"
+    norm = axes.pop("norm", "")
+    if norm:
+        return f"{norm_name(norm)}{_said_axes(axes)}{tail}"
+    return f"{axes_text(axes.items()) or 'all'}{tail}"
+
+
+def _evidence(row: Mapping[Any, Any], unit: str, flip: bool = False) -> str:
     parts = []
     if not math.isnan(row.get("low", math.nan)):
         low, high = row["low"], row["high"]
@@ -187,26 +85,32 @@ def _evidence(row: Mapping[str, Any], unit: str, flip: bool = False) -> str:
     return ", ".join(parts)
 
 
-def claim_sentence(
-    row: Mapping[str, Any], sizes: tuple[int, ...], reference: int | None = None
-) -> str:
-    """What a row of the table ``claims`` says, in one sentence.
+def claim_sentence(row: Mapping[Any, Any], study: Study) -> str:
+    """What a row of the table ``claims`` says, in one sentence."""
+    claim = study.claim(str(row["claim"]))
+    hypothesis = claim.hypothesis(str(row["hypothesis"]))
+    reference = None
+    if claim.itself:
+        reference = study.experiment(claim.experiment).cells[hypothesis.b[0]].batch_size
+    return _sentence(row, claim, hypothesis.batch_sizes, reference)
 
-    ``sizes`` are the hypothesis's batch sizes, ``reference`` the size that an invariance claim
-    compares with.
-    """
-    (a, b, where), unit = _sides(row), _unit(row)
+
+def _sentence(
+    row: Mapping[Any, Any], claim: ResolvedClaim, sizes: tuple[int, ...], reference: int | None
+) -> str:
+    """``reference`` is the size that an invariance claim compares with."""
+    (a, b, where), unit = _sides(claim), _unit(row)
     estimate = row.get("estimate", math.nan)
     if row["refusal"] or math.isnan(estimate):
         return f"No verdict on {a} against {b}{where}: {row['reason']}."
-    if len(sizes) == 1 and "batch_size=" not in row["a"]:
+    if len(sizes) == 1 and "batch_size" not in (claim.a_axes or {}):
         where = f" at batch size {sizes[0]}{where}"
     worse = estimate < 0
     size = _number(abs(estimate), unit)
     probed = measured(str(row["metric"]))
     if probed is not None and row["endpoint"] != "diverged":
         return _probe_sentence(row, sizes, reference, (a, b, where), probed)
-    split, _, quantity = str(row["metric"]).partition("_")
+    split, quantity = metric_parts(str(row["metric"]))
     split = {"val": "validation"}.get(split, split)
     if quantity == "loss" and row.get("task") == "regression":
         quantity = SQUARED_ERROR
@@ -244,7 +148,7 @@ def _listed(sizes: tuple[int, ...]) -> str:
     return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(map(str, sizes))}"
 
 
-def _time_said(row: Mapping[str, Any], a: str, b: str, quantity: str) -> str:
+def _time_said(row: Mapping[Any, Any], a: str, b: str, quantity: str) -> str:
     """How much earlier, or how many times as fast, one side reaches a level than the other."""
     unit, worse = _unit(row), row["estimate"] < 0
     size = _number(abs(row["estimate"]), unit)
@@ -259,7 +163,7 @@ _SAID = {"final": "final", "best": "best", "aulc": "mean"}
 
 
 def _probe_sentence(
-    row: Mapping[str, Any], sizes: tuple[int, ...], reference: int | None,
+    row: Mapping[Any, Any], sizes: tuple[int, ...], reference: int | None,
     sides: tuple[str, str, str], probed: tuple[str, str],
 ) -> str:  # fmt: skip
     """What a claim about a quantity that a probe gives says; see :func:`claim_sentence`."""
@@ -267,7 +171,7 @@ def _probe_sentence(
     units = f" {unit}" if unit else ""
     estimate, worse = float(row["estimate"]), row["estimate"] < 0
     size = _number(abs(estimate), unit)
-    named = f"the {_SAID.get(str(row['endpoint']), '')} {title}".replace("  ", " ")
+    named = " ".join(filter(None, ["the", _SAID.get(str(row["endpoint"]), ""), title]))
     if row["endpoint"] == "time":
         named = f"the time to a {title} of {row['threshold']:.3g}"
     if row["kind"] == "equivalence":
@@ -298,7 +202,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def claim_amount(row: Mapping[str, Any], key: str) -> str:
+def claim_amount(row: Mapping[Any, Any], key: str) -> str:
     """A number of a claim's row, such as its ``estimate``, signed; empty if there is none."""
     value, unit = float(row[key]), _unit(row)
     if math.isnan(value):
@@ -309,6 +213,6 @@ def claim_amount(row: Mapping[str, Any], key: str) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
-def claim_unit(row: Mapping[str, Any]) -> str:
+def claim_unit(row: Mapping[Any, Any]) -> str:
     """The unit of a claim's effect."""
     return _unit(row)
