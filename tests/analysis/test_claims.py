@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import normbench
-from normbench.analysis.pooled import pooled_notes
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
+from normbench.report.pooled import pooled_notes
 from normbench.results.load import Results
 from normbench.stats.compare import paired_difference
 from normbench.stats.multiplicity import max_t

@@ -17,6 +17,7 @@ from normbench.analysis.settings import Setting, settings
 from normbench.protocol.claims import ClaimMetric
 from normbench.protocol.study import Series
 from normbench.results.load import Results
+from normbench.results.schema import DONE
 from normbench.stats.outcome import blind_score
 
 _METRICS: dict[str, ClaimMetric] = {"accuracy": "val_accuracy", "loss": "val_loss"}
@@ -131,6 +132,33 @@ def _samples_per_step(axes: Mapping[Any, Any]) -> float:
     return float(axes["batch_size"]) * (float(batches) if pd.notna(batches) else 1.0)
 
 
+@dataclass(frozen=True)
+class Computed:
+    """The runs of one cell that have a result, in the order of their seeds."""
+
+    seeds: tuple[int, ...]
+    runs: list[str]
+    diverged: NDArray[np.bool_]
+    environments: tuple[str, ...]
+    classes: int
+    label_variance: float | None
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame, environments: Mapping[str, str]) -> Computed | None:
+        """Those among ``runs``; None if there are none."""
+        done = runs[runs["status"].isin(DONE)].sort_values("seed")
+        if done.empty:
+            return None
+        return cls(
+            seeds=tuple(int(s) for s in done["seed"]),
+            runs=[str(h) for h in done["run_hash"]],
+            diverged=(done["status"] == "diverged").to_numpy(dtype=np.bool_),
+            environments=tuple(environments.get(h, h) for h in done["execution_hash"].astype(str)),
+            classes=int(done["classes"].max()),
+            label_variance=label_variance_of(done),
+        )
+
+
 def _cell(
     series: Series,
     setting: str,
@@ -138,32 +166,31 @@ def _cell(
     curves: Curves,
     environments: Mapping[str, str],
 ) -> CellCurves | None:
-    computed = runs[runs["status"].isin(["finished", "diverged"])].sort_values("seed")
-    if computed.empty:
+    computed = Computed.of(runs, environments)
+    if computed is None:
         return None
-    x, values = curves.metric(list(computed["run_hash"]), _METRICS[series.metric])
+    x, values = curves.metric(computed.runs, _METRICS[series.metric])
     first = runs.iloc[0]
-    per_epoch = curves.steps_per_epoch(list(computed["run_hash"]))
-    executions = computed["execution_hash"].astype(str)
+    per_epoch = curves.steps_per_epoch(computed.runs)
     return CellCurves(
         experiment=series.name,
         setting=setting,
         norm=str(first["norm"]),
         batch_size=int(first["batch_size"]),
         budget=budget_in_epochs(first.to_dict(), per_epoch),
-        seeds=tuple(int(s) for s in computed["seed"]),
+        seeds=computed.seeds,
         x=x,
         curves=values,
-        diverged=(computed["status"] == "diverged").to_numpy(dtype=np.bool_),
-        environments=tuple(environments.get(h, h) for h in executions),
+        diverged=computed.diverged,
+        environments=computed.environments,
         planned=len(runs),
         metric=series.metric,
-        classes=int(computed["classes"].max()),
+        classes=computed.classes,
         cell_hash=str(first["cell_hash"]),
         steps_per_epoch=per_epoch,
         samples_per_step=int(_samples_per_step(first.to_dict())),
-        runs=tuple(str(h) for h in computed["run_hash"]),
-        label_variance=label_variance_of(computed),
+        runs=tuple(computed.runs),
+        label_variance=computed.label_variance,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.analysis import reasons
 from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves
 from normbench.analysis.curves import Floats
@@ -99,9 +100,9 @@ def _read(match: Match, environments: Environments) -> Iterator[Change]:
         for c, side in ((a.cell, "A"), (b.cell, "B"))
     ]
     pairing = pair(cells, seeds) if seeds else None
-    refusal = pairing.refusal if pairing is not None else "no seed is planned in both"
+    refusal = pairing.refusal if pairing is not None else reasons.NO_SHARED_SEED
     if a.cell.metric != b.cell.metric:
-        refusal, thresholds = f"A is read by {a.cell.metric}, B by {b.cell.metric}", []
+        refusal, thresholds = reasons.metrics(a.cell.metric, b.cell.metric), []
     plain = Change(match, "final", None, refusal=refusal)
     if refusal or pairing is None:
         yield plain
@@ -112,7 +113,7 @@ def _read(match: Match, environments: Environments) -> Iterator[Change]:
     window = min(window, *(max(1, int(trained(c.cell.x, c.cell.x.shape).sum())) for c in (a, b)))
     notes = list(pairing.notes)
     if a.series.window != b.series.window:
-        notes.append(Caveat("window", f"both read with a window of {window} evaluations"))
+        notes.append(reasons.window(window))
     apart = _apart(a.cell, b.cell, pairing.picks, environments)
     plain = replace(plain, seeds=kept, apart=apart, notes=tuple(notes))
     ends = [final_values(c.cell, window) for c in (a, b)]
@@ -120,7 +121,7 @@ def _read(match: Match, environments: Environments) -> Iterator[Change]:
     for threshold in thresholds:
         one = replace(plain, endpoint="time", threshold=threshold)
         if a.cell.budget != b.cell.budget:
-            why = f"the budgets differ: {a.cell.budget:g} and {b.cell.budget:g} epochs"
+            why = reasons.budgets(a.cell.budget, b.cell.budget)
             yield replace(one, refusal=why, seeds=())
             continue
         found = [times(c.cell, threshold, window) for c in (a, b)]
@@ -142,21 +143,10 @@ def _apart(
     for i, j in zip(*picks, strict=True):
         one, other = a.environments[i], b.environments[j]
         if {one, other} & _UNKNOWN:
-            return "confounded with machine: it is not recorded where the runs were made"
+            return reasons.NOT_RECORDED
         if one != other:
-            return f"confounded with machine: {_unlike(one, other, environments)}"
+            return reasons.unlike(*(_flat(environments.get(key, {})) for key in (one, other)))
     return ""
-
-
-def _unlike(one: str, other: str, environments: Environments) -> str:
-    """In what two environments differ, in words."""
-    left, right = (_flat(environments.get(key, {})) for key in (one, other))
-    found = [
-        f"{key} {left.get(key, '?')} → {right.get(key, '?')}"
-        for key in dict.fromkeys([*left, *right])
-        if left.get(key) != right.get(key)
-    ]
-    return ", ".join(found) or "the runs were made in different environments"
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, str]:

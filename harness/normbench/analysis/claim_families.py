@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from normbench.analysis import reasons
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.claim_values import CellValues
 from normbench.analysis.curves import Floats
@@ -51,8 +52,7 @@ def _benefit(one: Ready, seeds: Sequence[int]) -> Floats:
     ratio = end.kind == "time" and end.estimand == "geometric-ratio"
     if ratio and not (a.min(initial=1.0) > 0 and b.min(initial=1.0) > 0):
         raise StatisticsError(
-            f"a ratio needs times above 0, and {int((a <= 0).sum() + (b <= 0).sum())} of "
-            f"{a.size + b.size} are 0: those runs are at the threshold before they are trained"
+            reasons.no_logarithm(int((a <= 0).sum() + (b <= 0).sum()), a.size + b.size)
         )
     smaller = end.kind in ("time", "diverged") or end.better == "min"
     more, less = (b, a) if smaller else (a, b)
@@ -82,7 +82,7 @@ def judge_hypotheses(
     members: list[Ready], method: str, alpha: float, boundary: Boundary
 ) -> list[tuple[Ready, Verdict | None, Block, str, str]]:
     """Verdicts of one family; None with a reason where a member cannot be judged."""
-    reasons = {id(one): one.void for one in members}
+    why = {id(one): one.void for one in members}
     live = [one for one in members if not one.void]
     blocks: dict[int, Block] = {}
     if live:
@@ -92,29 +92,29 @@ def judge_hypotheses(
     for one in live:
         own = blocks[id(one)]
         missing = [c.label for c in one.cells if c.label in own.dropped]
-        reasons[id(one)] = (
-            f"missing cell: {', '.join(missing)}" if missing
+        why[id(one)] = (
+            reasons.missing_cells(missing) if missing
             else own.refusal or confounded(one.cells, own.seeds)
         )  # fmt: skip
     claims: dict[int, Claim] = {}
     for one in live:
-        if not reasons[id(one)]:
+        if not why[id(one)]:
             made = boundary.attempt(
                 f"claim {one.hypothesis.name}", partial(_claim, one, blocks[id(one)].seeds), _why
             )
             if isinstance(made, Claim):
                 claims[id(one)] = made
             else:
-                one.void = reasons[id(one)] = made
+                one.void = why[id(one)] = made
     judged = _verdicts(claims, method, alpha, boundary)
     verdicts = {key: v for key, v in judged.items() if isinstance(v, Verdict)}
     for one in live:
-        why = judged.get(id(one))
-        if isinstance(why, str):
-            one.void = reasons[id(one)] = why
+        failed = judged.get(id(one))
+        if isinstance(failed, str):
+            one.void = why[id(one)] = failed
     empty = Block()
     return [
-        (one, verdicts.get(id(one)), blocks.get(id(one), empty), reasons[id(one)], method)
+        (one, verdicts.get(id(one)), blocks.get(id(one), empty), why[id(one)], method)
         for one in members
     ]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normbench.analysis.cells import budget_in_epochs, cell_label
+from normbench.analysis import reasons
+from normbench.analysis.cells import Computed, budget_in_epochs, cell_label
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.pooled import threshold_key
 from normbench.analysis.settings import setting_axes
@@ -35,7 +36,7 @@ class CellValues:
     def unreadable(cls, series: Series, index: int, why: str) -> CellValues:
         """A cell whose endpoint cannot be read."""
         label = _label(series, index)
-        return cls(label, undefined=f"{label} has no value: {why}")
+        return cls(label, undefined=reasons.unreadable(label, why))
 
 
 def _label(series: Series, index: int) -> str:
@@ -88,46 +89,40 @@ class Reader:
             return found
         undefined = runs[runs["status"] == "undefined"]
         if not undefined.empty:
-            found.undefined = f"{found.label} is undefined: {undefined['error'].iloc[0]}"
+            found.undefined = reasons.undefined(found.label, undefined["error"].iloc[0])
             return found
-        done = runs[runs["status"].isin(["finished", "diverged"])]
-        if done.empty:
+        done = Computed.of(runs, self.environments)
+        if done is None:
             return found
-        end = claim.endpoint
-        x, curve = self.curves.metric(list(done["run_hash"]), end.metric, evaluation)
-        lost = (done["status"] == "diverged").to_numpy(dtype=np.bool_)
+        end, lost = claim.endpoint, done.diverged
+        x, curve = self.curves.metric(done.runs, end.metric, evaluation)
         if probe_parts(end.metric) is not None:
             if not len(x) and not lost.all():
-                found.undefined = self._unmeasured(found.label, list(done["run_hash"]), end.metric)
+                found.undefined = self._unmeasured(found.label, done.runs, end.metric)
                 return found
             x, curve = _measured(x, curve, lost, end)
         threshold = self.threshold(claim)
         if end.kind == "time" and threshold is None:
             return found
-        per_epoch = self.curves.steps_per_epoch(list(done["run_hash"]))
+        per_epoch = self.curves.steps_per_epoch(done.runs)
         result = endpoint_values(
             end.kind, x, curve, goal=end.better, window=end.window,
             failure_score=end.failure_score, threshold=threshold,
             budget=end.budget or budget_in_epochs(resolved.model_dump(), per_epoch),
             diverged=lost,
         )  # fmt: skip
-        seeds = [int(s) for s in done["seed"]]
+        seeds = done.seeds
         found.values = dict(zip(seeds, result.values.tolist(), strict=True))
         found.diverged = dict(zip(seeds, result.diverged.tolist(), strict=True))
         found.clipped = dict(zip(seeds, result.clipped.tolist(), strict=True))
-        hashes = done["execution_hash"].astype(str)
-        found.environment = {
-            s: self.environments.get(h, h) for s, h in zip(seeds, hashes, strict=True)
-        }
+        found.environment = dict(zip(seeds, done.environments, strict=True))
         return found
 
     def _unmeasured(self, label: str, runs: list[str], metric: str) -> str:
         """Why a cell has no value of a probe's metric."""
         name, layer = probe_parts(metric) or (metric, "")
         layers = [known for known in self.curves.layers(runs, name) if known]
-        if not layer or not layers:
-            return f"{label} has no value of {name}"
-        return f"{label} has no value of {name} of layer {layer} (there are {', '.join(layers)})"
+        return reasons.unmeasured(label, name, layer, layers)
 
 
 def _measured(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis import reasons
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.cells import regression_experiments
 from normbench.analysis.claim_families import Ready, judge_hypotheses
@@ -58,9 +59,9 @@ def _prepare(
             one.task = "regression"
         one.void = next((c.undefined for c in one.cells if c.undefined), "")
         if not one.void and claim.endpoint.kind == "time" and one.threshold is None:
-            one.void = "the pooled threshold is not computed yet"
+            one.void = reasons.NO_THRESHOLD
         if not one.void and not any(c.values for c in one.cells):
-            one.void = "not run yet"
+            one.void = reasons.NOT_RUN
         ready.append(one)
     return ready
 
@@ -85,8 +86,7 @@ def _at_chance(one: Ready, block: Block) -> list[Caveat]:
     means = [np.mean([cell.values[seed] for seed in block.seeds]) for cell in one.cells]
     if max(abs(mean - chance) for mean in means) > claim.margin:
         return []
-    text = "every cell lies within the margin of the failure score: equal, but nothing was learned"
-    return [Caveat("at-chance", text)]
+    return [reasons.at_chance()]
 
 
 def _provisional(one: Ready, results: Results) -> list[Caveat]:
@@ -94,8 +94,7 @@ def _provisional(one: Ready, results: Results) -> list[Caveat]:
     level = results.provisional.get(threshold_key(one.claim))
     if level is None or one.claim.endpoint.threshold != "pooled":
         return []
-    some = f"{level['runs']} of {level['planned']} runs"
-    return [Caveat("provisional", f"the threshold is provisional, from {some}")]
+    return [reasons.provisional(level["runs"], level["planned"])]
 
 
 def _row(
@@ -173,7 +172,7 @@ def claim_table(
         ):
             notes = [*block.notes, *_provisional(one, results)]
             row = _row(one, verdict, block, notes, reason, method, study.alpha, len(members))
-            why = [changed.get(one.claim.id, ""), "a cell is missing" if block.dropped else ""]
+            why = [changed.get(one.claim.id, ""), reasons.CELL_MISSING if block.dropped else ""]
             row["deviation"] = "; ".join(filter(None, why))
             row["exploratory"] = bool(row["deviation"])
             rows.append(row)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis import reasons
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.pairing import pair
+from normbench.analysis.reasons import FINAL_DIFFERENCE, TIME_DIFFERENCE
 from normbench.analysis.rows import RESULT_COLUMNS, attempted, refused_row, result_row
 from normbench.stats.compare import paired
 from normbench.stats.durations import restricted_mean_difference
@@ -19,14 +21,10 @@ COLUMNS = [*KEYS, "reference", "endpoint", "threshold", *RESULT_COLUMNS, "diverg
            "diverged_reference"]  # fmt: skip
 
 
-_DIFFERENCE = "difference of the final errors"
-_TIMES = "difference of the restricted mean times"
-
-
 def _final(cell: CellCurves, reference: CellCurves, panel: Panel, alpha: float) -> dict[str, Any]:
     pairing = pair([cell, reference], panel.series.seeds)
     if pairing.refusal:
-        return refused_row(pairing.refusal, _DIFFERENCE)
+        return refused_row(pairing.refusal, FINAL_DIFFERENCE)
     ends = [final_values(c, panel.series.window) for c in (cell, reference)]
     a, b = (e.values[p] for e, p in zip(ends, pairing.picks, strict=True))
     lost = [e.diverged[p] for e, p in zip(ends, pairing.picks, strict=True)]
@@ -46,9 +44,9 @@ def _time(
 ) -> dict[str, Any]:
     pairing = pair([cell, reference], panel.series.seeds)
     if not pairing.refusal and cell.budget != reference.budget:
-        return refused_row("the budgets differ", _TIMES)
+        return refused_row(reasons.BUDGETS_DIFFER, TIME_DIFFERENCE)
     if pairing.refusal:
-        return refused_row(pairing.refusal, _TIMES)
+        return refused_row(pairing.refusal, TIME_DIFFERENCE)
     found = [times(c, theta, panel.series.window) for c in (cell, reference)]
     a, b = (f.time[p] for f, p in zip(found, pairing.picks, strict=True))
     lost = [int(f.diverged[p].sum()) for f, p in zip(found, pairing.picks, strict=True)]
@@ -75,12 +73,14 @@ def comparison_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
                 continue
             key = key_columns(cell) | {"reference": base}
             if reference is None:
-                row = refused_row(f"{base} has no runs at this batch size", "")
+                row = refused_row(reasons.no_reference(base), "")
                 rows.append(key | {"endpoint": "final", "threshold": np.nan} | row)
                 continue
-            row = attempted(_DIFFERENCE, partial(_final, cell, reference, panel, alpha))
+            row = attempted(FINAL_DIFFERENCE, partial(_final, cell, reference, panel, alpha))
             rows.append(key | {"endpoint": "final", "threshold": np.nan} | row)
             for theta in panel.series.thresholds:
-                row = attempted(_TIMES, partial(_time, cell, reference, panel, theta, alpha))
+                row = attempted(
+                    TIME_DIFFERENCE, partial(_time, cell, reference, panel, theta, alpha)
+                )
                 rows.append(key | {"endpoint": "time", "threshold": theta} | row)
     return pd.DataFrame(rows, columns=COLUMNS)

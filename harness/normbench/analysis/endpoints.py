@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from normbench.analysis.cells import CellCurves
+from normbench.analysis.curves import Floats
 from normbench.stats.outcome import Endpoint, endpoint_values
 from normbench.stats.speed import RestrictedTimes, restricted_time
 
@@ -23,15 +27,20 @@ def key_columns(cell: CellCurves) -> dict[str, Any]:
 
 def final_values(cell: CellCurves, window: int) -> Endpoint:
     """The ``final`` endpoint of a cell: the mean error of the last ``window`` evaluations."""
+    return final_error(cell.x, cell.error, cell.diverged, cell.failure_score, window)
+
+
+def final_error(
+    x: Floats, errors: Floats, diverged: NDArray[np.bool_], failure_score: float, window: int
+) -> Endpoint:
+    """The mean error, or loss, of each run over its last ``window`` evaluations.
+
+    ``errors`` has shape (runs, evaluations); a diverged run counts with the failure score.
+    """
     return endpoint_values(
-        "final",
-        cell.x,
-        cell.error,
-        goal="min",
-        window=window,
-        failure_score=cell.failure_score,
-        diverged=cell.diverged,
-    )
+        "final", x, errors, goal="min", window=window, failure_score=failure_score,
+        diverged=diverged,
+    )  # fmt: skip
 
 
 def times(cell: CellCurves, threshold: float, window: int) -> RestrictedTimes:

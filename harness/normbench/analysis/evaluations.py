@@ -13,6 +13,7 @@ from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.endpoints import KEYS, final_values, key_columns
 from normbench.analysis.pairing import pair
+from normbench.analysis.reasons import final_errors
 from normbench.analysis.rows import RESULT_COLUMNS, refused_row, result_row
 from normbench.protocol.claims import ClaimMetric, Evaluation
 from normbench.stats.compare import paired_difference
@@ -77,7 +78,7 @@ def _split(panel: Panel, found: list[_Kinds], alpha: float) -> list[dict[str, An
                "reference": base, "smallest": min(sizes), "largest": max(sizes)}  # fmt: skip
         pairing = pair([c for k, cell in group for c in (k.cell, cell)], panel.series.seeds)
         for part, (more, less) in PARTS.items():
-            estimand = f"final error: {more} minus {less}"
+            estimand = final_errors(more, less)
             if pairing.refusal:
                 rows.append(key | {"part": part} | refused_row(pairing.refusal, estimand))
                 continue

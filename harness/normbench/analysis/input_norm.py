@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis import reasons
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, final_values, times
@@ -49,7 +50,7 @@ def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> 
     pairing = pair(cells, panel.series.seeds)
     refusal = pairing.refusal
     if not refusal and len({c.budget for c in cells}) > 1:
-        refusal = "the budgets differ"
+        refusal = reasons.BUDGETS_DIFFER
     if refusal:
         return refused_row(refusal, "")
     found = [read(cell) for cell in cells]
@@ -59,8 +60,7 @@ def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> 
     d = settled([sign * own for sign, own in zip(signs, values, strict=True)])
     result = paired_difference(
         d, alpha=alpha, diverged=lost,
-        estimand="mean over seeds of what input normalization gains (positive: it helps)"
-        + ("" if len(cells) == 2 else ", minus the same without that norm"),
+        estimand=reasons.INPUT_GAIN if len(cells) == 2 else reasons.INPUT_GAIN_BESIDE,
     )  # fmt: skip
     return result_row(result, pairing.notes) | {"diverged": lost}
 

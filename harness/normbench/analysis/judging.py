@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from normbench.analysis import reasons
 from normbench.analysis.changes import Change
 from normbench.analysis.endpoints import key_columns
 from normbench.analysis.rows import FAMILY_COLUMNS, caveat_columns, number, verdict_row
@@ -104,12 +105,9 @@ def _blocks(changes: Sequence[Change]) -> tuple[list[Change], Correction, tuple[
     shared = [s for s in changes[0].seeds if all(s in c.seeds for c in changes)]
     most = max(len(c.seeds) for c in changes)
     if len(shared) < MIN_SEEDS or most - len(shared) > max(1.0, MOST_LOST * most):
-        note = "the comparisons have different seeds: corrected by Holm, each over its own seeds"
-        return list(changes), "holm", (Caveat("own-seeds", note),)
+        return list(changes), "holm", (reasons.own_seeds(),)
     gone = sorted({s for c in changes for s in c.seeds} - set(shared))
-    listed = ", ".join(map(str, gone))
-    note = f"seeds excluded for the whole family because a comparison lacks them: {listed}"
-    notes = (Caveat("seeds-left-out", note),) if gone else ()
+    notes = (reasons.left_out(gone),) if gone else ()
     return [c.over(shared) for c in changes], "max-t", notes
 
 

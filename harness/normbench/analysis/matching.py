@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.analysis import reasons
 from normbench.analysis.cells import CellCurves, panels
 from normbench.analysis.curves import computed_curves
 from normbench.analysis.settings import setting_axes
@@ -159,4 +160,4 @@ def _differences(a: Located, b: Located) -> Iterator[str]:
             was, now = (known.get(key, "not recorded") for known in (old_code, new_code))
             yield f"code of the {key}: {was} → {now}"
     if a.data and b.data and not a.data.same(b.data.content):
-        yield f"the content of the data set {_base(a, 'dataset')}"
+        yield reasons.data_content(_base(a, "dataset"))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from normbench.analysis import reasons
 from normbench.analysis.cells import CellCurves
 from normbench.stats.refusals import complete_blocks
 from normbench.stats.result import Caveat
@@ -59,10 +60,7 @@ def confounded(cells: Sequence[Runs], seeds: Sequence[int]) -> str:
     """Why runs of a seed cannot be paired, if they come from different environments."""
     for seed in seeds:
         if len({cell.environment.get(seed) for cell in cells}) > 1:
-            return (
-                f"confounded with machine: the runs of seed {seed} were not all made on one "
-                "machine with one set of versions; compute one of them again"
-            )
+            return reasons.confounded(seed)
     return ""
 
 

@@ -12,6 +12,7 @@ from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.endpoints import final_values
 from normbench.analysis.pairing import Pairing, pair
+from normbench.analysis.reasons import FINAL_DIFFERENCE, lower_error
 from normbench.analysis.rows import FAMILY_COLUMNS, RESULT_COLUMNS, refused_row, verdict_row
 from normbench.errors import StatisticsError
 from normbench.stats.rounding import difference
@@ -61,13 +62,13 @@ def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
         for a, b in pairs
     ]  # fmt: skip
     if pairing.refusal:
-        refused = refused_row(pairing.refusal, "difference of the final errors")
+        refused = refused_row(pairing.refusal, FINAL_DIFFERENCE)
         return [key | refused for key in keys]
     picks = dict(zip(used, pairing.picks, strict=True))
     try:
         return _judged(panel, cells, pairs, keys, picks, pairing, alpha)
     except StatisticsError as error:
-        refused = refused_row(reason(error), "difference of the final errors")
+        refused = refused_row(reason(error), FINAL_DIFFERENCE)
         return [key | refused for key in keys]
 
 
@@ -82,7 +83,7 @@ def _judged(
         Claim(
             f"{cells[a].norm} against {cells[b].norm}", "superiority",
             difference(values[b], values[a]), diverged=lost[a] + lost[b],
-            estimand=f"final error of {cells[b].norm} minus that of {cells[a].norm}",
+            estimand=lower_error(cells[a].norm, cells[b].norm),
         )
         for a, b in pairs
     ]  # fmt: skip

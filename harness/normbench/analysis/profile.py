@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normbench.analysis import reasons
 from normbench.analysis.boundary import reason
 from normbench.analysis.cells import CellCurves, Panel
 from normbench.analysis.curves import Floats
@@ -39,7 +40,7 @@ def _grid(panel: Panel) -> Floats | str:
     except StatisticsError as error:
         return reason(error)
     if constant(found):
-        return "all runs reach the same level"
+        return reasons.ONE_LEVEL
     return found
 
 
@@ -54,7 +55,7 @@ def _compared(
 ) -> dict[str, Any]:
     """The columns of one pair, a value per threshold, or the reason why there are none."""
     pairing = pair([cell, base], panel.series.seeds)
-    refusal = pairing.refusal or ("the budgets differ" if cell.budget != base.budget else "")
+    refusal = pairing.refusal or (reasons.BUDGETS_DIFFER if cell.budget != base.budget else "")
     if refusal:
         return {"refusal": refusal, "n": 0}
     mine, theirs = pairing.picks

@@ -101,6 +101,6 @@ def _components(series: Series, axes: Collection[str]) -> dict[tuple[str, str], 
         for axis in axes:
             value = getattr(cell, axis)
             if isinstance(value, Choice):
-                own = tuple((key, str(part)) for key, part in value.unusual.items())
-                found[(axis, value.label)] = Level(value.label, value.name, own)
+                name, own = value.parts
+                found[(axis, value.label)] = Level(value.label, name, tuple(own.items()))
     return found

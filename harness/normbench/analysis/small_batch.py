@@ -14,16 +14,13 @@ from normbench.analysis.boundary import reason
 from normbench.analysis.cells import Panel
 from normbench.analysis.endpoints import final_values
 from normbench.analysis.pairing import pair
+from normbench.analysis.reasons import CROSSOVER, DEGRADATION, SIZE_MISSING
 from normbench.analysis.rows import RESULT_COLUMNS, attempted, ends, refused_row, result_row
 from normbench.errors import StatisticsError
 from normbench.stats.result import Caveat
 from normbench.stats.smallbatch import crossover_batch_size, inverse_batch_contrast
 
 KEYS = ["experiment", "setting", "norm", "reference", "smallest", "largest"]
-
-
-_LOST = "extra error from the largest to the smallest batch size"
-_CROSSED = "batch size from which on the norm is no longer worse"
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ def _values(panel: Panel, norm: str) -> _Table | str:
     both = [panel.cells.get((n, b)) for n in (norm, panel.series.reference) for b in sizes]
     cells = [c for c in both if c is not None]
     if len(cells) < len(both):
-        return "a batch size has no runs for one of the norms"
+        return SIZE_MISSING
     pairing = pair(cells, panel.series.seeds)
     if pairing.refusal:
         return pairing.refusal
@@ -56,7 +53,7 @@ def _values(panel: Panel, norm: str) -> _Table | str:
 
 def _degradation(found: _Table | str, norm: str, base: str, alpha: float) -> dict[str, Any]:
     if isinstance(found, str):
-        return refused_row(found, _LOST)
+        return refused_row(found, DEGRADATION)
     result = inverse_batch_contrast(
         found.norm, found.reference, found.sizes, goal="min", alpha=alpha,
         diverged=found.diverged, labels=(norm, base),
@@ -72,7 +69,7 @@ def _degradation(found: _Table | str, norm: str, base: str, alpha: float) -> dic
 
 def _crossover(found: _Table | str, alpha: float) -> dict[str, Any]:
     if isinstance(found, str):
-        return refused_row(found, _CROSSED)
+        return refused_row(found, CROSSOVER)
     result = crossover_batch_size(found.norm, found.reference, found.sizes, goal="min", alpha=alpha)
     return result_row(result, found.notes) | {"diverged": found.diverged}
 
@@ -99,9 +96,9 @@ def small_batch_tables(panels: list[Panel], alpha: float) -> dict[str, pd.DataFr
                 found = _values(panel, norm)
             except StatisticsError as error:
                 found = reason(error)
-            lost = attempted(_LOST, partial(_degradation, found, norm, base, alpha))
+            lost = attempted(DEGRADATION, partial(_degradation, found, norm, base, alpha))
             degradation.append(key | lost)
-            crossover.append(key | attempted(_CROSSED, partial(_crossover, found, alpha)))
+            crossover.append(key | attempted(CROSSOVER, partial(_crossover, found, alpha)))
     plain = [f"difference_in_differences{end}" for end in ("", "_low", "_high")]
     return {
         "degradation": pd.DataFrame(

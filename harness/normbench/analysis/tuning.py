@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import label_variance_of
+from normbench.analysis.cells import Computed
 from normbench.analysis.curves import Curves
+from normbench.analysis.endpoints import final_error
 from normbench.catalog.fingerprints import Fingerprints
 from normbench.plan.decisions import cell_key
 from normbench.plan.spec import cell_hash
@@ -17,7 +18,7 @@ from normbench.protocol.schema import Cell, Tune
 from normbench.protocol.study import Series
 from normbench.results.load import Results
 from normbench.results.schema import axis_values
-from normbench.stats.outcome import blind_score, endpoint_values
+from normbench.stats.outcome import blind_score
 from normbench.stats.rounding import difference, settled
 
 COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean",
@@ -31,17 +32,13 @@ def _scores(
     for rate in sorted(tune.learning_rate):
         key = cell_hash(cell.model_copy(update={"learning_rate": rate}), code)
         own = runs[(runs["cell_hash"] == key) & runs["seed"].isin(tune.seeds)]
-        done = own[own["status"].isin(["finished", "diverged"])].sort_values("seed")
-        mean = np.nan
-        if not done.empty:
-            classes = int(done["classes"].max())
+        done, mean = Computed.of(own, {}), np.nan
+        if done is not None:
             loss = series.metric == "loss"
-            x, curve = curves.metric(list(done["run_hash"]), "val_loss" if loss else "val_error")
-            mean = endpoint_values(
-                "final", x, curve, goal="min", window=series.window,
-                failure_score=blind_score(loss, classes, label_variance_of(done)),
-                diverged=(done["status"] == "diverged").to_numpy(dtype=np.bool_),
-            ).values.mean()  # fmt: skip
+            x, errors = curves.metric(done.runs, "val_loss" if loss else "val_error")
+            chance = blind_score(loss, done.classes, done.label_variance)
+            final = final_error(x, errors, done.diverged, chance, series.window)
+            mean = float(final.values.mean())
         yield {
             "experiment": series.name,
             "cell_key": cell_key(cell, code),
@@ -49,10 +46,10 @@ def _scores(
             "norm": values["norm"],
             "batch_size": cell.batch_size,
             "learning_rate": rate,
-            "mean": float(mean),
-            "runs": len(done),
+            "mean": mean,
+            "runs": 0 if done is None else len(done.seeds),
             "planned": len(tune.seeds),
-            "diverged": int((done["status"] == "diverged").sum()),
+            "diverged": 0 if done is None else int(done.diverged.sum()),
         }
 
 

@@ -27,7 +27,7 @@ def marks(row: Mapping[Any, Any]) -> str:
 
 def notes(results: Results) -> list[str]:
     """What changed since the claims were registered, and where pooled thresholds come from."""
-    from normbench.analysis.pooled import pooled_notes
+    from normbench.report.pooled import pooled_notes
 
     found = [f"deviation: {line}" for line in results.deviations.lines]
     return found + [f"pooled threshold of {note}" for note in pooled_notes(results)]

@@ -6,10 +6,10 @@ import json
 import shlex
 from typing import Any
 
-from normbench.analysis.pooled import pooled_notes
 from normbench.protocol.study import Study
 from normbench.report import words
 from normbench.report.blocks import Block, Code, Column, Items, Section, Table, Text, Value
+from normbench.report.pooled import pooled_notes
 from normbench.report.sections import design, packages
 from normbench.report.sections.dictionary import data_dictionary, saved_tables
 from normbench.report.source import Source
