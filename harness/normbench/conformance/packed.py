@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from normbench.conformance.norms import ConformanceError, default_params
+from normbench.conformance.norms import ConformanceError
+from normbench.conformance.subject import default_params
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network, NormSpec
 from normbench.models.layers import Conv, Flatten, Layer, Linear, MaxPool, activated

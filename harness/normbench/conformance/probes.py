@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from normbench.catalog import NORMS, PROBES
-from normbench.conformance.norms import ConformanceError, default_params
+from normbench.conformance.norms import ConformanceError
+from normbench.conformance.subject import default_params
 from normbench.models.describe import Network, NormSpec
 from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, activated
 from normbench.models.plain import Net, build, initialise

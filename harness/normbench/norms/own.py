@@ -29,7 +29,7 @@ def build(shape: tuple[int, ...], *, target: str, args: Mapping[str, Any]) -> nn
     if found:
         told = "; ".join(found)
         raise ComponentError(f"the norm {target} cannot be compared with others: {told}")
-    return _made(target, args, shape)
+    return untried(target, args, shape)
 
 
 def depends_on_batch(target: str, args: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
@@ -37,7 +37,8 @@ def depends_on_batch(target: str, args: Mapping[str, Any], shape: tuple[int, ...
     return not _independent(target, Args(args), shape, load(target))
 
 
-def _made(target: str, args: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
+def untried(target: str, args: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
+    """What :func:`build` gives, without trying it before."""
     module: nn.Module = made(target, args, {"channels": shape[0], "shape": shape}, "channels")
     if not isinstance(module, nn.Module):
         raise UsageError(
@@ -49,10 +50,10 @@ def _made(target: str, args: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Mo
 @lru_cache(maxsize=1024)
 def _faults(target: str, args: Args, shape: tuple[int, ...], _code: Any) -> tuple[str, ...]:
     with guarding(packages_of_target(target), UsageError), torch.device("cpu"):
-        return tuple(trial.faults(lambda: _made(target, args, shape), shape))
+        return tuple(trial.faults(lambda: untried(target, args, shape), shape))
 
 
 @lru_cache(maxsize=1024)
 def _independent(target: str, args: Args, shape: tuple[int, ...], _code: Any) -> bool:
     with guarding(packages_of_target(target), UsageError), torch.device("cpu"):
-        return trial.batch_independent(lambda: _made(target, args, shape), shape)
+        return trial.batch_independent(lambda: untried(target, args, shape), shape)

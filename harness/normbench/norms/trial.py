@@ -107,6 +107,26 @@ def changed_buffers(module: nn.Module, x: Tensor) -> list[str]:
     return [n for n, buffer in module.named_buffers() if not torch.equal(before[n], buffer)]
 
 
+def plain_state(module: nn.Module) -> dict[str, Any]:
+    """Numbers that modules hold besides parameters and buffers, by name; copies of tensors."""
+    found: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            where = f"{path}.{name}" if path else name
+            if isinstance(value, Tensor):
+                found[where] = value.detach().clone()
+            elif isinstance(value, int | float | complex):
+                found[where] = value
+    return {name: value for name, value in found.items() if not name.endswith("training")}
+
+
+def same(before: Any, after: Any) -> bool:
+    """Whether two values of :func:`plain_state` are equal; NaN is equal to itself."""
+    if isinstance(before, Tensor) and isinstance(after, Tensor):
+        return before.shape == after.shape and torch.equal(before.nan_to_num(), after.nan_to_num())
+    return type(before) is type(after) and bool(before == after or before != before)
+
+
 def stateless(make: Make, shape: tuple[int, ...]) -> bool:
     """Whether training leaves all buffers of a norm as they are."""
     with _generators_kept():
