@@ -18,6 +18,7 @@ from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, key_columns
 from normbench.analysis.seconds import mean_interval
 from normbench.datasets.training_split import TrainingSplit, training_split
+from normbench.errors import DataMissingError
 from normbench.plan.decisions import decided
 from normbench.plan.spec import cell_hash
 from normbench.protocol.choice import Absent
@@ -115,7 +116,10 @@ def _linear_cells(results: Results, panels: list[Panel]) -> Iterator[_Linear]:
                 continue
             if isinstance(cell.dataset, Absent):
                 continue  # it is not installed here
-            data = training_split(cell)
+            try:
+                data = training_split(cell)
+            except DataMissingError:  # not here, or made by code, which no report runs
+                continue
             found = _Linear({}, curves, cell, data, squared_error(data.inputs, data.labels), probes)
             key = key_columns(curves) | {
                 "dataset": cell.dataset.label, "input_norm": cell.input_norm, "rate": found.rate,

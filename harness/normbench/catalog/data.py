@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from normbench.catalog.entries import Catalog, Entry, Param
+from normbench.catalog.target import ARGS, TARGET
 
 _RESOLUTION = Param(224, "height and width in pixels", at_least=32, at_most=512)
 _PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)
 
 _DIGITS = Param(1797, "use this many of them (stratified)", at_least=50, at_most=1797)
+
+#: What is to be known of arrays whose names and shapes do not say it.
+_GIVEN = {
+    "layout": Param(
+        "auto",
+        "the order of the inputs' dimensions, where their shape does not say it: N items, C "
+        "channels, H height, W width, F features, L steps",
+        choices=("auto", "NF", "NCHW", "NHWC", "NHW", "NCL", "NLC"),
+    ),
+    "task": Param(
+        "auto",
+        "what the labels are: classes, or numbers to predict; auto: real numbers are to predict",
+        choices=("auto", "classification", "regression"),
+    ),
+    "tolerance": Param(
+        0.5,
+        "in a regression the absolute error up to which an item counts as right, in standard "
+        "deviations of the training labels",
+        above=0.0,
+    ),
+}
 
 DATASETS = Catalog(
     "data set",
@@ -41,6 +63,24 @@ DATASETS = Catalog(
                 "test_length": Param(60, "steps of the test items", at_least=2, at_most=1000),
             },
         ),
+        "arrays": Entry(
+            "normbench.datasets.arrays:ARRAYS",
+            "arrays of your own in numpy's files: .npz, or .npy",
+            params={
+                "path": Param(
+                    "",
+                    "file .npz with the arrays x and y (or x_train, y_train, x_test, …), a folder "
+                    "of such .npy files, or a .npy file of inputs; beside the protocol",
+                ),
+                "labels": Param("", "where path is a .npy file: that of the labels"),
+                **_GIVEN,
+            },
+        ),
+        "own": Entry(
+            "normbench.datasets.own:OWN",
+            "data of your own: what a function or class of yours gives",
+            params={"target": TARGET, "args": ARGS, **_GIVEN},
+        ),
         "dogs-vs-cats": Entry(
             "normbench.datasets.photos:DOGS_VS_CATS",
             "photos of cats and dogs from a folder (Asirra; Elson et al. 2007)",
@@ -72,7 +112,7 @@ DATASETS = Catalog(
             "normbench.datasets.photos:IMAGE_FOLDER",
             "photos of any classes from a folder",
             params={
-                "path": Param("", "folder of the photos; required"),
+                "path": Param("", "folder of the photos, beside the protocol; required"),
                 "resolution": _RESOLUTION,
                 "items": _PHOTO_ITEMS,
             },

@@ -32,6 +32,9 @@ class Arrays:
     sequences with more steps than in training: (items, …) in the order of ``inputs``, with the
     same channels and the same labels.
 
+    ``given`` (items,) says which items belong to a part from the start: 1 to validation, 2 to the
+    test, 0 to what is divided among the parts that have none of their own.
+
     ``skipped`` says which files were left out, and ``read_by`` which program made pixels of the
     others. ``known`` may give an array of these and a digest of it, where there is one already.
     """
@@ -45,6 +48,7 @@ class Arrays:
     standardized: bool = False
     features: tuple[str, ...] = ()
     test_inputs: NDArray[Any] | None = None
+    given: NDArray[Any] | None = None
     skipped: Skipped | None = None
     read_by: str = ""
     known: tuple[NDArray[Any], str] | None = None

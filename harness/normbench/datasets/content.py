@@ -92,7 +92,8 @@ def digest_of(arrays: Arrays) -> str:
             list(arrays.features)]  # fmt: skip
     whole = hashlib.sha256(json.dumps(said).encode())
     for name, array in (
-        ("inputs", arrays.inputs), ("labels", arrays.labels), ("test", arrays.test_inputs)
+        ("inputs", arrays.inputs), ("labels", arrays.labels), ("test", arrays.test_inputs),
+        ("given", arrays.given),
     ):  # fmt: skip
         if array is None:
             continue

@@ -27,6 +27,7 @@ from normbench.datasets.hashes import file_digests
 from normbench.datasets.layouts import Listing, Photo, check_classes, find_photos
 from normbench.datasets.names import cut, few_of, printable
 from normbench.datasets.parallel import bar, in_order
+from normbench.datasets.place import as_path, beside_protocol
 from normbench.datasets.split import stratified_subset
 from normbench.errors import DataMissingError, UsageError
 
@@ -38,26 +39,14 @@ VERSION = 1
 READER = 2
 
 
-def _folder(text: str, what: str) -> Path:
-    try:
-        if "\0" in text:
-            raise RuntimeError("it holds a null character")
-        return Path(text).expanduser()
-    except RuntimeError as error:  # ~ of a user who is not there
-        raise UsageError(
-            f"{what} must name a folder; received '{cut(text)}' ({error}); likely fix: write "
-            "the path out, from / on"
-        ) from error
-
-
 def _given_folder(params: Mapping[str, Any]) -> Path | None:
     path = str(params["path"])
-    return _folder(path, "the parameter path of a data set") if path else None
+    return beside_protocol(path) if path else None
 
 
 def _cats_and_dogs_folder(params: Mapping[str, Any]) -> Path:
     own = os.environ.get(DATA_VARIABLE, "")
-    around = _folder(own or "data", f"the environment variable {DATA_VARIABLE}")
+    around = as_path(own or "data", f"the environment variable {DATA_VARIABLE}")
     return _given_folder(params) or around / "dogs-vs-cats"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normbench.datasets.base import Task
+from normbench.datasets.base import Arrays, Task
 from normbench.errors import UsageError
 from normbench.plan.seeds import stream_key
 
@@ -78,23 +78,29 @@ def stratified_split(
     validation_fraction: float,
     test_fraction: float,
     train_size: int | None = None,
+    given: NDArray[Any] | None = None,
 ) -> Split:
     """Split by class, decided by (data set, split seed) alone.
 
     ``labels`` has shape (items,): classes, or the strata of :func:`strata_of`; ``key`` is the data
     set's. ``train_size`` keeps that many training items, in proportion to the classes; validation
-    and test do not depend on it. Each part is in random order. Raises :class:`UsageError` when a
-    part would be empty.
+    and test do not depend on it. Items that are ``given`` for a part (see
+    :class:`~normbench.datasets.base.Arrays`) are all of it, and the fractions are of the others.
+    Each part is in random order. Raises :class:`UsageError` when a part would be empty.
     """
+    free = np.ones(len(labels), dtype=np.bool_) if given is None else given == 0
+    own = {"validation": given == 1, "test": given == 2} if given is not None else {}
+    validation_fraction = 0.0 if np.any(own.get("validation", False)) else validation_fraction
+    test_fraction = 0.0 if np.any(own.get("test", False)) else test_fraction
     if validation_fraction + test_fraction >= 1:
         raise UsageError(
             "validation_fraction + test_fraction must be below 1, so that items are left for "
             f"training; received {validation_fraction:g} + {test_fraction:g}"
         )
     rng = np.random.default_rng(stream_key(split_seed, "split", key))
-    classes, counts = np.unique(labels, return_counts=True)
-    n_validation = round(len(labels) * validation_fraction)
-    n_test = round(len(labels) * test_fraction)
+    classes, counts = np.unique(labels[free], return_counts=True)
+    n_validation = round(int(free.sum()) * validation_fraction)
+    n_test = round(int(free.sum()) * test_fraction)
     validation_shares = proportional_shares(counts, n_validation)
     # of what validation left, so that no class gives more items than it has
     test_shares = proportional_shares(counts - validation_shares, n_test)
@@ -113,10 +119,12 @@ def stratified_split(
     for c, n_val, n_tst, n_trn in zip(
         classes, validation_shares, test_shares, train_shares, strict=True
     ):
-        items = rng.permutation(np.flatnonzero(labels == c))
+        items = rng.permutation(np.flatnonzero((labels == c) & free))
         parts["validation"].append(items[:n_val])
         parts["test"].append(items[n_val : n_val + n_tst])
         parts["train"].append(items[n_val + n_tst :][:n_trn])
+    for name, mask in own.items():
+        parts[name].append(np.flatnonzero(mask))
     shuffled = {}
     for name, pieces in parts.items():
         part = rng.permutation(np.concatenate(pieces))
@@ -127,3 +135,17 @@ def stratified_split(
             )
         shuffled[name] = part.astype(np.int64)
     return Split(**shuffled)
+
+
+def split_of(
+    arrays: Arrays,
+    split_seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    train_size: int | None = None,
+) -> Split:
+    """The split of a data set; see :func:`stratified_split`."""
+    strata = strata_of(arrays.labels, arrays.task)
+    return stratified_split(
+        strata, arrays.key, split_seed, validation_fraction, test_fraction, train_size, arrays.given
+    )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from normbench.catalog import DATASETS
 from normbench.datasets.base import Arrays
 from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
-from normbench.datasets.split import strata_of, stratified_split
+from normbench.datasets.split import split_of
 from normbench.errors import DataMissingError
 from normbench.protocol.schema import Cell
 
@@ -38,17 +38,19 @@ def label_constants(arrays: Arrays, train: NDArray[np.int64]) -> tuple[float, fl
 def training_split(cell: Cell) -> TrainingSplit:
     """The training items of a cell, each input as one row of features.
 
-    Raises :class:`~normbench.errors.DataMissingError` where the data are not on this machine.
+    Raises :class:`~normbench.errors.DataMissingError` where the data are not on this machine, and
+    where code of the user's own makes them: none is run here.
     """
+    if getattr(cell.dataset, "target", ""):
+        raise DataMissingError(f"the data of {cell.dataset.label} are not read here")
     dataset = DATASETS[cell.dataset.name].load()
     missing = dataset.missing(cell.dataset.params)
     if missing:
         raise DataMissingError(f"the data set {cell.dataset.name} is not here: {missing}")
     arrays: Arrays = dataset.load(cell.dataset.params)
-    split = stratified_split(
-        strata_of(arrays.labels, arrays.task), arrays.key, cell.split_seed,
-        cell.validation_fraction, cell.test_fraction, cell.train_size,
-    )  # fmt: skip
+    split = split_of(
+        arrays, cell.split_seed, cell.validation_fraction, cell.test_fraction, cell.train_size
+    )
     factors = unit_factors(cell.input_units, arrays.shape[0])
     moments = channel_moments(arrays.inputs, split.train)
     shape = (1, -1, *([1] * (arrays.inputs.ndim - 2)))

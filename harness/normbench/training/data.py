@@ -15,10 +15,12 @@ from torch import Tensor
 
 from normbench.catalog import DATASETS
 from normbench.catalog.guard import guarded
+from normbench.catalog.target import root
 from normbench.datasets.base import Arrays, Task
 from normbench.datasets.inputs import channel_moments, input_constants, unit_factors
 from normbench.datasets.sound import check_arrays
-from normbench.datasets.split import Split, strata_of, stratified_split
+from normbench.datasets.split import Split
+from normbench.datasets.split import split_of as divided
 from normbench.datasets.training_split import label_constants
 from normbench.errors import DataMissingError, UsageError
 from normbench.plan.seeds import stream_key
@@ -147,7 +149,8 @@ class Prepared:
 
 
 @lru_cache(maxsize=4)
-def _arrays(name: str, params: tuple[tuple[str, object], ...]) -> Arrays:
+def _arrays(name: str, params: tuple[tuple[str, object], ...], root: str) -> Arrays:
+    del root  # where files of the user's own are: another protocol's are others
     with guarded(DATASETS, name, UsageError):
         dataset = DATASETS[name].load()
         missing = dataset.missing(dict(params))
@@ -161,15 +164,13 @@ def _arrays(name: str, params: tuple[tuple[str, object], ...]) -> Arrays:
 
 def arrays_of(cell: Cell) -> Arrays:
     """The data set of a cell, read once a process."""
-    return _arrays(cell.dataset.name, tuple(sorted(cell.dataset.params.items())))
+    return _arrays(cell.dataset.name, tuple(sorted(cell.dataset.params.items())), root())
 
 
 def split_of(cell: Cell) -> Split:
     """The split of a cell's data set: the same for all its seeds, norms and batch sizes."""
-    arrays = arrays_of(cell)
-    return stratified_split(
-        strata_of(arrays.labels, arrays.task),
-        arrays.key,
+    return divided(
+        arrays_of(cell),
         cell.split_seed,
         cell.validation_fraction,
         cell.test_fraction,
@@ -213,7 +214,7 @@ def _shared(inputs: NDArray[Any]) -> Tensor:
 
 
 _CACHE_SIZE = 4
-_cache: dict[tuple[str, str], Prepared] = {}
+_cache: dict[tuple[str, ...], Prepared] = {}
 
 
 def prepare(cell: Cell, device: str = "cpu") -> Prepared:
@@ -223,12 +224,13 @@ def prepare(cell: Cell, device: str = "cpu") -> Prepared:
         "input_units",
     }  # fmt: skip
     data_only = cell.model_dump_json(include=axes)
-    found = _cache.get((data_only, device))
+    key = (data_only, device, root())
+    found = _cache.get(key)
     if found is None:
         found = _prepare(cell, device)
         while len(_cache) >= _CACHE_SIZE:
             _cache.pop(next(iter(_cache)))
-        _cache[(data_only, device)] = found
+        _cache[key] = found
     return found
 
 
