@@ -17,6 +17,7 @@ from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Floats, computed_curves
 from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.evaluations import evaluation_tables
+from normbench.analysis.export import to_csv
 from normbench.analysis.input_norm import input_norm_table
 from normbench.analysis.invariance import invariance_table
 from normbench.analysis.mechanisms import mechanism_table, probe_cost_table
@@ -79,7 +80,7 @@ def _writers(table: pd.DataFrame) -> dict[str, Callable[[IO[bytes]], object]]:
     if "caveats" in table:
         table = table.assign(caveats=table["caveats"].map(", ".join))
     return {
-        "csv": lambda file: table.to_csv(file, index=False, lineterminator="\n"),
+        "csv": lambda file: file.write(to_csv(table).encode("utf-8", "replace")),
         "parquet": lambda file: table.to_parquet(file, index=False),
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.boundary import Boundary
+from normbench.analysis.export import to_csv
 from normbench.analysis.judging import direction
 from normbench.analysis.labels import fitted
 from normbench.analysis.versus import Versus
@@ -182,7 +183,7 @@ def _figure(found: Versus) -> list[Block]:
             "comparison alone; thin ones hold for all comparisons at once." + left,
             sentences(found)[0],
             alt,
-            drawn[columns].to_csv(index=False, lineterminator="\n"),
+            to_csv(drawn[columns]),
         )
     ]
 

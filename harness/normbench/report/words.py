@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.analysis.export import to_csv
 from normbench.report.blocks import Value, Verdict
 from normbench.report.phrases import SQUARED_ERROR, amount, bare, bare_p
 from normbench.stats.result import CaveatKind
@@ -147,4 +148,4 @@ def sizes(values: Sequence[int]) -> str:
 
 def csv(frame: pd.DataFrame) -> str:
     """A figure's data as CSV, five digits each; the tables of results have them all."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.5g")
+    return to_csv(frame, float_format="%.5g")
