@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from normbench.datasets import cache as module
-from normbench.datasets.cache import DamagedError, load_or_make, log_beside, read
+from normbench.datasets.cache import DamagedCacheError, load_or_make, log_beside, read
 from normbench.datasets.whole import cache_folder
 from normbench.errors import UsageError, WorkError
 
@@ -172,7 +172,7 @@ def test_a_footer_that_does_not_fit_is_damage():
         text = json.dumps(footer | change).encode()
         tail = module.hashlib.sha256(text).digest() + len(text).to_bytes(8, "little")
         path.write_bytes(images(7).tobytes() + text + tail + module.MARK)
-        with pytest.raises(DamagedError):
+        with pytest.raises(DamagedCacheError):
             read(path)
 
 

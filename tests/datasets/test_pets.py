@@ -12,7 +12,7 @@ import pytest
 
 from normbench.catalog import DATASETS
 from normbench.datasets import pets as module
-from normbench.datasets.canvas import Canvas, cloud, ellipse, scene, segment, triangle
+from normbench.datasets.canvas import Raster, cloud, ellipse, scene, segment, triangle
 from normbench.datasets.pets import PETS, draw, species
 from normbench.datasets.traits import CAT, DOG, draw_traits
 
@@ -204,7 +204,7 @@ def test_distances_are_those_of_geometry():
 
 
 def test_a_window_shows_the_same_as_the_whole():
-    whole, part = Canvas(64), Canvas(64)
+    whole, part = Raster(64), Raster(64)
     colour = np.array([1.0, 0.5, 0.2])
     f = whole.frame.moved((0.6, 0.3), 0.2, 0.7).moved((0.3, 0.1), 1.0, -0.2)
     near = f.near((0.4, -0.2), 0.6)
@@ -217,7 +217,7 @@ def test_a_window_shows_the_same_as_the_whole():
 
 @pytest.mark.parametrize("point", [(-3.0, 0.5), (0.5, 9.0), (1.0, 1.0), (0.0, 0.0)])
 def test_a_window_may_lie_off_the_picture(point):
-    canvas = Canvas(32)
+    canvas = Raster(32)
     near = canvas.frame.near(point, 0.01)
     canvas.fill(near, ellipse(near, point, (0.01, 0.01)), np.ones(3))
     assert np.isfinite(canvas.pixels).all()

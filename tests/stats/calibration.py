@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 
 from normbench.stats import (
-    Claim,
+    ClaimData,
     crossover_batch_size,
     invariance,
     inverse_batch_contrast,
@@ -365,14 +365,14 @@ def equivalence_refuted(rng, replicates):
     wrong = 0
     for _ in range(replicates):
         e = invariance_errors(rng, 10, shifts)
-        claim = Claim("five sizes", "equivalence", e[:, :5] - e[:, 5:], 0.5)
+        claim = ClaimData("five sizes", "equivalence", e[:, :5] - e[:, 5:], 0.5)
         wrong += judge(claim).outcome == "refuted"
     return (wrong / replicates,)
 
 
 def verdict_rates(rng, replicates):
     outcomes = [
-        judge(Claim("null", "superiority", rng.standard_normal(20))).outcome
+        judge(ClaimData("null", "superiority", rng.standard_normal(20))).outcome
         for _ in range(replicates)
     ]
     return tuple(outcomes.count(o) / replicates for o in ("supported", "refuted"))

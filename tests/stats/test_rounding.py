@@ -20,7 +20,7 @@ from normbench.stats import (
     welch_permutation,
 )
 from normbench.stats.rounding import ROUNDING, constant, difference, log_ratio, settled
-from normbench.stats.verdict import Claim, judge, judge_family
+from normbench.stats.verdict import ClaimData, judge, judge_family
 
 SUM = 0.1 + 0.2  # not 0.3
 UNITS = [1.0, 1e-30, 1e30, 3e-7]
@@ -46,7 +46,7 @@ def test_a_difference_at_the_bound_touches_it(unit):
     a, b = np.full(8, 0.3) * unit, np.full(8, 0.305) * unit
     result = noninferiority(a - b, 0.005 * unit)
     assert result.details["n_nonzero"] == 0
-    claim = Claim("c", "superiority", np.full(8, SUM) * unit, margin=0.3 * unit)
+    claim = ClaimData("c", "superiority", np.full(8, SUM) * unit, margin=0.3 * unit)
     assert judge(claim).outcome == "inconclusive"
     both = equivalence(np.full((8, 1), SUM) * unit, 0.3 * unit)
     assert both.p == 1.0
@@ -58,9 +58,9 @@ def test_families_see_no_effect_in_rounding(unit):
     rng = np.random.default_rng(3)
     real = rng.normal(size=10)
     flat = difference(noisy(0.3 * unit, 10, 1), noisy(0.3 * unit, 10, 2))
-    real_claim = Claim("real", "superiority", (real + 3) * unit)
+    real_claim = ClaimData("real", "superiority", (real + 3) * unit)
     for method in ("max-t", "holm"):
-        claims = [Claim("flat", "superiority", flat), real_claim]
+        claims = [ClaimData("flat", "superiority", flat), real_claim]
         verdicts = judge_family(claims, method=method)
         assert verdicts[0].outcome == "inconclusive"
         assert verdicts[0].adjusted_p is None

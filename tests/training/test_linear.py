@@ -20,7 +20,7 @@ from normbench.training.data import Part, Prepared, prepare
 from normbench.training.loop import Outcome
 from normbench.training.packed import variants
 from normbench.training.plain import PlainEngine
-from normbench.training.probes.base import Moment
+from normbench.training.probes.base import ProbeContext
 from normbench.training.probes.linear import excess_loss, linear_weights, update_share
 from tests.builders import cell, run_of
 from tests.training.engines import train_alone, train_together
@@ -151,8 +151,8 @@ def test_probes_give_nothing_for_other_models() -> None:
     several = torch.nn.Sequential(torch.nn.Linear(2, 3))
     batch = (torch.ones(4, 2), torch.ones(4))
     for model in (net, several):
-        moment = Moment(model, torch.nn.functional.mse_loss, (batch,), 0.1, 0.0, 0.0, None)
-        assert not [*excess_loss(moment), *linear_weights(moment), *update_share(moment)]
+        context = ProbeContext(model, torch.nn.functional.mse_loss, (batch,), 0.1, 0.0, 0.0, None)
+        assert not [*excess_loss(context), *linear_weights(context), *update_share(context)]
 
 
 # -- the slow suite ----------------------------------------------------------------------------

@@ -20,14 +20,14 @@ from normbench.quantities import Quantity
 from normbench.training.data import prepare
 from normbench.training.group import train_group
 from normbench.training.loop import Outcome
-from normbench.training.probes.base import Moment, Value
+from normbench.training.probes.base import Measurement, ProbeContext
 from normbench.training.probing import probe_batches
 from normbench.training.tasks import Group
 from tests.builders import run_of
 from tests.training.engines import in_double, train_alone, train_together
 from tests.training.test_packed import BASE, CNN
 
-Double = Callable[[Moment], Iterator[Value]]
+Double = Callable[[ProbeContext], Iterator[Measurement]]
 #: Those of the built-in probes whose numbers do not hang on the last bits of an iteration.
 CHEAP = ["weights", "landscape", "covariate-shift", "drift", "activations", "participation"]
 DROPOUT = {
@@ -85,20 +85,20 @@ def values(outcome: Outcome, probe: str, layer: str = "") -> list[float]:
 # -- nothing changes ---------------------------------------------------------------------------
 
 
-def vandal(moment: Moment) -> Iterator[Value]:
+def vandal(context: ProbeContext) -> Iterator[Measurement]:
     """Breaks every rule: trains and spoils the model, leaves its mode, draws from all streams."""
     torch.rand(3)
-    moment.model(moment.batches[0][0])
-    moment.model.eval()
+    context.model(context.batches[0][0])
+    context.model.eval()
     with torch.no_grad():
-        for tensor in [*moment.model.parameters(), *moment.model.buffers()]:
+        for tensor in [*context.model.parameters(), *context.model.buffers()]:
             tensor.add_(1)
-    for module in moment.model.modules():
+    for module in context.model.modules():
         if isinstance(getattr(module, "generator", None), torch.Generator):
             torch.rand(3, generator=module.generator)
-    for x, _ in moment.batches:
+    for x, _ in context.batches:
         x.zero_()
-    yield Value("vandal", "", 1.0)
+    yield Measurement("vandal", "", 1.0)
 
 
 def bits(outcome: Outcome) -> list[Any]:
@@ -161,13 +161,13 @@ def test_both_engines_give_the_probes_the_same_networks(norm: str) -> None:
 # -- what a probe is given ---------------------------------------------------------------------
 
 
-def change(moment: Moment) -> Iterator[Value]:
-    if moment.previous is None:
+def change(context: ProbeContext) -> Iterator[Measurement]:
+    if context.previous is None:
         return
-    now = {n: p.detach() for n, p in moment.model.named_parameters()}
-    assert list(moment.previous) == list(now)
-    parts = [(now[n] - p).square().sum() for n, p in moment.previous.items()]
-    yield Value("change", "", float(torch.stack(parts).sum().sqrt()))
+    now = {n: p.detach() for n, p in context.model.named_parameters()}
+    assert list(context.previous) == list(now)
+    parts = [(now[n] - p).square().sum() for n, p in context.previous.items()]
+    yield Measurement("change", "", float(torch.stack(parts).sum().sqrt()))
 
 
 @BOTH
@@ -178,17 +178,17 @@ def test_the_previous_parameters_are_those_before_the_last_step(engine: Any, pro
         assert values(outcome, "change") == pytest.approx(norms, rel=1e-4)
 
 
-def conditions(moment: Moment) -> Iterator[Value]:
-    assert moment.model.training
+def conditions(context: ProbeContext) -> Iterator[Measurement]:
+    assert context.model.training
     assert torch.is_grad_enabled()
-    assert (moment.momentum, moment.weight_decay) == (0.8, 0.01)
-    moment.memory["looks"] = moment.memory.get("looks", 0) + 1
-    yield Value("conditions", "rate", moment.learning_rate)
-    yield Value("conditions", "looks", moment.memory["looks"])
+    assert (context.momentum, context.weight_decay) == (0.8, 0.01)
+    context.memory["looks"] = context.memory.get("looks", 0) + 1
+    yield Measurement("conditions", "rate", context.learning_rate)
+    yield Measurement("conditions", "looks", context.memory["looks"])
 
 
-def other(moment: Moment) -> Iterator[Value]:
-    yield Value("other", "", len(moment.memory))
+def other(context: ProbeContext) -> Iterator[Measurement]:
+    yield Measurement("other", "", len(context.memory))
 
 
 @BOTH
@@ -233,12 +233,12 @@ def test_batches_depend_on_the_seed_alone_and_share_no_item() -> None:
     assert torch.equal(torch.cat([x for x, _ in large])[:32].flatten(1), drawn)
 
 
-def masks(moment: Moment) -> Iterator[Value]:
-    held = [m.generator for m in moment.model.modules() if hasattr(m, "generator")]
+def masks(context: ProbeContext) -> Iterator[Measurement]:
+    held = [m.generator for m in context.model.modules() if hasattr(m, "generator")]
     assert len(held) == 2
     for i, generator in enumerate(held):
         first = torch.rand((), generator=generator).item()
-        yield Value("masks", f"{i}", first)
+        yield Measurement("masks", f"{i}", first)
 
 
 @BOTH
@@ -255,9 +255,9 @@ def test_dropout_masks_are_the_same_at_every_evaluation_and_for_every_norm(
 # -- what becomes of the values ----------------------------------------------------------------
 
 
-def broken(moment: Moment) -> Iterator[Value]:
+def broken(context: ProbeContext) -> Iterator[Measurement]:
     for layer, value in (("inf", math.inf), ("nan", math.nan), ("whole", 3), ("minus", -math.inf)):
-        yield Value("broken", layer, value)
+        yield Measurement("broken", layer, value)
 
 
 @BOTH
@@ -271,19 +271,19 @@ def test_numbers_that_are_not_finite_are_stored_as_nan(engine: Any, probe: Any) 
     assert all(type(v) is float for v in whole)
 
 
-def raising(moment: Moment) -> Iterator[Value]:
-    if moment.previous is not None and moment.learning_rate < 0.02:
+def raising(context: ProbeContext) -> Iterator[Measurement]:
+    if context.previous is not None and context.learning_rate < 0.02:
         raise RuntimeError("no such\nluck")
-    yield Value("raising", "", 0.0)
+    yield Measurement("raising", "", 0.0)
 
 
-def undeclared(moment: Moment) -> Iterator[Value]:
-    yield Value("something-else", "", 0.0)
+def undeclared(context: ProbeContext) -> Iterator[Measurement]:
+    yield Measurement("something-else", "", 0.0)
 
 
-def doubled(moment: Moment) -> Iterator[Value]:
-    yield Value("doubled", "fc1", 0.0)
-    yield Value("doubled", "fc1", 1.0)
+def doubled(context: ProbeContext) -> Iterator[Measurement]:
+    yield Measurement("doubled", "fc1", 0.0)
+    yield Measurement("doubled", "fc1", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -338,9 +338,9 @@ def test_the_time_of_probes_is_recorded_apart(engine: str) -> None:
     assert plain.probes == []
 
 
-def slow(moment: Moment) -> Iterator[Value]:
-    time.sleep(0.0 if moment.previous is None else 0.2)
-    yield Value("slow", "", 0.0)
+def slow(context: ProbeContext) -> Iterator[Measurement]:
+    time.sleep(0.0 if context.previous is None else 0.2)
+    yield Measurement("slow", "", 0.0)
 
 
 def test_an_estimate_of_a_run_counts_its_probes(probe: Any) -> None:

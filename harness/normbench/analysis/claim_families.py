@@ -22,7 +22,7 @@ from normbench.protocol.claims import Hypothesis, ResolvedClaim
 from normbench.protocol.study import Series
 from normbench.stats.rounding import difference, log_ratio
 from normbench.stats.smallbatch import contrast_of
-from normbench.stats.verdict import Claim, Verdict, judge_family
+from normbench.stats.verdict import ClaimData, Verdict, judge_family
 
 
 @dataclass
@@ -96,13 +96,13 @@ def judge_hypotheses(
             reasons.missing_cells(missing) if missing
             else own.refusal or confounded(one.cells, own.seeds)
         )  # fmt: skip
-    claims: dict[int, Claim] = {}
+    claims: dict[int, ClaimData] = {}
     for one in live:
         if not why[id(one)]:
             made = boundary.attempt(
                 f"claim {one.hypothesis.name}", partial(_claim, one, blocks[id(one)].seeds), _why
             )
-            if isinstance(made, Claim):
+            if isinstance(made, ClaimData):
                 claims[id(one)] = made
             else:
                 one.void = why[id(one)] = made
@@ -119,13 +119,13 @@ def judge_hypotheses(
     ]
 
 
-def _claim(one: Ready, seeds: Sequence[int]) -> Claim:
+def _claim(one: Ready, seeds: Sequence[int]) -> ClaimData:
     """A hypothesis with its benefits, as the statistics judge it.
 
     Raises :class:`~normbench.errors.StatisticsError` where the values have none.
     """
     lost = sum(int(c.diverged[s]) for c in one.cells for s in seeds)
-    return Claim(
+    return ClaimData(
         one.hypothesis.name, one.claim.kind, _benefit(one, seeds), one.claim.margin,
         diverged=lost, divergence=one.claim.endpoint.kind == "diverged",
     )  # fmt: skip
@@ -136,13 +136,13 @@ def _why(reason: str) -> str:
 
 
 def _verdicts(
-    claims: dict[int, Claim], method: Any, alpha: float, boundary: Boundary
+    claims: dict[int, ClaimData], method: Any, alpha: float, boundary: Boundary
 ) -> dict[int, Verdict | str]:
     """The verdicts of one family; a claim that cannot be judged has its reason, and no share."""
     if not claims:
         return {}
 
-    def judged(some: dict[int, Claim]) -> dict[int, Verdict | str]:
+    def judged(some: dict[int, ClaimData]) -> dict[int, Verdict | str]:
         found = judge_family(list(some.values()), method=method, alpha=alpha)
         return dict(zip(some, found, strict=True))
 

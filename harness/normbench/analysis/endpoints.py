@@ -1,4 +1,4 @@
-"""Endpoint values of cells, and the columns that name them."""
+"""EndpointValues values of cells, and the columns that name them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from normbench.analysis.cells import CellCurves
 from normbench.analysis.curves import Floats
-from normbench.stats.outcome import Endpoint, endpoint_values
+from normbench.stats.outcome import EndpointValues, endpoint_values
 from normbench.stats.speed import RestrictedTimes, restricted_time
 
 KEYS = ["experiment", "setting", "norm", "batch_size"]
@@ -25,14 +25,14 @@ def key_columns(cell: CellCurves) -> dict[str, Any]:
     }
 
 
-def final_values(cell: CellCurves, window: int) -> Endpoint:
+def final_values(cell: CellCurves, window: int) -> EndpointValues:
     """The ``final`` endpoint of a cell: the mean error of the last ``window`` evaluations."""
     return final_error(cell.x, cell.error, cell.diverged, cell.failure_score, window)
 
 
 def final_error(
     x: Floats, errors: Floats, diverged: NDArray[np.bool_], failure_score: float, window: int
-) -> Endpoint:
+) -> EndpointValues:
     """The mean error, or loss, of each run over its last ``window`` evaluations.
 
     ``errors`` has shape (runs, evaluations); a diverged run counts with the failure score.

@@ -24,7 +24,7 @@ from normbench.analysis.rows import FAMILY_COLUMNS, caveat_columns, number, verd
 from normbench.stats.checks import MIN_SEEDS
 from normbench.stats.refusals import MOST_LOST, Correction, few_seeds
 from normbench.stats.result import Caveat
-from normbench.stats.verdict import Claim, Verdict, judge_family
+from normbench.stats.verdict import ClaimData, Verdict, judge_family
 
 #: Margins that protocols declare, by experiment and metric.
 Margins = Mapping[tuple[str, str], float]
@@ -66,12 +66,12 @@ def judge_changes(changes: Sequence[Change], margins: Margins, alpha: float) -> 
     ]  # fmt: skip
     ready, method, notes = _blocks([changes[i] for i in first])
     claims = [
-        Claim(str(i), "superiority", c.d, diverged=int(c.diverged_a.sum() + c.diverged_b.sum()))
+        ClaimData(str(i), "superiority", c.d, diverged=int(c.diverged_a.sum() + c.diverged_b.sum()))
         for i, c in zip(first, ready, strict=True)
     ]
     judged = judge_family(claims, method=method, alpha=alpha) if claims else ()
     equal_claims = [
-        Claim(str(i), "equivalence", changes[i].d, _margin(changes[i], margins)) for i in second
+        ClaimData(str(i), "equivalence", changes[i].d, _margin(changes[i], margins)) for i in second
     ]
     equal = judge_family(equal_claims, method="holm", alpha=alpha) if equal_claims else ()
     by_change = dict(zip(first, zip(ready, judged, strict=True), strict=True))

@@ -16,7 +16,7 @@ from normbench.analysis.reasons import FINAL_DIFFERENCE, lower_error
 from normbench.analysis.rows import FAMILY_COLUMNS, RESULT_COLUMNS, refused_row, verdict_row
 from normbench.errors import StatisticsError
 from normbench.stats.rounding import difference
-from normbench.stats.verdict import Claim, judge_family
+from normbench.stats.verdict import ClaimData, judge_family
 
 KEYS = ["experiment", "setting", "batch_size", "norm", "other"]
 COLUMNS = [*KEYS, "finding", *RESULT_COLUMNS, *FAMILY_COLUMNS, "family", "diverged",
@@ -80,7 +80,7 @@ def _judged(
     values = {i: ends[i].values[pick] for i, pick in picks.items()}
     lost = {i: int(ends[i].diverged[pick].sum()) for i, pick in picks.items()}
     claims = [
-        Claim(
+        ClaimData(
             f"{cells[a].norm} against {cells[b].norm}", "superiority",
             difference(values[b], values[a]), diverged=lost[a] + lost[b],
             estimand=lower_error(cells[a].norm, cells[b].norm),

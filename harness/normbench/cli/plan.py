@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from normbench.workflow.plan import Estimating
 
 
-class Estimate(StrEnum):
+class EstimateEffort(StrEnum):
     """How much time an estimate may take."""
 
     QUICK = "quick"
@@ -47,13 +47,13 @@ def plan(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     estimate: Annotated[
-        Estimate,
+        EstimateEffort,
         typer.Option(
             "--estimate",
             help="How long it will take: quick times the cells that weigh most, for 5 seconds; "
             "full times up to 80; none times nothing.",
         ),
-    ] = Estimate.QUICK,
+    ] = EstimateEffort.QUICK,
     no_estimate: Annotated[
         bool, typer.Option("--no-estimate", help="The same as --estimate none.")
     ] = False,

@@ -17,7 +17,7 @@ from normbench.conformance.subject import default_params
 from normbench.models.describe import Network, NormSpec
 from normbench.models.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, activated
 from normbench.models.plain import Net, build, initialise
-from normbench.training.probes.base import Batch, Moment, Value
+from normbench.training.probes.base import Batch, Measurement, ProbeContext
 
 #: Items of a probe batch.
 BATCH = 8
@@ -62,7 +62,7 @@ def tiny_batches(count: int = 2, size: int = BATCH) -> tuple[Batch, ...]:
     )
 
 
-def moment_of(model: nn.Module, **settings: Any) -> Moment:
+def context_of(model: nn.Module, **settings: Any) -> ProbeContext:
     """A moment of a model for 4×4 images, on :func:`tiny_batches` but for ``settings``."""
     given: dict[str, Any] = {
         "loss": functional.cross_entropy,
@@ -73,7 +73,7 @@ def moment_of(model: nn.Module, **settings: Any) -> Moment:
         "previous": None,
         "memory": {},
     }
-    return Moment(model=model, **(given | settings))
+    return ProbeContext(model=model, **(given | settings))
 
 
 def traces(model: nn.Module, batches: Iterable[Batch] = ()) -> dict[str, Any]:
@@ -108,11 +108,11 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [n for n, value in one.items() if n not in other or not same(value, other[n])] + missing
 
 
-def _read(name: str, moment: Moment) -> dict[tuple[str, str], float]:
+def _read(name: str, context: ProbeContext) -> dict[tuple[str, str], float]:
     """A probe's values by quantity and layer; they must be named, finite and given once."""
     named = {quantity.name for quantity in PROBES[name].gives}
     found: dict[tuple[str, str], float] = {}
-    for value in map(Value._make, PROBES[name].load()(moment)):
+    for value in map(Measurement._make, PROBES[name].load()(context)):
         key = (value.probe, value.layer)
         place = f"{value.probe!r} of {value.layer!r}" if value.layer else repr(value.probe)
         if value.probe not in named:
@@ -140,13 +140,13 @@ def check_probe(name: str, norm: str = "batch") -> None:
     NORMS[norm]
     model, batches = tiny_net(norm), tiny_batches()
     previous = {n: 0.9 * p.detach() for n, p in model.named_parameters()}
-    moment = moment_of(model, batches=batches, previous=previous)
+    context = context_of(model, batches=batches, previous=previous)
     before = traces(model, batches)
-    first = _read(name, moment)
+    first = _read(name, context)
     if moved := differing(before, traces(model, batches)):
         raise ConformanceError(f"the probe {name} changes {', '.join(moved)}")
     model.eval()
-    again = _read(name, moment_of(model, batches=batches, previous=previous))
+    again = _read(name, context_of(model, batches=batches, previous=previous))
     if any(module.training for module in model.modules()):
         raise ConformanceError(f"the probe {name} leaves a model in another mode than it found it")
     if first != again:

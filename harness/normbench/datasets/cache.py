@@ -44,7 +44,7 @@ Append = Callable[[NDArray[np.uint8], int], None]
 Make = Callable[[Append], dict[str, Any]]
 
 
-class DamagedError(Exception):
+class DamagedCacheError(Exception):
     """A cache file that is not what was written; caught here, it never reaches a user."""
 
 
@@ -109,7 +109,7 @@ def _usable(path: Path, warn: bool = False) -> Cached | None:
         return read(path)
     except FileNotFoundError:
         return None
-    except DamagedError as error:
+    except DamagedCacheError as error:
         if warn:
             log.warning("the cache %s is damaged (%s) and is made again", path, error)
         return None
@@ -176,7 +176,7 @@ _checked: set[tuple[str, int, int, int]] = set()
 def read(path: Path) -> Cached:
     """Open a cache file; the first time in this process every image is compared with its digest.
 
-    Raises ``FileNotFoundError`` and :class:`DamagedError`.
+    Raises ``FileNotFoundError`` and :class:`DamagedCacheError`.
     """
     try:
         footer, size = _footer(path)
@@ -187,9 +187,9 @@ def read(path: Path) -> Cached:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(str(error)) from error
+        raise DamagedCacheError(str(error)) from error
     if images.nbytes != size or len(labels) != len(images):
-        raise DamagedError("its length does not fit its footer")
+        raise DamagedCacheError("its length does not fit its footer")
     status = path.stat()
     identity = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
     if identity not in _checked:
@@ -204,18 +204,18 @@ def _footer(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         if end < _TAIL:
-            raise DamagedError("it is truncated")
+            raise DamagedCacheError("it is truncated")
         file.seek(end - _TAIL)
         tail = file.read(_TAIL)
         if tail[40:] != MARK:
-            raise DamagedError("it is truncated or no cache file")
+            raise DamagedCacheError("it is truncated or no cache file")
         start = end - _TAIL - int.from_bytes(tail[32:40], "little")
         if start <= 0:
-            raise DamagedError("its footer is cut")
+            raise DamagedCacheError("its footer is cut")
         file.seek(start)
         text = file.read(end - _TAIL - start)
     if hashlib.sha256(text).digest() != tail[:32]:
-        raise DamagedError("its footer has changed")
+        raise DamagedCacheError("its footer has changed")
     return json.loads(text), start
 
 
@@ -228,7 +228,7 @@ def _check_blocks(images: NDArray[np.uint8], digests: list[str]) -> None:
 
     count = -(-len(images) // per_block)
     if count != len(digests):
-        raise DamagedError("its digests do not fit its images")
+        raise DamagedCacheError("its digests do not fit its images")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing frees the GIL
         if not all(pool.map(same, range(count))):
-            raise DamagedError("images differ from their digests")
+            raise DamagedCacheError("images differ from their digests")

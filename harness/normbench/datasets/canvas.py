@@ -121,7 +121,7 @@ def joined(one: Field, other: Field, blend: float) -> Field:
     return blended
 
 
-class Canvas:
+class Raster:
     """A picture: ``pixels`` of shape (3, resolution, resolution), float64, from 0 to 1.
 
     ``softness`` is the least width of any edge, in scene units: a lens out of focus.

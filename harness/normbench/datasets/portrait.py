@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normbench.datasets import canvas as cv
-from normbench.datasets.canvas import Canvas, Colour, Field, Frame, Point
+from normbench.datasets.canvas import Colour, Field, Frame, Point, Raster
 from normbench.datasets.traits import Traits, draw_traits
 
 #: Coat colours from black over greys, browns, ginger and cream to white.
@@ -76,7 +76,7 @@ def _coat(rng: np.random.Generator, f: Frame) -> Field:
     return np.clip(colour + 0.05 * fur, 0.0, 1.0)
 
 
-def _clutter(c: Canvas, rng: np.random.Generator, count: int, size: tuple[float, float]) -> None:
+def _clutter(c: Raster, rng: np.random.Generator, count: int, size: tuple[float, float]) -> None:
     """Plain things of any colour anywhere: discs, bars and triangles."""
     for _ in range(count):
         kind, colour = int(rng.integers(3)), _any_colour(rng)
@@ -93,7 +93,7 @@ def _clutter(c: Canvas, rng: np.random.Generator, count: int, size: tuple[float,
         c.fill(g, d, colour, opacity)
 
 
-def _background(c: Canvas, rng: np.random.Generator) -> None:
+def _background(c: Raster, rng: np.random.Generator) -> None:
     one, two, low = _any_colour(rng), _any_colour(rng), _any_colour(rng)
     mix = np.clip(0.5 + 0.5 * cv.cloud(c.frame, rng, rng.uniform(1.0, 4.0), 2), 0.0, 1.0)
     c.pixels[:] = one[:, None, None] + mix * (two - one)[:, None, None]
@@ -103,7 +103,7 @@ def _background(c: Canvas, rng: np.random.Generator) -> None:
     _clutter(c, rng, int(rng.integers(1, 6)), (0.03, 0.20))
 
 
-def _body(c: Canvas, rng: np.random.Generator, pose: Pose, coat: Field, light: Point) -> None:
+def _body(c: Raster, rng: np.random.Generator, pose: Pose, coat: Field, light: Point) -> None:
     side = rng.uniform(-0.9, 0.9)
     wide, tall = rng.uniform(0.75, 1.25), rng.uniform(1.2, 1.9)
     f = c.frame.moved(pose.centre, pose.scale, 0.3 * pose.roll)
@@ -126,7 +126,7 @@ def _hanging_ear(f: Frame, pose: Pose, t: Traits, side: float) -> Field:
 
 
 def _standing_ear(
-    c: Canvas, f: Frame, pose: Pose, t: Traits, side: float, inner: Colour, coat: Field
+    c: Raster, f: Frame, pose: Pose, t: Traits, side: float, inner: Colour, coat: Field
 ) -> None:
     """An ear behind the head: pointed, or with its upper half folded forwards and outwards."""
     base = pose.at(side * t.ear_place * t.head[0], -0.62 * t.head[1], -0.10)
@@ -150,7 +150,7 @@ def _standing_ear(
     c.fill(f, cv.triangle(f, left, right, fold, 0.07), coat * 0.75, soft=0.04)
 
 
-def _eyes(c: Canvas, f: Frame, pose: Pose, t: Traits, slant: float, lid: float) -> None:
+def _eyes(c: Raster, f: Frame, pose: Pose, t: Traits, slant: float, lid: float) -> None:
     for side in (-1.0, 1.0):
         at = pose.at(side * t.eye_gap * t.head[0], -0.10 * t.head[1], 0.45)
         r = t.eye
@@ -166,7 +166,7 @@ def _eyes(c: Canvas, f: Frame, pose: Pose, t: Traits, slant: float, lid: float) 
 
 
 def _muzzle(
-    c: Canvas, rng: np.random.Generator, f: Frame, pose: Pose, t: Traits, coat: Field
+    c: Raster, rng: np.random.Generator, f: Frame, pose: Pose, t: Traits, coat: Field
 ) -> None:
     wide, tall = t.muzzle
     reach = 0.45 + tall
@@ -195,7 +195,7 @@ def _muzzle(
             c.fill(f, cv.segment(f, start, end, 0.015), hair, 0.5 * t.whiskers)
 
 
-def _nose(c: Canvas, f: Frame, at: Point, t: Traits) -> None:
+def _nose(c: Raster, f: Frame, at: Point, t: Traits) -> None:
     a, b = t.nose
     if t.nose_wedge:
         corners = (at[0] - a, at[1] - b), (at[0] + a, at[1] - b), (at[0], at[1] + b)
@@ -206,7 +206,7 @@ def _nose(c: Canvas, f: Frame, at: Point, t: Traits) -> None:
 
 
 def _head(
-    c: Canvas, rng: np.random.Generator, pose: Pose, t: Traits, whole: Frame, coat: Field
+    c: Raster, rng: np.random.Generator, pose: Pose, t: Traits, whole: Frame, coat: Field
 ) -> None:
     inner = _jitter(rng, np.array([0.62, 0.44, 0.42]), 0.12)
     ear_coat = coat * rng.uniform(0.65, 1.0)
@@ -230,7 +230,7 @@ def _head(
     _muzzle(c, rng, f, pose, t, coat)
 
 
-def _expose(c: Canvas, rng: np.random.Generator, noise: np.random.Generator) -> None:
+def _expose(c: Raster, rng: np.random.Generator, noise: np.random.Generator) -> None:
     """Light from one side, a colour cast, contrast and the sensor's noise."""
     u = rng.uniform
     angle, slope = u(0.0, 2.0 * np.pi), u(0.0, 0.6)
@@ -257,7 +257,7 @@ def paint(
     u = rng.uniform
     scale = u(0.19, 0.30)
     pose = Pose((u(0.35, 0.65), u(0.36, 0.58)), scale, u(-0.4, 0.4), u(-0.6, 0.6), u(-0.2, 0.2))
-    c = Canvas(resolution, softness=u(0.0, 0.02))
+    c = Raster(resolution, softness=u(0.0, 0.02))
     _background(c, rng)
     f = c.frame.moved(pose.centre, pose.scale, pose.roll)
     coat = _coat(rng, f)

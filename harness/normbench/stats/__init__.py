@@ -39,7 +39,7 @@ from normbench.stats.multiplicity import (
 )
 from normbench.stats.noise import seed_noise
 from normbench.stats.outcome import (
-    Endpoint,
+    EndpointValues,
     blind_score,
     chance_error,
     chance_loss,
@@ -63,7 +63,7 @@ from normbench.stats.speed import (
 from normbench.stats.thresholds import Sweep, pooled_grid, pooled_threshold, threshold_sweep
 from normbench.stats.unpaired import welch_permutation
 from normbench.stats.verdict import (
-    Claim,
+    ClaimData,
     Verdict,
     judge,
     judge_family,
@@ -74,8 +74,8 @@ __all__ = [
     "Band",
     "Blocks",
     "Caveat",
-    "Claim",
-    "Endpoint",
+    "ClaimData",
+    "EndpointValues",
     "Guard",
     "Quadratic",
     "RestrictedTimes",

@@ -29,7 +29,7 @@ Kind = Literal["final", "best", "time", "aulc", "diverged"]
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class EndpointValues:
     """Per-run values of one endpoint, shape (n,) each.
 
     Attributes:
@@ -66,7 +66,7 @@ def endpoint_values(
     threshold: float | None = None,
     budget: float | None = None,
     diverged: ArrayLike | None = None,
-) -> Endpoint:
+) -> EndpointValues:
     """Return the value of one endpoint for every run.
 
     ``final``: mean over the last ``window`` evaluations. ``best``: best evaluation. ``time``:
@@ -101,7 +101,7 @@ def endpoint_values(
         broken = broken | np.asarray(diverged, dtype=np.bool_)
     none: BoolArray = np.zeros(len(raw), dtype=np.bool_)
     if kind == "diverged":
-        return Endpoint(broken.astype(np.float64), broken, none)
+        return EndpointValues(broken.astype(np.float64), broken, none)
     if kind == "time":
         return _time(x, raw, goal, window, threshold, budget, broken)
     score = _declared(failure_score, "failure_score", kind)
@@ -129,7 +129,7 @@ def endpoint_values(
         finished = np.where(broken, score, finished)
     sign = check_goal(goal)
     worse: BoolArray = np.asarray(sign * difference(finished, score) > 0)
-    return Endpoint(np.where(worse, score, finished), broken, worse & ~broken)
+    return EndpointValues(np.where(worse, score, finished), broken, worse & ~broken)
 
 
 def chance_error(classes: int) -> float:
@@ -181,7 +181,7 @@ def _time(
     threshold: float | None,
     budget: float | None,
     diverged: BoolArray,
-) -> Endpoint:
+) -> EndpointValues:
     times = restricted_time(
         x,
         curves,
@@ -192,7 +192,7 @@ def _time(
         diverged=diverged,
     )
     clipped: BoolArray = np.zeros(len(curves), dtype=np.bool_)
-    return Endpoint(times.time, times.diverged, clipped, times.reached)
+    return EndpointValues(times.time, times.diverged, clipped, times.reached)
 
 
 def _mean_level(x: ArrayLike, values: FloatArray, score: float, budget: float | None) -> FloatArray:

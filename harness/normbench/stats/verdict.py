@@ -30,7 +30,7 @@ _ALONE = "this comparison alone"
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimData:
     """One claim and its data.
 
     Attributes:
@@ -87,13 +87,13 @@ class Verdict:
         return f"{self.claim}: {self.outcome}{mark}: {self.reason}\n{self.result}"
 
 
-def judge(claim: Claim, *, alpha: float = 0.05) -> Verdict:
+def judge(claim: ClaimData, *, alpha: float = 0.05) -> Verdict:
     """Return the verdict on a single claim, a family of one; see ``judge_family``."""
     return judge_family([claim], method="holm", alpha=alpha)[0]
 
 
 def judge_family(
-    claims: Sequence[Claim], *, method: Correction = "max-t", alpha: float = 0.05
+    claims: Sequence[ClaimData], *, method: Correction = "max-t", alpha: float = 0.05
 ) -> tuple[Verdict, ...]:
     """Return the verdicts on a family of claims, corrected jointly.
 
@@ -151,7 +151,7 @@ def verdict_from_interval(
     Raises:
         StatisticsError: unknown kind, or an impossible margin.
     """
-    claim = _checked(Claim("interval", kind, np.zeros(1), margin))
+    claim = _checked(ClaimData("interval", kind, np.zeros(1), margin))
     low, high = interval
     if kind == "equivalence":
         second = refutation or interval
@@ -163,7 +163,7 @@ def verdict_from_interval(
     return "refuted" if high < claim.bound else "inconclusive"
 
 
-def _checked(claim: Claim) -> Claim:
+def _checked(claim: ClaimData) -> ClaimData:
     if claim.kind not in ("superiority", "noninferiority", "equivalence", "interaction"):
         raise fault(
             "kind must be superiority, noninferiority, equivalence or interaction",
@@ -190,7 +190,7 @@ def _checked(claim: Claim) -> Claim:
     return replace(claim, d=vector(values, f"claim {claim.name}"))
 
 
-def _check_max_t(claims: Sequence[Claim]) -> None:
+def _check_max_t(claims: Sequence[ClaimData]) -> None:
     if any(claim.kind == "equivalence" or claim.divergence for claim in claims):
         raise fault(
             "a family with equivalence or divergence claims uses Holm",
@@ -205,7 +205,7 @@ def _check_max_t(claims: Sequence[Claim]) -> None:
         )
 
 
-def _alone(claim: Claim, alpha: float, m: int, method: Correction) -> Result:
+def _alone(claim: ClaimData, alpha: float, m: int, method: Correction) -> Result:
     """Return the comparison by itself, refused where the family cannot reach its level."""
     if claim.divergence:
         result = discordant_share(claim.d, alpha=alpha)
@@ -237,14 +237,14 @@ def _p_for_holm(result: Result) -> float:
     return min(result.p, float(refuted)) if isinstance(refuted, float) else result.p
 
 
-def _band_pairs(band: Band, claims: Sequence[Claim]) -> list[Interval | None]:
+def _band_pairs(band: Band, claims: Sequence[ClaimData]) -> list[Interval | None]:
     return [
         (float(low) + claim.bound, float(high) + claim.bound) if kept else None
         for low, high, kept, claim in zip(band.low, band.high, band.kept, claims, strict=True)
     ]
 
 
-def _bonferroni(claim: Claim, level: float) -> Interval | None:
+def _bonferroni(claim: ClaimData, level: float) -> Interval | None:
     if claim.divergence:
         return discordant_share(claim.d, alpha=level).interval
     if claim.kind == "equivalence":
@@ -253,7 +253,7 @@ def _bonferroni(claim: Claim, level: float) -> Interval | None:
 
 
 def _verdict(
-    claim: Claim, result: Result, p: float, pair: Interval | None, alpha: float, m: int
+    claim: ClaimData, result: Result, p: float, pair: Interval | None, alpha: float, m: int
 ) -> Verdict:
     fragile = result.details.get("fragile") is True
     if result.refusal is not None:
@@ -272,7 +272,7 @@ def _verdict(
 
 
 def _one_sided_outcome(
-    claim: Claim, result: Result, p: float, guard_alpha: float, alpha: float
+    claim: ClaimData, result: Result, p: float, guard_alpha: float, alpha: float
 ) -> tuple[Outcome, str]:
     bound = 0.5 if claim.divergence else claim.bound
     where = f"{number(result.estimate)} against the bound {number(bound)}"
@@ -290,7 +290,7 @@ def _one_sided_outcome(
 
 
 def _equivalence_outcome(
-    claim: Claim, result: Result, p: float, alpha: float
+    claim: ClaimData, result: Result, p: float, alpha: float
 ) -> tuple[Outcome, str]:
     refuted, beyond = result.details["p_refuted"], result.details["refutation_interval"]
     if not (isinstance(refuted, float) and isinstance(beyond, tuple)) or result.p is None:

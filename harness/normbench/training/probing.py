@@ -22,7 +22,7 @@ from normbench.plan.seeds import stream_key
 from normbench.plan.spec import RunSpec
 from normbench.training.budget import set_batch
 from normbench.training.data import Prepared
-from normbench.training.probes.base import Batch, Moment, Probe, Value, undisturbed
+from normbench.training.probes.base import Batch, Measurement, Probe, ProbeContext, undisturbed
 
 #: Batches on which probes compute, at most: fewer where the training split has no more.
 MOST_BATCHES = 8
@@ -76,7 +76,7 @@ class Probing:
         batches = probe_batches(self.run, self.data)
         with torch.enable_grad():
             for name, probe in self.probes.items():
-                moment = Moment(
+                context = ProbeContext(
                     model=model,
                     loss=self.data.objective.loss,
                     batches=batches,
@@ -87,7 +87,7 @@ class Probing:
                     memory=self.memory[name],
                 )
                 place = {"step": row["step"], "epoch": row["epoch"]}
-                self.rows += [place | value for value in self._values(name, probe, moment)]
+                self.rows += [place | value for value in self._values(name, probe, context)]
         self.seconds += time.perf_counter() - started
 
     def _seed(self, model: nn.Module) -> None:
@@ -97,16 +97,16 @@ class Probing:
                 key = stream_key(self.run.seed, "probe", module.name)
                 module.generator = torch.Generator().manual_seed(key)
 
-    def _values(self, name: str, probe: Probe, moment: Moment) -> Iterator[dict[str, Any]]:
+    def _values(self, name: str, probe: Probe, context: ProbeContext) -> Iterator[dict[str, Any]]:
         given = {q.name for q in PROBES[name].gives}
         seen: set[tuple[str, str]] = set()
         try:
-            with undisturbed(moment.model):
-                values = list(probe(moment))
+            with undisturbed(context.model):
+                values = list(probe(context))
         except Exception as error:
             text = " ".join(str(error).split())
             raise ProbeError(f"the probe {name!r} raised {type(error).__name__}: {text}") from error
-        for value in map(Value._make, values):
+        for value in map(Measurement._make, values):
             key = (value.probe, value.layer)
             if value.probe not in given:
                 raise ProbeError(
@@ -125,7 +125,7 @@ class Probing:
 
 
 def _momentum(run: RunSpec) -> float:
-    """The decay of the first moment: SGD's momentum, or Adam's β₁."""
+    """The decay of the first context: SGD's momentum, or Adam's β₁."""
     params = run.cell.optimizer.params
     return float(params.get("momentum", params.get("beta1", 0.0)))
 

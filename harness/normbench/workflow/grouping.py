@@ -71,7 +71,7 @@ def check_followed(plan: ExecutionPlan, environment: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Choice:
+class CellExecution:
     """How the runs of a cell are computed: the engine, how many at once, seconds a run and step."""
 
     engine: EngineSpec
@@ -81,7 +81,7 @@ class Choice:
 
 def choose(
     measured: Sequence[Measured], runs: int, cells: int, workers: int, steps: int = 1
-) -> Choice:
+) -> CellExecution:
     """The engine and width that finish ``runs`` runs of each of ``cells`` such cells first.
 
     A wide group may be fast and still leave workers without work: what counts is when the last
@@ -101,7 +101,7 @@ def choose(
         chosen = max(soon, key=lambda one: (one.width, -ends(one)))
     else:
         chosen = min(good, key=lambda one: (one.width, ends(one)))
-    return Choice(chosen.engine, chosen.width, chosen.seconds)
+    return CellExecution(chosen.engine, chosen.width, chosen.seconds)
 
 
 @dataclass
@@ -176,18 +176,20 @@ class Grouping:
         data = digests(runs, self.contents)
         return Group(f"{number:06d}", runs, self.device, plan.key, plan.engine, plan.seconds, data)
 
-    def _choose(self, found: Calibrated, runs: int, cells: int) -> Choice:
+    def _choose(self, found: Calibrated, runs: int, cells: int) -> CellExecution:
         plain = [one for one in found.measured if one.engine.name == "plain"]
         together = [one for one in found.measured if one.engine.name != "plain"]
         asked = [one for one in together if one.engine.name == self.mode]
         if self.mode == "plain":
-            return Choice(EngineSpec("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds)
+            return CellExecution(
+                EngineSpec("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds
+            )
         # where runs cannot be trained together, the plain engine's formulations are all there is
         wanted = asked or (together if self.mode != "auto" else [])
         candidates = wanted or [*plain, *together]
         choice = choose(candidates, runs, cells, self.workers, found.steps)
         if choice.engine.name == "plain":
-            return Choice(choice.engine, PLAIN_GROUP, choice.seconds)
+            return CellExecution(choice.engine, PLAIN_GROUP, choice.seconds)
         return choice
 
     def _calibrated(self, runs: Sequence[RunSpec]) -> dict[str, Calibrated]:

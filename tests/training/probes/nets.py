@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import NORMS
-from normbench.conformance.probes import moment_of as conformance_moment
+from normbench.conformance.probes import context_of as conformance_moment
 from normbench.conformance.probes import tiny_batches, tiny_net
-from normbench.training.probes.base import Batch, Moment, Value
+from normbench.training.probes.base import Batch, Measurement, ProbeContext
 
 tiny = tiny_net
 
@@ -27,7 +27,7 @@ def batches(count: int = 3, size: int = 8) -> tuple[Batch, ...]:
     return tiny_batches(count, size)
 
 
-def moment_of(model: nn.Module, **settings: Any) -> Moment:
+def context_of(model: nn.Module, **settings: Any) -> ProbeContext:
     return conformance_moment(model, **({"batches": batches()} | settings))
 
 
@@ -43,18 +43,18 @@ def twin(model: nn.Module) -> nn.Module:
     return made
 
 
-def plain_loss(moment: Moment, model: nn.Module, number: int | None = None) -> Tensor:
+def plain_loss(context: ProbeContext, model: nn.Module, number: int | None = None) -> Tensor:
     """The loss of ``model`` on all probe batches or on one, in the plainest way."""
-    chosen = moment.batches if number is None else moment.batches[number : number + 1]
-    return torch.stack([moment.loss(model(x), y) for x, y in chosen]).mean()
+    chosen = context.batches if number is None else context.batches[number : number + 1]
+    return torch.stack([context.loss(model(x), y) for x, y in chosen]).mean()
 
 
 def plain_gradients(
-    moment: Moment, model: nn.Module, number: int | None = None
+    context: ProbeContext, model: nn.Module, number: int | None = None
 ) -> dict[str, Tensor]:
     """The gradients that ``loss.backward()`` leaves in a copy of the model."""
     model = twin(model)
-    plain_loss(moment, model, number).backward()
+    plain_loss(context, model, number).backward()
     return {
         n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()
     }
@@ -72,19 +72,21 @@ class Quadratic(nn.Module):
         return self.w
 
 
-def quadratic(matrix: Tensor, w: Tensor, **settings: Any) -> Moment:
+def quadratic(matrix: Tensor, w: Tensor, **settings: Any) -> ProbeContext:
     """A moment whose loss is ½·wᵀAw."""
 
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         del labels
         return 0.5 * outputs @ matrix @ outputs
 
-    return moment_of(Quadratic(w.clone()), loss=loss, batches=batches(1), **settings)
+    return context_of(Quadratic(w.clone()), loss=loss, batches=batches(1), **settings)
 
 
-def read(probe: Callable[[Moment], Any], moment: Moment) -> dict[tuple[str, str], float]:
+def read(
+    probe: Callable[[ProbeContext], Any], context: ProbeContext
+) -> dict[tuple[str, str], float]:
     """A probe's values by quantity and layer; no pair may come twice."""
-    values: list[Value] = list(probe(moment))
+    values: list[Measurement] = list(probe(context))
     found = {(v.probe, v.layer): v.value for v in values}
     assert len(found) == len(values)
     return found

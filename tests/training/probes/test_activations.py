@@ -8,17 +8,17 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
 from normbench.training.probes.activations import activations
-from normbench.training.probes.base import Moment
+from normbench.training.probes.base import ProbeContext
 from normbench.training.probes.drift import drift
-from normbench.training.probes.recording import Moments, places
-from tests.training.probes.nets import batches, moment_of, read, some_norms, tiny, twin
+from normbench.training.probes.recording import ChannelMoments, places
+from tests.training.probes.nets import batches, context_of, read, some_norms, tiny, twin
 
 
-def inputs_of_rectifiers(moment: Moment) -> dict[str, Tensor]:
+def inputs_of_rectifiers(context: ProbeContext) -> dict[str, Tensor]:
     """What the ReLUs of a tiny net get, (N, C, H, W), layer after layer on a copy."""
-    model = twin(moment.model)
+    model = twin(context.model)
     found: dict[str, list[Tensor]] = {}
-    for x, _ in moment.batches:
+    for x, _ in context.batches:
         last = ""
         for name, part in model.parts.named_children():  # type: ignore[union-attr, operator]
             if isinstance(part, nn.ReLU):
@@ -31,9 +31,9 @@ def inputs_of_rectifiers(moment: Moment) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("norm", some_norms("none", "batch"))
 def test_statistics_are_those_of_the_forward_pass(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    found = read(activations, moment)
-    expected = inputs_of_rectifiers(moment)
+    context = context_of(tiny(norm))
+    found = read(activations, context)
+    expected = inputs_of_rectifiers(context)
     assert list(expected) == ["conv1", "conv2"]
     for name, x in expected.items():
         for prefix, values in (("preactivation", x), ("activation", x.clamp_min(0))):
@@ -49,14 +49,14 @@ def test_a_channel_is_dead_that_never_fires() -> None:
     with torch.no_grad():
         model.get_parameter("parts.conv1.bias")[:3] = -1e3
         model.get_parameter("parts.conv2.bias").fill_(10.0)
-    found = read(activations, moment_of(model))
+    found = read(activations, context_of(model))
     assert found["dead-channels", "conv1"] == 0.75
     assert found["dead-channels", "conv2"] == 0.0
     assert found["dead-channels", ""] == 0.375
 
 
 def test_one_item_that_fires_is_enough() -> None:
-    moments = Moments()
+    moments = ChannelMoments()
     moments.add(torch.tensor([[0.0, 0.0], [0.0, 0.0]]))
     moments.add(torch.tensor([[0.0, 0.1]]))
     assert moments.never_positive() == 0.5
@@ -68,9 +68,9 @@ def test_one_item_that_fires_is_enough() -> None:
 
 def test_activations_without_rectifiers() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Tanh(), nn.Tanh(), nn.Linear(5, 3))
-    moment = moment_of(model.double())
+    context = context_of(model.double())
     assert [p.name for p in places(model)] == ["1", "1#2"]
-    assert not [name for name, _ in read(activations, moment) if name == "dead-channels"]
+    assert not [name for name, _ in read(activations, context) if name == "dead-channels"]
 
 
 def test_a_recurrent_model_shows_what_its_cells_give() -> None:
@@ -86,32 +86,32 @@ def test_a_recurrent_model_shows_what_its_cells_give() -> None:
 
     torch.manual_seed(0)
     model = Recurrent().double()
-    found = read(activations, moment_of(model))
+    found = read(activations, context_of(model))
     with torch.no_grad():
         hidden = torch.cat([model.cell(x[:, 0])[0] for x, _ in batches()])
     assert found["activation-mean", "cell"] == pytest.approx(float(hidden.mean()))
     assert set(found) == {("activation-mean", "cell"), ("activation-deviation", "cell")}
-    assert read(drift, moment_of(model)) == {}
+    assert read(drift, context_of(model)) == {}
 
 
 @pytest.mark.parametrize("norm", some_norms("none", "batch"))
 def test_nothing_drifts_where_nothing_moved(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    assert read(drift, moment) == {}
-    found = read(drift, moment)
+    context = context_of(tiny(norm))
+    assert read(drift, context) == {}
+    found = read(drift, context)
     assert {layer for _, layer in found} == {"", "conv1", "conv2"}
     assert set(found.values()) == {0.0}
 
 
 def test_drift_is_that_of_the_distributions() -> None:
-    moment = moment_of(tiny("none"))
-    before = inputs_of_rectifiers(moment)
-    read(drift, moment)
+    context = context_of(tiny("none"))
+    before = inputs_of_rectifiers(context)
+    read(drift, context)
     with torch.no_grad():
-        moment.model.get_parameter("parts.conv2.bias").add_(0.3)
-        moment.model.get_parameter("parts.conv2.weight").mul_(1.5)
-    found = read(drift, moment)
-    after = inputs_of_rectifiers(moment)
+        context.model.get_parameter("parts.conv2.bias").add_(0.3)
+        context.model.get_parameter("parts.conv2.weight").mul_(1.5)
+    found = read(drift, context)
+    after = inputs_of_rectifiers(context)
     rows = [
         (a.transpose(0, 1).flatten(1), b.transpose(0, 1).flatten(1))
         for a, b in ((before["conv2"], after["conv2"]),)
@@ -131,11 +131,11 @@ def test_drift_is_that_of_the_distributions() -> None:
 
 def test_many_values_are_thinned_out_and_a_shift_is_still_exact() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)).double()
-    moment = moment_of(model, batches=batches(4, 32))  # 2,048 values a channel
-    read(drift, moment)
+    context = context_of(model, batches=batches(4, 32))  # 2,048 values a channel
+    read(drift, context)
     with torch.no_grad():
         model[0].bias.add_(0.25)
-    found = read(drift, moment)
+    found = read(drift, context)
     assert found["mean-drift", "0"] == pytest.approx(found["distribution-drift", "0"])
     assert found["deviation-drift", "0"] == pytest.approx(0.0, abs=1e-12)
-    assert moment.memory["values"]["0"].shape == (1024, 2)
+    assert context.memory["values"]["0"].shape == (1024, 2)

@@ -8,7 +8,7 @@ from torch import nn
 
 from normbench.catalog import NORMS
 from normbench.training.probes.base import (
-    Objective,
+    ProbeLoss,
     cosine,
     first_batches,
     flat,
@@ -19,7 +19,7 @@ from normbench.training.probes.base import (
 )
 from tests.training.probes.nets import (
     batches,
-    moment_of,
+    context_of,
     plain_gradients,
     plain_loss,
     tiny,
@@ -43,12 +43,12 @@ def test_weight_layers_of_foreign_modules() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_loss_and_gradient_are_those_of_the_model_in_training(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    objective = Objective(moment)
+    context = context_of(tiny(norm))
+    objective = ProbeLoss(context)
     loss, gradient = objective.value_and_gradient(objective.here)
-    assert loss == pytest.approx(plain_loss(moment, twin(moment.model)).item(), rel=1e-12)
+    assert loss == pytest.approx(plain_loss(context, twin(context.model)).item(), rel=1e-12)
     assert objective.value(objective.here) == loss
-    for name, g in plain_gradients(moment, moment.model).items():
+    for name, g in plain_gradients(context, context.model).items():
         torch.testing.assert_close(gradient[name], g, rtol=1e-10, atol=1e-14)
     part = objective.gradient(objective.here, ["parts.classifier.bias"])
     assert list(part) == ["parts.classifier.bias"]
@@ -57,8 +57,8 @@ def test_loss_and_gradient_are_those_of_the_model_in_training(norm: str) -> None
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_hessian_product_is_the_difference_of_gradients(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    objective = Objective(moment)
+    context = context_of(tiny(norm))
+    objective = ProbeLoss(context)
     here = objective.here
     generator = torch.Generator().manual_seed(1)
     direction = {n: torch.randn(p.shape, generator=generator).to(p) for n, p in here.items()}
@@ -79,12 +79,12 @@ def test_every_evaluation_sees_the_same_masks_and_global_draws() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.dropout(self.w.expand(len(x), 16), 0.5, self.training)
 
-    moment = moment_of(Draws(), loss=lambda outputs, labels: outputs.square().mean())
-    objective = Objective(moment)
+    context = context_of(Draws(), loss=lambda outputs, labels: outputs.square().mean())
+    objective = ProbeLoss(context)
     first = objective.value(objective.here)
     assert objective.value(objective.here) == first
     # the batches of one evaluation have different masks
-    assert Objective(moment, moment.batches[:1]).value(objective.here) != first
+    assert ProbeLoss(context, context.batches[:1]).value(objective.here) != first
 
 
 def test_undisturbed_restores_modes_and_states_after_an_error() -> None:
@@ -108,8 +108,8 @@ def test_undisturbed_restores_modes_and_states_after_an_error() -> None:
 
 @pytest.mark.parametrize(("size", "count"), [(1, 8), (8, 8), (16, 4), (60, 2), (64, 1), (200, 1)])
 def test_small_batches_are_averaged_over_more_of_them(size: int, count: int) -> None:
-    moment = moment_of(nn.Linear(1, 1), batches=batches(8, size))
-    assert len(first_batches(moment)) == count
+    context = context_of(nn.Linear(1, 1), batches=batches(8, size))
+    assert len(first_batches(context)) == count
 
 
 def test_vectors_and_their_shapes() -> None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from normbench.training.probes.base import Moment
+from normbench.training.probes.base import ProbeContext
 from normbench.training.probes.curvature import curvature, top_eigenvalue
 from tests.training.probes.nets import (
     batches,
-    moment_of,
+    context_of,
     plain_loss,
     quadratic,
     read,
@@ -23,18 +23,18 @@ from tests.training.probes.nets import (
 )
 
 
-def whole_hessian(moment: Moment) -> Tensor:
+def whole_hessian(context: ProbeContext) -> Tensor:
     """The Hessian by autograd, row by row: no torch.func, no probe."""
-    start = {n: p.detach() for n, p in moment.model.named_parameters()}
+    start = {n: p.detach() for n, p in context.model.named_parameters()}
     sizes = [p.numel() for p in start.values()]
 
     class Loss(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = twin(moment.model)
+            self.inner = twin(context.model)
 
         def forward(self) -> Tensor:
-            return plain_loss(moment, self.inner)
+            return plain_loss(context, self.inner)
 
     def loss(vector: Tensor) -> Tensor:
         pieces = vector.split(sizes)
@@ -52,14 +52,14 @@ def whole_hessian(moment: Moment) -> Tensor:
 
 @pytest.mark.parametrize("norm", some_norms("none", "batch", "weight"))
 def test_the_top_eigenvalue_is_that_of_the_whole_hessian(norm: str) -> None:
-    moment = moment_of(tiny(norm), batches=batches(1), learning_rate=0.3)
-    expected = float(torch.linalg.eigvalsh(whole_hessian(moment))[-1])
-    found = read(curvature, moment)
+    context = context_of(tiny(norm), batches=batches(1), learning_rate=0.3)
+    expected = float(torch.linalg.eigvalsh(whole_hessian(context))[-1])
+    found = read(curvature, context)
     assert found["curvature", ""] == pytest.approx(expected, rel=1e-4)
     assert found["rate-curvature", ""] == pytest.approx(0.3 * expected, rel=1e-4)
     square = sum(
         float(p.detach().square().sum())
-        for n, p in moment.model.named_parameters()
+        for n, p in context.model.named_parameters()
         if p.dim() > 1 and "_norm" not in n
     )
     assert found["scaled-curvature", ""] == pytest.approx(square * expected, rel=1e-4)
@@ -72,10 +72,10 @@ def test_a_scale_invariant_net_keeps_only_its_scaled_curvature() -> None:
         parameter.requires_grad = name == "parts.conv1.weight"
     for norm in ("conv1_norm", "conv2_norm"):
         model.parts[norm].eps = 1e-12  # type: ignore[assignment]
-    before = read(curvature, moment_of(model))
+    before = read(curvature, context_of(model))
     with torch.no_grad():
         model.get_parameter("parts.conv1.weight").mul_(2)
-    after = read(curvature, moment_of(model))
+    after = read(curvature, context_of(model))
     assert after["curvature", ""] == pytest.approx(before["curvature", ""] / 4, rel=1e-3)
     assert after["scaled-curvature", ""] == pytest.approx(before["scaled-curvature", ""], rel=1e-3)
 

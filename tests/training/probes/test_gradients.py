@@ -15,7 +15,7 @@ from normbench.training.probes.gradients import (
     participation_ratio,
     tails,
 )
-from tests.training.probes.nets import batches, moment_of, plain_gradients, read, some_norms, tiny
+from tests.training.probes.nets import batches, context_of, plain_gradients, read, some_norms, tiny
 
 
 def _weight(gradient: dict[str, Tensor], layer: str) -> Tensor:
@@ -25,9 +25,9 @@ def _weight(gradient: dict[str, Tensor], layer: str) -> Tensor:
 
 @pytest.mark.parametrize("norm", some_norms("batch", "weight"))
 def test_tails_are_those_of_each_layer(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    found = read(gradient_tails, moment)
-    gradient = plain_gradients(moment, moment.model)
+    context = context_of(tiny(norm))
+    found = read(gradient_tails, context)
+    gradient = plain_gradients(context, context.model)
     kurtoses = []
     for layer in ("conv1", "conv2", "classifier"):
         g = _weight(gradient, layer).flatten().numpy()
@@ -76,7 +76,7 @@ def test_a_feature_of_small_scale_is_ignored() -> None:
 
     y = x.sum(1)
     for inputs, powers in ((x, torch.ones(4)), (x * scales, scales**2)):
-        found = read(participation, moment_of(model, loss=loss, batches=((inputs, y),)))
+        found = read(participation, context_of(model, loss=loss, batches=((inputs, y),)))
         expected = float(powers.sum() ** 2 / (4 * powers.square().sum()))
         assert found["feature-participation", ""] == pytest.approx(expected, rel=1e-9)
         assert found["channel-participation", ""] == 1.0
@@ -84,9 +84,9 @@ def test_a_feature_of_small_scale_is_ignored() -> None:
 
 @pytest.mark.parametrize("norm", some_norms("batch", "weight"))
 def test_participation_of_a_net(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    found = read(participation, moment)
-    g = _weight(plain_gradients(moment, moment.model), "conv2").numpy()
+    context = context_of(tiny(norm))
+    found = read(participation, context)
+    g = _weight(plain_gradients(context, context.model), "conv2").numpy()
     for quantity, axes in (
         ("feature-participation", (0, 2, 3)),
         ("channel-participation", (1, 2, 3)),
@@ -98,9 +98,9 @@ def test_participation_of_a_net(norm: str) -> None:
 
 @pytest.mark.parametrize("norm", some_norms("batch", "weight"))
 def test_noise_is_the_trace_of_the_covariance(norm: str) -> None:
-    moment = moment_of(tiny(norm, dropout=0.0))
-    found = read(gradient_noise, moment)
-    gradients = [plain_gradients(moment, moment.model, b) for b in range(3)]
+    context = context_of(tiny(norm, dropout=0.0))
+    found = read(gradient_noise, context)
+    gradients = [plain_gradients(context, context.model, b) for b in range(3)]
     whole = np.stack([torch.cat([x.flatten() for x in g.values()]).numpy() for g in gradients])
     part = np.stack([_weight(g, "conv2").flatten().numpy() for g in gradients])
     for layer, rows in (("", whole), ("conv2", part)):
@@ -109,7 +109,7 @@ def test_noise_is_the_trace_of_the_covariance(norm: str) -> None:
 
 
 def test_noise_has_no_meaning_without_a_second_batch_or_a_signal() -> None:
-    assert read(gradient_noise, moment_of(tiny("batch"), batches=batches(1))) == {}
+    assert read(gradient_noise, context_of(tiny("batch"), batches=batches(1))) == {}
     up = torch.ones(3).double()
     assert noise_ratio([up, -up]) is None
     assert noise_ratio([up, up]) == 0.0
@@ -118,20 +118,20 @@ def test_noise_has_no_meaning_without_a_second_batch_or_a_signal() -> None:
 @pytest.mark.parametrize("size", [2, 16])
 def test_batch_means_are_as_noisy_as_their_batch_is_small(size: int) -> None:
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3)).double()
-    found = read(gradient_noise, moment_of(model, batches=batches(400, size)))
+    found = read(gradient_noise, context_of(model, batches=batches(400, size)))
     assert found["statistics-noise", "1"] == pytest.approx(size**-0.5, rel=0.05)
     assert found["statistics-noise", ""] == found["statistics-noise", "1"]
 
 
 def test_ghost_batches_are_the_batches_of_the_statistics() -> None:
     model = tiny("batch")
-    whole = read(gradient_noise, moment_of(model))
+    whole = read(gradient_noise, context_of(model))
     model.parts["conv1_norm"].ghost = 2  # type: ignore[assignment]
-    ghost = read(gradient_noise, moment_of(model))
+    ghost = read(gradient_noise, context_of(model))
     assert ghost["statistics-noise", "conv1_norm"] > whole["statistics-noise", "conv1_norm"]
 
 
 def test_norms_without_batch_statistics_have_no_noise_of_them() -> None:
     for norm in ("none", "layer", "group", "instance", "weight"):
-        found = read(gradient_noise, moment_of(tiny(norm)))
+        found = read(gradient_noise, context_of(tiny(norm)))
         assert not [layer for name, layer in found if name == "statistics-noise"]

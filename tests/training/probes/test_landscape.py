@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from normbench.training.probes.landscape import FACTORS, landscape
 from normbench.training.probes.max_step import longest_step, max_step
 from tests.training.probes.nets import (
-    moment_of,
+    context_of,
     plain_gradients,
     plain_loss,
     quadratic,
@@ -43,24 +43,24 @@ def test_a_quadratic_has_these_values() -> None:
 @pytest.mark.parametrize("norm", some_norms("none", "batch"))
 def test_a_net_by_copies_and_backward(norm: str) -> None:
     """The same from copies of the model that are moved by hand, batch by batch."""
-    moment = moment_of(tiny(norm))
+    context = context_of(tiny(norm))
     variations, slopes = [], []
     for number in range(3):
-        gradient = plain_gradients(moment, moment.model, number)
+        gradient = plain_gradients(context, context.model, number)
         g = torch.cat([x.flatten() for x in gradient.values()])
         losses, betas = [], []
         for factor in (0.5, 1.0, 2.0, 4.0):
-            model = twin(moment.model)
+            model = twin(context.model)
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
                     parameter.sub_(factor * 0.1 * gradient[name])
-            there = plain_gradients(moment, twin(model), number)
-            losses.append(plain_loss(moment, model, number).item())
+            there = plain_gradients(context, twin(model), number)
+            losses.append(plain_loss(context, model, number).item())
             change = torch.cat([x.flatten() for x in there.values()]) - g
             betas.append(float(change.norm() / (factor * 0.1 * g.norm())))
         variations.append(max(losses) - min(losses))
         slopes.append(max(betas))
-    found = read(landscape, moment)
+    found = read(landscape, context)
     assert found["loss-variation", ""] == pytest.approx(sum(variations) / 3, rel=1e-9)
     assert found["effective-smoothness", ""] == pytest.approx(sum(slopes) / 3, rel=1e-9)
 
@@ -82,17 +82,17 @@ def test_the_longest_step_on_a_quadratic(rate: float) -> None:
 
 @pytest.mark.parametrize("norm", some_norms("none", "batch"))
 def test_a_step_a_little_longer_goes_up(norm: str) -> None:
-    moment = moment_of(tiny(norm))
-    longest = read(max_step, moment)["max-step", ""]
-    gradient = plain_gradients(moment, moment.model)
-    start = plain_loss(moment, twin(moment.model)).item()
+    context = context_of(tiny(norm))
+    longest = read(max_step, context)["max-step", ""]
+    gradient = plain_gradients(context, context.model)
+    start = plain_loss(context, twin(context.model)).item()
 
     def loss_after(step: float) -> float:
-        model = twin(moment.model)
+        model = twin(context.model)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.sub_(step * gradient[name])
-        return plain_loss(moment, model).item()
+        return plain_loss(context, model).item()
 
     assert loss_after(longest) < start
     if longest < 0.1 * 2**20:  # else every step goes down

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from normbench.training.probes.base import Moment, Objective, Value, mean
-from normbench.training.probes.recording import Moments, Place, places, watching
+from normbench.training.probes.base import Measurement, ProbeContext, ProbeLoss, mean
+from normbench.training.probes.recording import ChannelMoments, Place, places, watching
 
 
-def activations(moment: Moment) -> Iterator[Value]:
+def activations(context: ProbeContext) -> Iterator[Measurement]:
     """Statistics of what enters and leaves each activation function, over all probe batches.
 
     - ``preactivation-mean``, ``preactivation-deviation``: over all items, channels and positions
@@ -26,30 +26,30 @@ def activations(moment: Moment) -> Iterator[Value]:
     cells, which hold theirs themselves, have the ``activation-`` values of their outputs alone.
     Training mode. Cost: one evaluation without gradient of all probe batches.
     """
-    before: dict[str, Moments] = {}
-    after: dict[str, Moments] = {}
-    watched = places(moment.model)
+    before: dict[str, ChannelMoments] = {}
+    after: dict[str, ChannelMoments] = {}
+    watched = places(context.model)
 
     def see(place: Place, entered: Tensor, left: Tensor) -> None:
         if not place.inner:
-            before.setdefault(place.name, Moments()).add(entered)
-        after.setdefault(place.name, Moments()).add(left)
+            before.setdefault(place.name, ChannelMoments()).add(entered)
+        after.setdefault(place.name, ChannelMoments()).add(left)
 
-    objective = Objective(moment, moment.batches)
+    objective = ProbeLoss(context, context.batches)
     with watching(watched, see):
         objective.value(objective.here)
 
     for prefix, gathered in (("preactivation", before), ("activation", after)):
         for name, moments in gathered.items():
             average, deviation = moments.overall()
-            yield Value(f"{prefix}-mean", name, average)
-            yield Value(f"{prefix}-deviation", name, deviation)
+            yield Measurement(f"{prefix}-mean", name, average)
+            yield Measurement(f"{prefix}-deviation", name, deviation)
     rectified = [p.name for p in watched if p.rectifier and p.name in after]
     dead = {name: after[name].never_positive() for name in rectified}
     for name, share in dead.items():
-        yield Value("dead-channels", name, share)
+        yield Measurement("dead-channels", name, share)
     if dead:
-        yield Value("dead-channels", "", mean(dead.values()))
+        yield Measurement("dead-channels", "", mean(dead.values()))
     deviations = [moments.overall()[1] for moments in before.values()]
     if deviations and deviations[0] > 0:
-        yield Value("deviation-ratio", "", deviations[-1] / deviations[0])
+        yield Measurement("deviation-ratio", "", deviations[-1] / deviations[0])

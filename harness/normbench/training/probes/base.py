@@ -22,7 +22,7 @@ Batch = tuple[Tensor, Tensor]
 ITEMS = 64
 
 
-class Value(NamedTuple):
+class Measurement(NamedTuple):
     """One number: the quantity, its layer (empty for the whole model) and what was measured.
 
     A quantity that has no value at a moment (a drift at the first evaluation, the cosine with a
@@ -36,7 +36,7 @@ class Value(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Moment:
+class ProbeContext:
     """A network between two training steps, and what a probe may look at it with.
 
     ``model`` is a private plain copy in training mode; a probe leaves its parameters, buffers
@@ -58,7 +58,7 @@ class Moment:
     memory: dict[str, Any] = field(default_factory=dict)
 
 
-Probe = Callable[[Moment], Iterable[Value]]
+Probe = Callable[[ProbeContext], Iterable[Measurement]]
 
 
 # -- layers -------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 # -- the loss as a function of the parameters ---------------------------------------------------
 
 
-class Objective:
+class ProbeLoss:
     """The mean loss over some probe batches, as a function of the trainable parameters.
 
     Each evaluation is in training mode (batch norm uses the statistics of each batch), on clones
@@ -167,21 +167,21 @@ class Objective:
     first that hold :data:`ITEMS` items unless given.
     """
 
-    def __init__(self, moment: Moment, batches: Sequence[Batch] | None = None) -> None:
-        self.moment = moment
-        self.batches = first_batches(moment) if batches is None else tuple(batches)
-        self.here = parameters_of(moment.model)
+    def __init__(self, context: ProbeContext, batches: Sequence[Batch] | None = None) -> None:
+        self.context = context
+        self.batches = first_batches(context) if batches is None else tuple(batches)
+        self.here = parameters_of(context.model)
 
     def __call__(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The loss () at these parameters, differentiable and fit for torch.func."""
-        model = self.moment.model
+        model = self.context.model
         losses = []
         with undisturbed(model):
             for x, y in self.batches:
                 # cloned in here, so that a transform of torch.func may write to them
                 buffers = {n: b.clone() for n, b in model.named_buffers()}
                 outputs = functional_call(model, {**parameters, **buffers}, (x,))
-                losses.append(self.moment.loss(outputs, y))
+                losses.append(self.context.loss(outputs, y))
         return torch.stack(losses).mean()
 
     def value(self, parameters: Mapping[str, Tensor]) -> float:
@@ -219,10 +219,10 @@ class Objective:
         return cast(State, product)
 
 
-def first_batches(moment: Moment, items: int = ITEMS) -> tuple[Batch, ...]:
+def first_batches(context: ProbeContext, items: int = ITEMS) -> tuple[Batch, ...]:
     """The first probe batches that together hold ``items`` items: at least one, at most all."""
-    size = max(1, len(moment.batches[0][1]))
-    return moment.batches[: max(1, -(-items // size))]
+    size = max(1, len(context.batches[0][1]))
+    return context.batches[: max(1, -(-items // size))]
 
 
 # -- vectors ------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 
 from normbench.training.probes.base import (
-    Moment,
-    Objective,
+    Measurement,
+    ProbeContext,
+    ProbeLoss,
     State,
-    Value,
     WeightLayer,
     cosine,
     first_batches,
@@ -21,7 +21,7 @@ from normbench.training.probes.base import (
 )
 
 
-def covariate_shift(moment: Moment) -> Iterator[Value]:
+def covariate_shift(context: ProbeContext) -> Iterator[Measurement]:
     """How much a layer's gradient changes because the layers before it are updated.
 
     Definition 2.1 of Santurkar et al. 2018 (arXiv:1805.11604): with all parameters θ_t, one step
@@ -42,13 +42,13 @@ def covariate_shift(moment: Moment) -> Iterator[Value]:
     gradient is zero has no relative shift and no cosine. Training mode. Cost: one evaluation
     with gradient a layer and batch, and one more.
     """
-    layers = weight_layers(moment.model)
+    layers = weight_layers(context.model)
     rows: dict[tuple[str, str], list[float]] = {}
-    for batch in first_batches(moment):
-        objective = Objective(moment, [batch])
+    for batch in first_batches(context):
+        objective = ProbeLoss(context, [batch])
         here = objective.here
         gradient = objective.gradient(here)
-        after = moved(here, gradient, -moment.learning_rate)
+        after = moved(here, gradient, -context.learning_rate)
         for layer in layers:
             mixed = earlier_moved(here, after, layer)
             changed = objective.gradient(mixed, layer.weights)
@@ -56,12 +56,12 @@ def covariate_shift(moment: Moment) -> Iterator[Value]:
                 rows.setdefault((name, layer.name), []).append(value)
     averages = {key: mean(values) for key, values in rows.items()}
     for (name, layer_name), value in averages.items():
-        yield Value(name, layer_name, value)
+        yield Measurement(name, layer_name, value)
     later = {layer.name for layer in layers[1:]}
     for name in dict.fromkeys(name for name, _ in averages):
         found = [v for (n, where), v in averages.items() if n == name and where in later]
         if found:
-            yield Value(name, "", mean(found))
+            yield Measurement(name, "", mean(found))
 
 
 def earlier_moved(here: State, after: State, layer: WeightLayer) -> State:

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from normbench.plan.seeds import stream_key
-from normbench.training.probes.base import Moment, Objective, Value, flat, shaped, weight_layers
+from normbench.training.probes.base import (
+    Measurement,
+    ProbeContext,
+    ProbeLoss,
+    flat,
+    shaped,
+    weight_layers,
+)
 
 #: At most this many products with the Hessian, fewer once the residual is below the tolerance.
 STEPS, TOLERANCE = 20, 1e-3
@@ -70,7 +77,7 @@ def top_eigenvalue(
     return found
 
 
-def curvature(moment: Moment) -> Iterator[Value]:
+def curvature(context: ProbeContext) -> Iterator[Measurement]:
     """The top eigenvalue λ of the Hessian of the loss by all trainable parameters.
 
     - ``curvature`` λ, the algebraically largest;
@@ -90,7 +97,7 @@ def curvature(moment: Moment) -> Iterator[Value]:
     evaluations with gradient, which makes this the most expensive probe by far: one to two
     seconds for 6,000 to 9,000 parameters and eight batches of 4, on a busy core.
     """
-    objective = Objective(moment)
+    objective = ProbeLoss(context)
     here = objective.here
     size = sum(p.numel() for p in here.values())
     generator = torch.Generator().manual_seed(stream_key(0, "probe", "curvature"))
@@ -101,9 +108,9 @@ def curvature(moment: Moment) -> Iterator[Value]:
         return flat(objective.hessian_product(here, shaped(vector, here)))
 
     found = top_eigenvalue(product, start.to(device))
-    names = [n for layer in weight_layers(moment.model) for n in layer.weights]
+    names = [n for layer in weight_layers(context.model) for n in layer.weights]
     w = flat(here, names)
-    yield Value("curvature", "", found.value)
-    yield Value("rate-curvature", "", moment.learning_rate * found.value)
-    yield Value("scaled-curvature", "", float(w.dot(w)) * found.value)
-    yield Value("curvature-residual", "", found.residual)
+    yield Measurement("curvature", "", found.value)
+    yield Measurement("rate-curvature", "", context.learning_rate * found.value)
+    yield Measurement("scaled-curvature", "", float(w.dot(w)) * found.value)
+    yield Measurement("curvature-residual", "", found.residual)

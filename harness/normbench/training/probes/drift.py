@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from normbench.training.probes.base import Moment, Objective, Value, mean
+from normbench.training.probes.base import Measurement, ProbeContext, ProbeLoss, mean
 from normbench.training.probes.recording import Place, places, watching
 
 #: Values kept of each channel from one moment to the next; more are thinned out evenly.
 KEPT = 1024
 
 
-def drift(moment: Moment) -> Iterator[Value]:
+def drift(context: ProbeContext) -> Iterator[Measurement]:
     """How far the distribution of each pre-activation moved since the last evaluation of the run.
 
     Ioffe & Szegedy 2015 (arXiv:1502.03167) call internal covariate shift the change of the
@@ -41,22 +41,22 @@ def drift(moment: Moment) -> Iterator[Value]:
         del left
         gathered.setdefault(place.name, []).append(entered.cpu())
 
-    objective = Objective(moment, moment.batches)
-    with watching(places(moment.model), see):
+    objective = ProbeLoss(context, context.batches)
+    with watching(places(context.model), see):
         objective.value(objective.here)
 
-    earlier: dict[str, Tensor] = moment.memory.get("values", {})
+    earlier: dict[str, Tensor] = context.memory.get("values", {})
     now = {name: _kept(torch.cat(parts)) for name, parts in gathered.items()}
-    moment.memory["values"] = now
+    context.memory["values"] = now
     rows: dict[str, list[float]] = {}
     for name, values in now.items():
         if name not in earlier or earlier[name].shape != values.shape:
             continue
         for quantity, value in compare(earlier[name], values).items():
             rows.setdefault(quantity, []).append(value)
-            yield Value(quantity, name, value)
+            yield Measurement(quantity, name, value)
     for quantity, found in rows.items():
-        yield Value(quantity, "", mean(found))
+        yield Measurement(quantity, "", mean(found))
 
 
 def _kept(values: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from normbench.training.probes.base import (
-    Moment,
-    Objective,
-    Value,
+    Measurement,
+    ProbeContext,
+    ProbeLoss,
     flat,
     mean,
     plain_name,
@@ -21,7 +21,7 @@ from normbench.training.probes.base import (
 from normbench.training.probes.recording import by_channel
 
 
-def gradient_noise(moment: Moment) -> Iterator[Value]:
+def gradient_noise(context: ProbeContext) -> Iterator[Measurement]:
     """How much gradients and batch statistics differ from one probe batch to the next.
 
     With the gradients g_b of B batches and their mean ḡ:
@@ -39,27 +39,27 @@ def gradient_noise(moment: Moment) -> Iterator[Value]:
     Dropout masks are the same in all batches, so that theirs is not in the noise. Needs two
     batches; gives nothing otherwise. Training mode. Cost: one evaluation with gradient a batch.
     """
-    if len(moment.batches) < 2:
+    if len(context.batches) < 2:
         return
     gradients = []
     statistics: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    with _watching_norms(moment.model, statistics):
-        for batch in moment.batches:
-            objective = Objective(moment, [batch])
+    with _watching_norms(context.model, statistics):
+        for batch in context.batches:
+            objective = ProbeLoss(context, [batch])
             gradients.append(objective.gradient(objective.here))
     ratio = noise_ratio([flat(g) for g in gradients])
     if ratio is not None:
-        yield Value("gradient-noise", "", ratio)
-    for layer in weight_layers(moment.model):
+        yield Measurement("gradient-noise", "", ratio)
+    for layer in weight_layers(context.model):
         ratio = noise_ratio([flat(g, layer.weights) for g in gradients])
         if ratio is not None:
-            yield Value("gradient-noise", layer.name, ratio)
+            yield Measurement("gradient-noise", layer.name, ratio)
     found = {name: _statistics_noise(rows) for name, rows in statistics.items()}
     noises = {name: value for name, value in found.items() if value is not None}
     for name, noise in noises.items():
-        yield Value("statistics-noise", name, noise)
+        yield Measurement("statistics-noise", name, noise)
     if noises:
-        yield Value("statistics-noise", "", mean(noises.values()))
+        yield Measurement("statistics-noise", "", mean(noises.values()))
 
 
 def noise_ratio(vectors: list[Tensor]) -> float | None:

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from normbench.training.probes.base import Moment, Objective, Value, flat, mean, weight_layers
+from normbench.training.probes.base import (
+    Measurement,
+    ProbeContext,
+    ProbeLoss,
+    flat,
+    mean,
+    weight_layers,
+)
 
 
-def gradient_tails(moment: Moment) -> Iterator[Value]:
+def gradient_tails(context: ProbeContext) -> Iterator[Measurement]:
     """How heavy the tails of each layer's gradient are, entry by entry.
 
     - ``gradient-kurtosis``: m₄/m₂² of the entries of ∂L/∂W with mean-centred moments; 3 for
@@ -22,16 +29,16 @@ def gradient_tails(moment: Moment) -> Iterator[Value]:
     is the mean over the layers with weights. A gradient that is zero or constant has no
     kurtosis. Training mode. Cost: one evaluation with gradient.
     """
-    objective = Objective(moment)
+    objective = ProbeLoss(context)
     gradient = objective.gradient(objective.here)
     rows: dict[str, list[float]] = {}
-    for layer in weight_layers(moment.model):
+    for layer in weight_layers(context.model):
         g = flat(gradient, layer.weights)
         for name, value in tails(g).items():
             rows.setdefault(name, []).append(value)
-            yield Value(name, layer.name, value)
+            yield Measurement(name, layer.name, value)
     for name, values in rows.items():
-        yield Value(name, "", mean(values))
+        yield Measurement(name, "", mean(values))
 
 
 def tails(entries: Tensor) -> dict[str, float]:
@@ -50,7 +57,7 @@ def tails(entries: Tensor) -> dict[str, float]:
     return found
 
 
-def participation(moment: Moment) -> Iterator[Value]:
+def participation(context: ProbeContext) -> Iterator[Measurement]:
     """Over how many of its features a layer's gradient is spread: the rest are ignored.
 
     With the gradient G = ∂L/∂W of a layer's weights, of shape (out, in, …) and with p_c the sum of
@@ -72,18 +79,18 @@ def participation(moment: Moment) -> Iterator[Value]:
     the layers with weights. A gradient that is zero has no value. Training mode. Cost: one
     evaluation with gradient.
     """
-    objective = Objective(moment)
+    objective = ProbeLoss(context)
     gradient = objective.gradient(objective.here)
     rows: dict[str, list[float]] = {}
-    for layer in weight_layers(moment.model):
+    for layer in weight_layers(context.model):
         for quantity, axis in (("feature-participation", 1), ("channel-participation", 0)):
             shares = [participation_ratio(gradient[n].double(), axis) for n in layer.weights]
             found = [share for share in shares if share is not None]
             if found:
                 rows.setdefault(quantity, []).append(mean(found))
-                yield Value(quantity, layer.name, mean(found))
+                yield Measurement(quantity, layer.name, mean(found))
     for quantity, values in rows.items():
-        yield Value(quantity, "", mean(values))
+        yield Measurement(quantity, "", mean(values))
 
 
 def participation_ratio(tensor: Tensor, axis: int) -> float | None:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import torch
 
-from normbench.training.probes.base import Moment, Objective, Value, cosine, flat, moved
+from normbench.training.probes.base import Measurement, ProbeContext, ProbeLoss, cosine, flat, moved
 from normbench.training.probes.base import first_batches as first
 
 #: How far along the gradient the loss is looked at, in multiples of the learning rate.
 FACTORS = (0.5, 1.0, 2.0, 4.0)
 
 
-def landscape(moment: Moment) -> Iterator[Value]:
+def landscape(context: ProbeContext) -> Iterator[Measurement]:
     """Variation of loss and gradient on the way from θ to θ − a·η·g, with g = ∇L(θ).
 
     After Santurkar et al. 2018 (arXiv:1805.11604, Fig. 4): one batch at a time, as a training
@@ -34,14 +34,14 @@ def landscape(moment: Moment) -> Iterator[Value]:
     with gradient a batch.
     """
     rows: dict[str, list[float]] = {}
-    for batch in first(moment):
-        for name, value in _along(Objective(moment, [batch]), moment.learning_rate).items():
+    for batch in first(context):
+        for name, value in _along(ProbeLoss(context, [batch]), context.learning_rate).items():
             rows.setdefault(name, []).append(value)
     for name, values in rows.items():
-        yield Value(name, "", sum(values) / len(values))
+        yield Measurement(name, "", sum(values) / len(values))
 
 
-def _along(objective: Objective, rate: float) -> dict[str, float]:
+def _along(objective: ProbeLoss, rate: float) -> dict[str, float]:
     """All quantities on one batch."""
     here = objective.here
     direction = objective.gradient(here)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from normbench.stats.quadratic import Quadratic, squared_error
-from normbench.training.probes.base import Moment, Objective, Value, parameters_of
+from normbench.training.probes.base import Measurement, ProbeContext, ProbeLoss, parameters_of
 
 Floats = NDArray[np.float64]
 #: A feature's layer in these probes is this with its number, from 1; the bias is ``bias``.
@@ -38,50 +38,50 @@ def _weights(layer: nn.Linear) -> Floats:
     return found
 
 
-def _problem(moment: Moment) -> tuple[Quadratic, float]:
+def _problem(context: ProbeContext) -> tuple[Quadratic, float]:
     """The loss on the probe batches, and the excess of the best constant: the labels' variance.
 
     Computed once a run: the batches never change.
     """
-    if "problem" not in moment.memory:
-        x = torch.cat([inputs.flatten(1) for inputs, _ in moment.batches]).double().cpu().numpy()
-        y = torch.cat([labels for _, labels in moment.batches]).double().cpu().numpy()
+    if "problem" not in context.memory:
+        x = torch.cat([inputs.flatten(1) for inputs, _ in context.batches]).double().cpu().numpy()
+        y = torch.cat([labels for _, labels in context.batches]).double().cpu().numpy()
         loss = squared_error(x, y)
-        moment.memory["problem"] = (loss, float(y.var()) - loss.least)
-    found: tuple[Quadratic, float] = moment.memory["problem"]
+        context.memory["problem"] = (loss, float(y.var()) - loss.least)
+    found: tuple[Quadratic, float] = context.memory["problem"]
     return found
 
 
-def excess_loss(moment: Moment) -> Iterator[Value]:
+def excess_loss(context: ProbeContext) -> Iterator[Measurement]:
     """What is left to learn: (L − L*)/(L₀ − L*), with L* the least loss of any linear model.
 
     For the whole model, L₀ is the loss of the best constant, so that 1 means nothing learnt and
     the measure does not depend on the start. In the layer ``start``, L₀ is the loss at this run's
-    first moment: with weights drawn in the inputs' own units that loss can be thousands of times
+    first context: with weights drawn in the inputs' own units that loss can be thousands of times
     the labels' variance, and falls by as much in one step. Computed in float64 from the distance
     to the optimum, where no digits cancel. Nothing is given for other models.
     """
-    layer = _linear(moment.model)
+    layer = _linear(context.model)
     if layer is None:
         return
-    loss, explained = _problem(moment)
+    loss, explained = _problem(context)
     excess = float(loss.excess(_weights(layer[1])))
-    first = moment.memory.setdefault("first", excess)
+    first = context.memory.setdefault("first", excess)
     if explained > 0:
-        yield Value("excess-loss", "", excess / explained)
+        yield Measurement("excess-loss", "", excess / explained)
     if first > 0:
-        yield Value("excess-loss", "start", excess / first)
+        yield Measurement("excess-loss", "start", excess / first)
 
 
-def linear_weights(moment: Moment) -> Iterator[Value]:
+def linear_weights(context: ProbeContext) -> Iterator[Measurement]:
     """The weight of each feature, ``x1``, ``x2``, …, and the ``bias``; linear regressions alone."""
-    layer = _linear(moment.model)
+    layer = _linear(context.model)
     if layer is None:
         return
     *weights, bias = _weights(layer[1]).tolist()
     for number, weight in enumerate(weights, start=1):
-        yield Value("linear-weights", f"{FEATURE}{number}", weight)
-    yield Value("linear-weights", BIAS, bias)
+        yield Measurement("linear-weights", f"{FEATURE}{number}", weight)
+    yield Measurement("linear-weights", BIAS, bias)
 
 
 def _shares(change: Tensor) -> list[float] | None:
@@ -90,21 +90,21 @@ def _shares(change: Tensor) -> list[float] | None:
     return None if not total > 0 else (squares / total).tolist()
 
 
-def update_share(moment: Moment) -> Iterator[Value]:
+def update_share(context: ProbeContext) -> Iterator[Measurement]:
     """Each feature's share of a step: the square of its weight's change over the sum of all.
 
     The step is the last one; before the first, the one that gradient descent takes from here. The
     bias is left out. A feature that matters as much as another should move as much: with features
     in units of their own, the one with the largest numbers takes nearly all of a step.
     """
-    layer = _linear(moment.model)
+    layer = _linear(context.model)
     if layer is None:
         return
     name = f"{layer[0]}.weight"
-    if moment.previous is None:
-        objective = Objective(moment, moment.batches)
-        change = objective.gradient(parameters_of(moment.model), [name])[name]
+    if context.previous is None:
+        objective = ProbeLoss(context, context.batches)
+        change = objective.gradient(parameters_of(context.model), [name])[name]
     else:
-        change = layer[1].weight.detach() - moment.previous[name]
+        change = layer[1].weight.detach() - context.previous[name]
     for number, share in enumerate(_shares(change[0]) or [], start=1):
-        yield Value("update-share", f"{FEATURE}{number}", share)
+        yield Measurement("update-share", f"{FEATURE}{number}", share)

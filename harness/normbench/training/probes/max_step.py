@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from normbench.training.probes.base import Moment, Objective, Value, flat, moved
+from normbench.training.probes.base import Measurement, ProbeContext, ProbeLoss, flat, moved
 
 #: Doublings or halvings before the search gives up, and halvings of the bracket in the exponent.
 DOUBLINGS, BISECTIONS = 20, 6
@@ -45,7 +45,7 @@ def longest_step(descends: Callable[[float], bool], start: float) -> float:
     return low
 
 
-def max_step(moment: Moment) -> Iterator[Value]:
+def max_step(context: ProbeContext) -> Iterator[Measurement]:
     """The longest step α along the gradient g = ∇L(θ) with L(θ − αg) < L(θ).
 
     ``max-step`` α, and ``max-step-ratio`` α/η, in learning rates (after Bjorck et al. 2018,
@@ -56,10 +56,10 @@ def max_step(moment: Moment) -> Iterator[Value]:
     weights may. No value where the gradient is zero or the rate is. Cost: one evaluation with
     gradient and 8 to 26 without.
     """
-    objective = Objective(moment)
+    objective = ProbeLoss(context)
     here = objective.here
     loss, gradient = objective.value_and_gradient(here)
-    rate = moment.learning_rate
+    rate = context.learning_rate
     if rate <= 0 or not bool(flat(gradient).any()):
         return
 
@@ -67,5 +67,5 @@ def max_step(moment: Moment) -> Iterator[Value]:
         return objective.value(moved(here, gradient, -step)) < loss
 
     longest = longest_step(descends, rate)
-    yield Value("max-step", "", longest)
-    yield Value("max-step-ratio", "", longest / rate)
+    yield Measurement("max-step", "", longest)
+    yield Measurement("max-step-ratio", "", longest / rate)

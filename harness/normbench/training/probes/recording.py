@@ -110,7 +110,7 @@ def watching(
             handle.remove()
 
 
-class Moments:
+class ChannelMoments:
     """Mean, deviation and maximum of each channel, added up over calls in float64."""
 
     def __init__(self) -> None:

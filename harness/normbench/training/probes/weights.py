@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from normbench.training.probes.base import (
-    Moment,
-    Value,
+    Measurement,
+    ProbeContext,
     WeightLayer,
     flat,
     parameters_of,
@@ -19,7 +19,7 @@ from normbench.training.probes.base import (
 )
 
 
-def weights(moment: Moment) -> Iterator[Value]:
+def weights(context: ProbeContext) -> Iterator[Measurement]:
     """Norms of weights and updates, for each layer and (layer "") over all layers together.
 
     With w a layer's weights as they are stored (for weight norm the direction v), w' those
@@ -37,28 +37,28 @@ def weights(moment: Moment) -> Iterator[Value]:
       arXiv:1706.05350). The momentum's factor 1/(1 − μ) is not in it.
 
     The updates are those of training, whatever the optimizer, and are missing at the first
-    moment. No evaluation of the model, so that no mode enters; a few passes over the weights.
+    context. No evaluation of the model, so that no mode enters; a few passes over the weights.
     """
-    layers = weight_layers(moment.model)
-    here = parameters_of(moment.model)
+    layers = weight_layers(context.model)
+    here = parameters_of(context.model)
     used = {layer.name: used_weights(layer) for layer in layers}
-    yield from _sizes(moment, layers, used)
+    yield from _sizes(context, layers, used)
     if used:
-        yield Value("largest-weight", "", max(float(u.abs().max()) for u in used.values()))
+        yield Measurement("largest-weight", "", max(float(u.abs().max()) for u in used.values()))
     for name, chosen in _groups(layers):
         now = flat(here, chosen)
         if name and (square := float(now.dot(now))) > 0:
-            yield Value("effective-rate", name, moment.learning_rate / square)
-        if moment.previous is None:
+            yield Measurement("effective-rate", name, context.learning_rate / square)
+        if context.previous is None:
             continue
-        before = flat(moment.previous, chosen)
+        before = flat(context.previous, chosen)
         change, size = _norm(now - before), _norm(before)
-        yield Value("update-norm", name, change)
+        yield Measurement("update-norm", name, change)
         if size > 0:
-            yield Value("relative-update", name, change / size)
+            yield Measurement("relative-update", name, change / size)
         turned = angle(before, now)
         if turned is not None:
-            yield Value("angular-update", name, turned)
+            yield Measurement("angular-update", name, turned)
 
 
 def _groups(layers: list[WeightLayer]) -> Iterator[tuple[str, list[str]]]:
@@ -69,17 +69,19 @@ def _groups(layers: list[WeightLayer]) -> Iterator[tuple[str, list[str]]]:
         yield layer.name, list(layer.weights)
 
 
-def _sizes(moment: Moment, layers: list[WeightLayer], used: dict[str, Tensor]) -> Iterator[Value]:
-    here = parameters_of(moment.model)
-    first: dict[str, float] = moment.memory.setdefault("first", {})
+def _sizes(
+    context: ProbeContext, layers: list[WeightLayer], used: dict[str, Tensor]
+) -> Iterator[Measurement]:
+    here = parameters_of(context.model)
+    first: dict[str, float] = context.memory.setdefault("first", {})
     everywhere = torch.cat(list(used.values())) if used else torch.zeros(0)
     for name, chosen in _groups(layers):
-        yield Value("weight-norm", name, _norm(flat(here, chosen)))
+        yield Measurement("weight-norm", name, _norm(flat(here, chosen)))
         size = _norm(used[name] if name else everywhere)
-        yield Value("used-weight-norm", name, size)
+        yield Measurement("used-weight-norm", name, size)
         start = first.setdefault(name, size)
         if start > 0:
-            yield Value("weight-growth", name, size / start)
+            yield Measurement("weight-growth", name, size / start)
 
 
 @torch.no_grad()
