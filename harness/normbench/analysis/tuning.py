@@ -14,8 +14,9 @@ from normbench.analysis.endpoints import final_error
 from normbench.catalog.fingerprints import Fingerprints
 from normbench.plan.decisions import cell_key
 from normbench.plan.spec import cell_hash
-from normbench.protocol.schema import Cell, Tune
+from normbench.protocol.schema import Cell
 from normbench.protocol.study import Series
+from normbench.protocol.tables import Tune
 from normbench.results.load import Results
 from normbench.results.schema import axis_values
 from normbench.stats.outcome import blind_score

@@ -25,7 +25,8 @@ from pydantic import (
 from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.protocol.choice import Stored
-from normbench.protocol.schema import AXES, FixedAxes, Slug, as_tuple, strict
+from normbench.protocol.schema import AXES, Slug, as_tuple, strict
+from normbench.protocol.tables import FixedAxes
 from normbench.protocol.windows import DEFAULT_WINDOW
 
 Kind = Literal["superiority", "noninferiority", "equivalence", "interaction"]

@@ -13,7 +13,8 @@ from normbench.errors import Fault
 from normbench.protocol.choice import choice_models
 from normbench.protocol.claims import Claim, ClaimEndpoint, Family, Over, Reference, Side
 from normbench.protocol.file import ProtocolFile
-from normbench.protocol.schema import AXES, Endpoint, Experiment, FixedAxes, Header, Tune
+from normbench.protocol.schema import AXES
+from normbench.protocol.tables import Endpoint, ExperimentTable, FixedAxes, Header, Tune
 
 _NESTED: dict[tuple[str, ...], Any] = {
     ("claim",): Claim,
@@ -113,7 +114,7 @@ def allowed_keys(path: Sequence[str | int], document: Any) -> list[str]:
     nested = _NESTED.get(tuple(steps))
     if nested is not None:
         return list(nested.model_fields)
-    return list(Experiment.model_fields)
+    return list(ExperimentTable.model_fields)
 
 
 def _unknown_key(path: list[str | int], document: Any) -> Fault:

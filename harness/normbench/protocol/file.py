@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, Field
 
 from normbench.protocol.claims import Claim, Family
-from normbench.protocol.schema import Experiment, FixedAxes, Header, as_tuple, strict
+from normbench.protocol.schema import as_tuple, strict
+from normbench.protocol.tables import ExperimentTable, FixedAxes, Header
 
 
 class ProtocolFile(BaseModel):
@@ -18,9 +19,9 @@ class ProtocolFile(BaseModel):
     protocol: Header = Field(default_factory=Header)
     defaults: FixedAxes = Field(default_factory=FixedAxes)
     experiment: Annotated[
-        tuple[Experiment, ...],
+        tuple[ExperimentTable, ...],
         Field(min_length=1, max_length=1000),
-        BeforeValidator(as_tuple, json_schema_input_type=list[Experiment]),
+        BeforeValidator(as_tuple, json_schema_input_type=list[ExperimentTable]),
     ]
     family: Annotated[
         tuple[Family, ...],

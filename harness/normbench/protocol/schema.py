@@ -1,9 +1,9 @@
-"""The schema of a protocol file, as pydantic models: the one place that says what is allowed."""
+"""A cell and its axes, as pydantic models: the one place that says what an axis may be."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,10 +13,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationInfo,
-    create_model,
-    field_validator,
 )
-from pydantic.fields import FieldInfo
 
 from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
 from normbench.protocol.choice import Choice, NameIn, OneOf, Stored
@@ -60,7 +57,7 @@ def _one_or_more(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _seed_list(value: Any) -> Any:
+def seed_list(value: Any) -> Any:
     """Turn ``20`` into the seeds 0 to 19; refuse absurd counts before making a list of them."""
     if isinstance(value, list | tuple):
         return tuple(value)
@@ -71,18 +68,8 @@ def _seed_list(value: Any) -> Any:
     return tuple(range(value))
 
 
-FIRST_TUNING_SEED = 1_000_000
-
-
-def _tuning_seeds(value: Any) -> Any:
-    """Turn a number into seeds far from those of any evaluation."""
-    seeds = _seed_list(value)
-    if isinstance(value, int) and isinstance(seeds, tuple):
-        return tuple(FIRST_TUNING_SEED + seed for seed in seeds)
-    return seeds
-
-
-def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, if no two of them are one thing; else ``ValueError``."""
     seen: set[Any] = set()
     for value in values:
         shown = value.label if isinstance(value, Choice) else value
@@ -104,7 +91,7 @@ def _in_catalogue_order(names: tuple[str, ...], info: ValidationInfo) -> tuple[s
 
     Stored names stay as they are: some may not be in the catalogue.
     """
-    _unique(names)
+    unique(names)
     if isinstance(info.context, Stored):
         return names
     return tuple(name for name in PROBES if name in names)
@@ -113,7 +100,7 @@ def _in_catalogue_order(names: tuple[str, ...], info: ValidationInfo) -> tuple[s
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
     Field(min_length=1, max_length=MAX_SEEDS),
-    BeforeValidator(_seed_list, json_schema_input_type=int | list[int]),
+    BeforeValidator(seed_list, json_schema_input_type=int | list[int]),
 ]
 Thresholds = Annotated[
     tuple[Annotated[float, Field(allow_inf_nan=False)], ...],
@@ -308,126 +295,3 @@ AXES: tuple[str, ...] = tuple(Cell.model_fields)
 #: Of these a cell has exactly one.
 BUDGETS: tuple[str, ...] = ("epochs", "budget_steps", "budget_samples")
 REQUIRED_AXES: tuple[str, ...] = tuple(n for n, f in Cell.model_fields.items() if f.is_required())
-
-
-def _annotation(info: FieldInfo) -> Any:
-    """A field's annotation with its constraints, to be used in another model."""
-    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-
-
-def _partial(name: str, doc: str) -> type[BaseModel]:
-    fields: dict[str, Any] = {
-        axis: (_annotation(info) | None, Field(default=None, description=info.description))
-        if type(None) not in get_args(info.annotation)
-        else (_annotation(info), Field(default=None, description=info.description))
-        for axis, info in Cell.model_fields.items()
-    }
-    return create_model(name, __config__=strict(), __doc__=doc, **fields)
-
-
-def _lists(name: str, doc: str) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
-    for axis, info in Cell.model_fields.items():
-        item: Any = _annotation(info)
-        limits = Field(min_length=1, max_length=10_000)
-        values = Annotated[
-            tuple[item, ...],
-            limits,
-            BeforeValidator(as_tuple, json_schema_input_type=Annotated[list[item], limits]),
-        ]
-        fields[axis] = (values | None, Field(default=None, description=info.description))
-    return create_model(
-        name,
-        __config__=strict(),
-        __doc__=doc,
-        __validators__={
-            "unique_values": field_validator("*", mode="after")(
-                lambda values: _unique(values) if values and name == "ProductAxes" else values
-            )
-        },
-        **fields,
-    )
-
-
-FixedAxes: Any = _partial("FixedAxes", "Axes with one value each.")
-ProductAxes: Any = _lists("ProductAxes", "Axes of which every combination is a cell.")
-ZippedAxes: Any = _lists("ZippedAxes", "Axes that go together: the first of each, the second, …")
-
-
-class Endpoint(BaseModel):
-    """What is read off a learning curve; an experiment may override the protocol's."""
-
-    model_config = strict()
-
-    seeds: Seeds | None = Field(default=None, description="a number of seeds, or a list")
-    metric: Metric | None = Field(default=None, description="validation metric of the endpoints")
-    thresholds: Thresholds | None = Field(
-        default=None, description="levels of the metric whose first crossing is timed"
-    )
-    window: int | None = Field(
-        default=None,
-        ge=1,
-        le=1000,
-        description="evaluations averaged by the endpoints, of those after the start of a run; "
-        "default: 3, or as many as there are",
-    )
-    reference: str | None = Field(
-        default=None, description="the norm that the others are compared with"
-    )
-
-    @field_validator("seeds", "thresholds")
-    @classmethod
-    def _no_duplicates(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-        return _unique(value) if value is not None else None
-
-
-class Tune(BaseModel):
-    """The table ``[experiment.tune]``: a learning rate chosen per cell, on seeds of its own."""
-
-    model_config = strict()
-
-    learning_rate: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)], ...],
-        Field(min_length=2, max_length=100),
-        BeforeValidator(as_tuple, json_schema_input_type=list[float]),
-    ] = Field(description="the grid, at the reference batch size")
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
-        Field(min_length=1, max_length=MAX_SEEDS),
-        BeforeValidator(_tuning_seeds, json_schema_input_type=int | list[int]),
-    ] = Field(description="a number of seeds (from 1,000,000 on), or a list")
-    rule: Literal["final"] = Field(
-        default="final", description="lowest mean final validation error or loss"
-    )
-    stable_within: float = Field(
-        default=0.02,
-        ge=0,
-        allow_inf_nan=False,
-        description="a rate is stable if no run diverged and its mean is this close to the best",
-    )
-
-    @field_validator("learning_rate", "seeds")
-    @classmethod
-    def _no_duplicates(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _unique(value)
-
-
-class Header(Endpoint):
-    """The table ``[protocol]``: what holds for the whole study."""
-
-    name: StudyName | None = Field(
-        default=None, description="of the study and its folder; default: the file's name"
-    )
-    title: str = Field(default="", max_length=500)
-    description: str = Field(default="", max_length=20_000)
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="two-sided error rate")
-
-
-class Experiment(FixedAxes, Endpoint):  # type: ignore[misc]
-    """One table ``[[experiment]]``: axes with one value, axes to cross and axes to zip."""
-
-    name: Slug = Field(description="unique within the protocol")
-    title: str = Field(default="", max_length=500)
-    tune: Tune | None = None
-    product: ProductAxes = Field(default_factory=ProductAxes)
-    zip: ZippedAxes = Field(default_factory=ZippedAxes)

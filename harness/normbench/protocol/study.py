@@ -15,17 +15,8 @@ from normbench.protocol.claims import ResolvedClaim, ResolvedFamily
 from normbench.protocol.faults import shown, toml_path
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.resolve_claims import resolve_claims
-from normbench.protocol.schema import (
-    AXES,
-    BUDGETS,
-    MAX_RUNS,
-    REQUIRED_AXES,
-    Cell,
-    Experiment,
-    Header,
-    Metric,
-    Tune,
-)
+from normbench.protocol.schema import AXES, BUDGETS, MAX_RUNS, REQUIRED_AXES, Cell, Metric
+from normbench.protocol.tables import ExperimentTable, Header, Tune
 from normbench.protocol.windows import Windows
 
 
@@ -87,7 +78,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump() if isinstance(value, BaseModel) else value
 
 
-def _combinations(experiment: Experiment) -> Iterator[dict[str, Any]]:
+def _combinations(experiment: ExperimentTable) -> Iterator[dict[str, Any]]:
     product, zipped = _given(experiment.product), _given(experiment.zip)
     rows = list(zip(*zipped.values(), strict=True)) if zipped else [()]
     for values in itertools.product(*product.values()):
@@ -95,7 +86,9 @@ def _combinations(experiment: Experiment) -> Iterator[dict[str, Any]]:
             yield dict(zip(product, values, strict=True)) | dict(zip(zipped, row, strict=True))
 
 
-def _axis_faults(experiment: Experiment, defaults: dict[str, Any], at: list[Any]) -> list[Fault]:
+def _axis_faults(
+    experiment: ExperimentTable, defaults: dict[str, Any], at: list[Any]
+) -> list[Fault]:
     """Faults of how an experiment's axes go together."""
     fixed = {a: getattr(experiment, a) for a in AXES if getattr(experiment, a) is not None}
     product, zipped = _given(experiment.product), _given(experiment.zip)
@@ -150,7 +143,7 @@ def _axis_faults(experiment: Experiment, defaults: dict[str, Any], at: list[Any]
     return faults
 
 
-def _resolve_endpoint(experiment: Experiment, header: Header, key: str, default: Any) -> Any:
+def _resolve_endpoint(experiment: ExperimentTable, header: Header, key: str, default: Any) -> Any:
     for table in (experiment, header):
         value = getattr(table, key)
         if value is not None:
@@ -171,7 +164,7 @@ def _threshold_faults(metric: str, thresholds: tuple[float, ...], at: list[Any])
     return faults
 
 
-def _run_count(experiment: Experiment, header: Header) -> int:
+def _run_count(experiment: ExperimentTable, header: Header) -> int:
     """How many runs an experiment asks for, without making its cells."""
     product, zipped = _given(experiment.product), _given(experiment.zip)
     cells = math.prod(len(v) for v in product.values())
@@ -183,7 +176,7 @@ def _run_count(experiment: Experiment, header: Header) -> int:
 
 
 def _resolve_series(
-    experiment: Experiment, file: ProtocolFile, index: int, expand: bool, windows: Windows
+    experiment: ExperimentTable, file: ProtocolFile, index: int, expand: bool, windows: Windows
 ) -> tuple[Series | None, list[Fault]]:
     """An experiment's cells, or its faults; without ``expand`` only the latter are looked for."""
     at: list[Any] = ["experiment", index]
