@@ -11,7 +11,8 @@ from normbench.catalog.args import args_of, filled
 from normbench.catalog.fingerprints import target_code
 from normbench.catalog.local_sources import local_sources
 from normbench.errors import ComponentError, UsageError, WorkError
-from normbench.plan.code import check_code, fingerprints_of
+from normbench.plan.code import fingerprints_of
+from normbench.plan.edited import check_code
 from normbench.plan.expand import expand
 from normbench.protocol.load import load_protocol
 

@@ -185,7 +185,7 @@ def test_an_interrupt_in_planning_changes_nothing(cli, whole, folder, monkeypatc
 
     before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "_check", lambda runs, executor: signal.raise_signal(number))
+        patch.setattr(plan, "check_runs", lambda runs, executor: signal.raise_signal(number))
         said = cli(command, "tiny.toml")
     assert said.status == 130
     assert said.err == "interrupted; what was finished before is kept\n"

@@ -77,7 +77,7 @@ def test_the_table_tells_the_same(cli, tiny):
 
 
 def test_an_estimate_says_on_how_many_cells_it_rests(cli, tiny, monkeypatch):
-    monkeypatch.setattr("normbench.workflow.plan.QUICK_SECONDS", 0.0)
+    monkeypatch.setattr("normbench.workflow.plan_summary.QUICK_SECONDS", 0.0)
     found = as_json(cli, tiny)
     assert (found["timed_cells"], found["waiting_cells"]) == (1, 4)
     assert found["estimated_seconds"] > 0

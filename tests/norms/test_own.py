@@ -15,7 +15,8 @@ from normbench.errors import ComponentError, UndefinedError, UsageError
 from normbench.norms import trial
 from normbench.norms.factory import build_norm
 from normbench.norms.own import depends_on_batch
-from normbench.plan.code import check_code, fingerprints_of
+from normbench.plan.code import fingerprints_of
+from normbench.plan.edited import check_code
 from normbench.plan.expand import expand
 from normbench.protocol.load import load_protocol
 from normbench.training.check import checked

@@ -17,7 +17,7 @@ from normbench.calibration.candidates import Together, together
 from normbench.calibration.race import Candidate, race
 from normbench.calibration.tasks import Calibrated, Calibration, Measured
 from normbench.errors import NormbenchError
-from normbench.plan.code import check_code
+from normbench.plan.edited import check_code
 from normbench.plan.execution import EngineSpec
 from normbench.training.budget import schedule_of
 from normbench.training.data import Prepared, prepare

@@ -20,7 +20,7 @@ from normbench.calibration.cost import cost_key
 from normbench.calibration.footprint import StepMemory
 from normbench.calibration.step_timing import Clock, Steps, StepTiming
 from normbench.errors import NormbenchError
-from normbench.plan.code import check_code
+from normbench.plan.edited import check_code
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 

@@ -26,7 +26,7 @@ from normbench.streams import say
 
 if TYPE_CHECKING:
     from normbench.workflow import PlanSummary
-    from normbench.workflow.plan import Estimating
+    from normbench.workflow.plan_summary import Estimating
 
 
 class EstimateEffort(StrEnum):

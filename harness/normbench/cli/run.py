@@ -131,7 +131,7 @@ def run(
         from normbench.workflow import prepare_plan, run_study
         from normbench.workflow.data import data_notes
         from normbench.workflow.grouping import engine_mode
-        from normbench.workflow.plan import before_training
+        from normbench.workflow.standing import before_training
 
     # Arrow's own pools keep what was freed: merging the tables would leave the command larger
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())

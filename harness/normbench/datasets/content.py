@@ -1,40 +1,19 @@
-"""What a data set holds: a digest of the arrays themselves, and what was left out of them."""
+"""What tells a data set from a changed one, and what was left out of it, as it is recorded."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from normbench.datasets.base import Arrays
 from normbench.datasets.names import cut, printable
-from normbench.errors import UsageError
 
-if TYPE_CHECKING:
-    from normbench.datasets.base import Arrays
-
-#: Bytes that are hashed at once: an array that is not contiguous is copied in such pieces.
-_PIECE = 1 << 24
 #: How many skipped files are named, and how many reasons are counted; the rest is in the list.
 NAMED, REASONS = 5, 10
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Files that a data set leaves out: ``reasons`` by name, of ``files`` that were looked at.
-
-    ``listed_in`` is a file that lists them all.
-    """
-
-    reasons: Mapping[str, str]
-    files: int
-    listed_in: str
 
 
 @dataclass(frozen=True)
@@ -84,41 +63,6 @@ def content_of(arrays: Arrays) -> Content:
 def _kind(reason: str) -> str:
     """A reason without the numbers in it, so that equal ones can be counted together."""
     return " ".join("…" if any(c.isdigit() for c in word) else word for word in reason.split())
-
-
-def digest_of(arrays: Arrays) -> str:
-    """SHA-256 of everything that training reads from a data set: the same on every machine."""
-    said = [arrays.task, arrays.classes, arrays.tolerance, arrays.standardized,
-            list(arrays.features)]  # fmt: skip
-    whole = hashlib.sha256(json.dumps(said).encode())
-    for name, array in (
-        ("inputs", arrays.inputs), ("labels", arrays.labels), ("test", arrays.test_inputs),
-        ("given", arrays.given),
-    ):  # fmt: skip
-        if array is None:
-            continue
-        known = arrays.known
-        if known is not None and known[0] is array:
-            whole.update(f"{name} {known[1]}".encode())
-        else:
-            _add(whole, name, array)
-    return whole.hexdigest()
-
-
-def _add(whole: Any, name: str, array: NDArray[Any]) -> None:
-    array = np.asarray(array)
-    if array.dtype.hasobject:
-        raise UsageError(
-            f"the arrays of a data set must hold numbers; received Python objects in its {name}; "
-            "likely fix: give the array a type, such as float32"
-        )
-    whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
-    if array.flags.c_contiguous:
-        whole.update(array.reshape(-1).view(np.uint8))
-        return
-    rows = max(1, _PIECE // max(1, array[:1].nbytes))
-    for start in range(0, len(array), rows):
-        whole.update(array[start : start + rows].tobytes())
 
 
 def skipped_line(name: str, content: Content) -> str:

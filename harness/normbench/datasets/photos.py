@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from normbench.datasets.base import Arrays
 from normbench.datasets.cache import Append, Cached, load_or_make, log_beside
-from normbench.datasets.content import Skipped
 from normbench.datasets.decode import UnreadableError, read_photo
+from normbench.datasets.digest import Skipped
 from normbench.datasets.hashes import file_digests
 from normbench.datasets.layouts import Listing, Photo, check_classes, find_photos
 from normbench.datasets.names import cut, few_of, printable

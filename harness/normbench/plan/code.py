@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from normbench.catalog import CHOICE_AXES, PROBES, Catalog
 from normbench.catalog.fingerprints import (
@@ -11,18 +10,13 @@ from normbench.catalog.fingerprints import (
     Fingerprints,
     component,
     fingerprint,
-    imported,
     target_code,
 )
 from normbench.catalog.guard import packages_of
-from normbench.catalog.target import forget_edited, packages_of_target, use_root
-from normbench.errors import WorkError
+from normbench.catalog.target import packages_of_target
 from normbench.protocol.choice import Absent
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
-
-if TYPE_CHECKING:
-    from normbench.plan.spec import RunSpec
 
 
 def components(cell: Cell) -> Iterator[tuple[Catalog, str]]:
@@ -97,32 +91,3 @@ def _absent(cell: Cell) -> Iterator[tuple[Catalog, str]]:
 def is_absent(cell: Cell) -> bool:
     """Whether a stored cell has a component that is not installed here."""
     return any(True for _ in _absent(cell)) or any(probe not in PROBES for probe in cell.probes)
-
-
-def check_code(run: RunSpec) -> None:
-    """Refuse other code than what was planned: edited while a sweep ran.
-
-    What is asked of a run's targets is asked before any of them is imported, and they are found
-    beside its protocol from now on. Raises :class:`WorkError`.
-    """
-    use_root(run.root)
-    known = run.fingerprints
-    wanted = set(targets(run.cell))
-    if not known and not wanted:
-        return
-    present = {}
-    for kind, text in sorted(wanted):
-        code = present[f"{kind} {text}"] = target_code(kind, text, run.root)
-        if code == known.get(code.component):
-            forget_edited(text)
-    found = (imported(catalog, name) for catalog, name in components(run.cell))
-    present |= {code.component: code for code in found if code is not None}
-    for key in {**known, **{f"{kind} {text}": None for kind, text in wanted}}:
-        planned, here = known.get(key), present.get(key)
-        if planned is None or planned != here:
-            said = planned.label if planned else "none"
-            now = here.label if here else "none"
-            raise WorkError(
-                f"the code of the {key} changed while this was running: planned was {said}, "
-                f"there is now {now}; run the same command again"
-            )

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
 
 from normbench.errors import NormbenchError
+from normbench.protocol.study import Study
 from normbench.results.schema import STATUSES, TABLES
-
-if TYPE_CHECKING:
-    from normbench.results.load import Results
 
 _WIDTH = 96
 
 
-def look(results: Results) -> str:
+class Readable(Protocol):
+    """What is looked at: the results of one study."""
+
+    @property
+    def folder(self) -> Path: ...  # noqa: D102
+    @property
+    def study(self) -> Study: ...  # noqa: D102
+    def read_columns(self, table: str, columns: Sequence[str]) -> pd.DataFrame: ...  # noqa: D102
+
+
+def look(results: Readable) -> str:
     """About ten lines: the study, where it lies, how its runs stand, its tables, what to call.
 
     Reads hashes and statuses alone. Says so where the folder cannot be read; raises nothing.

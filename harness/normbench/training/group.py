@@ -13,7 +13,8 @@ import torch
 
 from normbench.errors import ComponentError, UndefinedError
 from normbench.place import told
-from normbench.plan.code import check_code, packages_in
+from normbench.plan.code import packages_in
+from normbench.plan.edited import check_code
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.engines import make_engine, units

@@ -36,7 +36,7 @@ def leave_worker() -> None:
 
 def train_group(group: Group) -> GroupRows:
     """See :func:`normbench.training.group.train_group`."""
-    from normbench.plan.code import check_code
+    from normbench.plan.edited import check_code
     from normbench.training import group as module
     from normbench.training.check import check_data
 
@@ -51,7 +51,7 @@ def check_cells(runs: Sequence[RunSpec]) -> list[Checked]:
 
     The data are looked at anew, also where this process has loaded them before.
     """
-    from normbench.plan.code import check_code
+    from normbench.plan.edited import check_code
     from normbench.training.check import check_all
     from normbench.training.data import forget_data
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from normbench.workflow.decide import analyse, note_look, pool
 from normbench.workflow.plan import (
     Planned,
-    PlanSummary,
     prepare_plan,
     replan,
     statuses,
-    summarise_plan,
 )
+from normbench.workflow.plan_summary import PlanSummary, summarise_plan
 from normbench.workflow.run import Observer, run_study
 from normbench.workflow.summary import Summary
 

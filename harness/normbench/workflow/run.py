@@ -28,13 +28,13 @@ from normbench.workflow.decide import decide_rates
 from normbench.workflow.grouping import EngineMode, Grouping, check_followed, environment_record
 from normbench.workflow.plan import (
     Planned,
-    before_training,
     pending_runs,
     replan,
     statuses,
 )
 from normbench.workflow.renew import Renewal
 from normbench.workflow.shares import share_done, weights_of
+from normbench.workflow.standing import before_training
 from normbench.workflow.summary import Summary, count
 from normbench.workflow.timing import measure
 from normbench.workflow.unplanned import last_study

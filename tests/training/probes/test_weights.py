@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from normbench.training.probes.weights import angle, weights
-from tests.training.probes.nets import moment_of, read, tiny
+from tests.training.probes.nets import context_of, read, tiny
 
 
 def _linear(rows: list[list[float]]) -> nn.Module:
@@ -23,7 +23,7 @@ def _linear(rows: list[list[float]]) -> nn.Module:
 def test_a_turned_weight() -> None:
     previous = {"0.weight": torch.tensor([[3.0, 0.0], [0.0, 0.0]]), "0.bias": torch.zeros(2)}
     model = _linear([[0.0, 4.0], [0.0, 0.0]])
-    found = read(weights, moment_of(model, previous=previous, learning_rate=0.8))
+    found = read(weights, context_of(model, previous=previous, learning_rate=0.8))
     for layer in ("", "0"):
         assert found["weight-norm", layer] == 4.0
         assert found["used-weight-norm", layer] == 4.0
@@ -37,21 +37,21 @@ def test_a_turned_weight() -> None:
 
 def test_growth_is_measured_from_the_first_moment() -> None:
     memory: dict[str, object] = {}
-    read(weights, moment_of(_linear([[1.0, 0.0], [0.0, 0.0]]), memory=memory))
-    found = read(weights, moment_of(_linear([[0.0, -3.0], [0.0, 0.0]]), memory=memory))
+    read(weights, context_of(_linear([[1.0, 0.0], [0.0, 0.0]]), memory=memory))
+    found = read(weights, context_of(_linear([[0.0, -3.0], [0.0, 0.0]]), memory=memory))
     assert found["weight-growth", "0"] == 3.0
     assert found["weight-growth", ""] == 3.0
 
 
 def test_the_first_moment_has_no_update() -> None:
-    quantities = {name for name, _ in read(weights, moment_of(tiny("layer")))}
+    quantities = {name for name, _ in read(weights, context_of(tiny("layer")))}
     assert not quantities & {"update-norm", "relative-update", "angular-update"}
     assert {"weight-norm", "effective-rate"} <= quantities
 
 
 def test_weight_norm_stores_a_direction_and_uses_another_length() -> None:
     model = tiny("weight")
-    found = read(weights, moment_of(model))
+    found = read(weights, context_of(model))
     g, v = (model.get_parameter(f"parts.conv1.{n}").detach() for n in ("g", "v"))
     assert found["weight-norm", "conv1"] == pytest.approx(float(v.norm()))
     assert found["used-weight-norm", "conv1"] == pytest.approx(float(g.norm()))

@@ -1,0 +1,38 @@
+"""Code that was edited after it was planned: refused before it is imported."""
+
+from __future__ import annotations
+
+from normbench.catalog.fingerprints import imported, target_code
+from normbench.catalog.target import forget_edited, use_root
+from normbench.errors import WorkError
+from normbench.plan.code import components, targets
+from normbench.plan.spec import RunSpec
+
+
+def check_code(run: RunSpec) -> None:
+    """Refuse other code than what was planned: edited while a sweep ran.
+
+    What is asked of a run's targets is asked before any of them is imported, and they are found
+    beside its protocol from now on. Raises :class:`WorkError`.
+    """
+    use_root(run.root)
+    known = run.fingerprints
+    wanted = set(targets(run.cell))
+    if not known and not wanted:
+        return
+    present = {}
+    for kind, text in sorted(wanted):
+        code = present[f"{kind} {text}"] = target_code(kind, text, run.root)
+        if code == known.get(code.component):
+            forget_edited(text)
+    found = (imported(catalog, name) for catalog, name in components(run.cell))
+    present |= {code.component: code for code in found if code is not None}
+    for key in {**known, **{f"{kind} {text}": None for kind, text in wanted}}:
+        planned, here = known.get(key), present.get(key)
+        if planned is None or planned != here:
+            said = planned.label if planned else "none"
+            now = here.label if here else "none"
+            raise WorkError(
+                f"the code of the {key} changed while this was running: planned was {said}, "
+                f"there is now {now}; run the same command again"
+            )
