@@ -6,7 +6,7 @@ import numpy as np
 
 from normbench.figures.render import colours, markers, styled, to_svg
 from normbench.report.blocks import (
-    Code,
+    CodeBlock,
     Column,
     Figure,
     Items,
@@ -164,7 +164,7 @@ def rich_page(draw: bool = True) -> Page:
                 Text([prose, prose]),
                 Items([("seed", "Decides the initial weights and the order of the data."),
                        ("threshold", "A validation accuracy that runs are timed to.")], "Words"),
-                Code("normbench run protocols/full.toml\nnormbench report results/full",
+                CodeBlock("normbench run protocols/full.toml\nnormbench report results/full",
                      "To reproduce"),
             ]),
         ),

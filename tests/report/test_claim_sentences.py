@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from normbench.analysis.settings import Level, Setting
-from normbench.protocol.claims import ResolvedClaim, side_label
+from normbench.protocol.resolved import ResolvedClaim, side_label
 from normbench.protocol.study import Study
 from normbench.report.claim_sentences import claim_amount, claim_sentence, claim_unit
 from normbench.report.phrases import setting_text

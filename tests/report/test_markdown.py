@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from normbench.report.blocks import (
-    Code,
+    CodeBlock,
     Column,
     Figure,
     Items,
@@ -31,7 +31,12 @@ parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 CLAIMS = Table(
     "claims",
     "Claims and verdicts",
-    [Column("claim"), Column("verdict"), Column("effect", number=True), Column("note")],
+    [
+        Column("claim"),
+        Column("verdict"),
+        Column("effect", number=True),
+        Column("note"),
+    ],
     [
         [Value("bn-small@2"), Value("supported", mark="supported"), Value("+4.0", 4.0), Value("")],
         [Value("ln | 8"), Value("refuted", link="x"), Value("−1.0", -1.0), Value("")],
@@ -48,7 +53,11 @@ PAGE = Page(
             "s",
             "Speed & size",
             [FIGURE, replace(CLAIMS, folded=True, rows=CLAIMS.rows[:1])],
-            [Section("p", "Part", [Items(["one", ("two", "# three")], "List"), Code("ls `a`")])],
+            [
+                Section(
+                    "p", "Part", [Items(["one", ("two", "# three")], "List"), CodeBlock("ls `a`")]
+                )
+            ],
         ),
         Section("empty", "Nothing"),
     ],

@@ -13,7 +13,17 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from normbench.report.blocks import Code, Column, Figure, Items, Page, Section, Table, Text, Value
+from normbench.report.blocks import (
+    CodeBlock,
+    Column,
+    Figure,
+    Items,
+    Page,
+    Section,
+    Table,
+    Text,
+    Value,
+)
 from normbench.report.clean import clean, identifier
 from normbench.report.render import render_page, shapes, sort_key
 from tests.report.made_page import SVG, VERDICTS, figure, rich_page
@@ -175,7 +185,7 @@ def test_columns_are_set_by_what_they_hold():
 def test_empty_and_ragged_things_make_a_page():
     assert Reader(render_page(Page("", "", ()))).all("main")
     odd = table([Value("a")], [Value("a"), Value("b"), Value("c")], [], filter_by=7)
-    reader = read(odd, table(), Items([]), Text([]), Code(""), parts=(Section("", ""),))
+    reader = read(odd, table(), Items([]), Text([]), CodeBlock(""), parts=(Section("", ""),))
     assert "0 rows" in reader.text()
 
 
@@ -292,7 +302,8 @@ def test_whatever_words_say_they_are_shown_and_do_nothing(kind):
     columns = [Column(words, doc=words), Column(words, number=True)]
     blocks = [
         Text([words], lead=True), Items([words, (words, words)], words), Items([(words, words)]),
-        Code(words, words), Table(words, words, columns, [row], 0), Table(words, words, [], []),
+        CodeBlock(words, words), Table(words, words, columns, [row], 0),
+        Table(words, words, [], []),
         Figure(words, SVG, words, words, words, words), Figure(words, SVG, words, words, words, ""),
     ]  # fmt: skip
     sections = [Section(words, words, blocks, [Section(words, words)])]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from normbench.analysis.tables import Analysis, analyse
-from normbench.report.blocks import Code, Figure, Page, Table, Text
+from normbench.report.blocks import CodeBlock, Figure, Page, Table, Text
 from normbench.report.page import build_page, slim
 from normbench.results.load import Results
 from tests.analysis.made import write
@@ -137,7 +137,7 @@ def test_costs_and_methods_are_there(whole):
     page, _ = whole
     assert cells(table(page, "cost-steps"), "norm", "ratio")[0] == ["none", "1.00"]
     assert cells(table(page, "methods-families"), "hypotheses")[0] == ["4"]
-    code = "\n".join(b.text for b in blocks(page) if isinstance(b, Code))
+    code = "\n".join(b.text for b in blocks(page) if isinstance(b, CodeBlock))
     for words in ("normbench run results/", "normbench time", "normbench report", "@software"):
         assert words in code
     held = cells(table(page, "methods-tables"), "table", "what it holds")

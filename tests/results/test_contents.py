@@ -12,7 +12,7 @@ from normbench.datasets.content import Content
 from normbench.errors import ResultsError
 from normbench.results.contents import (
     Recorded,
-    Runs,
+    RunsByData,
     check_contents,
     read_contents,
     record_contents,
@@ -33,7 +33,7 @@ def record(folder: Path, contents: dict[str, Content]) -> None:
 
 def check(folder: Path, content: Content, planned=("r1", "r2"), anew=None):
     chosen = None if anew is None else frozenset(anew)
-    runs = Runs({PHOTOS: STORED}, frozenset(planned), chosen)
+    runs = RunsByData({PHOTOS: STORED}, frozenset(planned), chosen)
     return check_contents(folder, {PHOTOS: content}, lambda: runs)[PHOTOS]
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pandas as pd
 
 from normbench.analysis.boundary import Boundary
-from normbench.analysis.cells import Panel, panels
+from normbench.analysis.cells import Grid, panels
 from normbench.analysis.curves import Curves
 from normbench.results.load import Results
 
@@ -24,7 +24,7 @@ class ByExperiment:
     ``refusals`` say which, and why; ``boundary`` knows those that are bugs.
     """
 
-    panels: dict[str, list[Panel]] = field(default_factory=dict)
+    panels: dict[str, list[Grid]] = field(default_factory=dict)
     boundary: Boundary = field(default_factory=Boundary)
     refusals: list[str] = field(default_factory=list)
 
@@ -39,11 +39,11 @@ class ByExperiment:
             found.panels[series.name] = read or []
         return found
 
-    def of(self, what: str, make: Callable[[list[Panel]], pd.DataFrame]) -> pd.DataFrame:
+    def of(self, what: str, make: Callable[[list[Grid]], pd.DataFrame]) -> pd.DataFrame:
         """A table; ``make`` gives an empty one for no panels."""
         return self.several(what, lambda some: {"": make(some)})[""]
 
-    def several(self, what: str, make: Callable[[list[Panel]], Tables]) -> Tables:
+    def several(self, what: str, make: Callable[[list[Grid]], Tables]) -> Tables:
         """Several tables that are made together."""
         return self.named(what, lambda names: make([p for n in names for p in self.panels[n]]))
 

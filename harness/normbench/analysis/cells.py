@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.settings import Setting, settings
 from normbench.protocol.claims import ClaimMetric
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.results.load import Results
 from normbench.results.schema import DONE
 from normbench.stats.outcome import blind_score
@@ -84,10 +84,10 @@ class CellCurves:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Grid:
     """The cells of one experiment that differ in norm and batch size alone."""
 
-    series: Series
+    series: Experiment
     setting: Setting
     cells: dict[tuple[str, int], CellCurves]
 
@@ -160,7 +160,7 @@ class Computed:
 
 
 def _cell(
-    series: Series,
+    series: Experiment,
     setting: str,
     runs: pd.DataFrame,
     curves: Curves,
@@ -194,9 +194,7 @@ def _cell(
     )
 
 
-def panels(
-    results: Results, curves: Curves, only: Collection[str] | None = None
-) -> Iterator[Panel]:
+def panels(results: Results, curves: Curves, only: Collection[str] | None = None) -> Iterator[Grid]:
     """All panels of a study, in the protocol's order; cells without any result are left out.
 
     ``only`` names the experiments (default: all).
@@ -214,4 +212,4 @@ def panels(
                 cell = _cell(series, str(name), group, curves, results.environments)
                 if cell is not None:
                     cells[(str(norm), int(batch))] = cell
-            yield Panel(series, known[name], cells)
+            yield Grid(series, known[name], cells)

@@ -16,10 +16,10 @@ from normbench.analysis import reasons
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.claim_values import CellValues
 from normbench.analysis.curves import Floats
-from normbench.analysis.pairing import Block, block, confounded
+from normbench.analysis.pairing import SeedBlock, block, confounded
 from normbench.errors import StatisticsError
-from normbench.protocol.claims import Hypothesis, ResolvedClaim
-from normbench.protocol.study import Series
+from normbench.protocol.resolved import Hypothesis, ResolvedClaim
+from normbench.protocol.study import Experiment
 from normbench.stats.rounding import difference, log_ratio
 from normbench.stats.smallbatch import contrast_of
 from normbench.stats.verdict import ClaimData, Verdict, judge_family
@@ -31,7 +31,7 @@ class Ready:
 
     claim: ResolvedClaim
     hypothesis: Hypothesis
-    series: Series
+    series: Experiment
     a: list[CellValues]
     b: list[CellValues]
     threshold: float | None
@@ -65,7 +65,7 @@ def _benefit(one: Ready, seeds: Sequence[int]) -> Floats:
     return d if one.claim.kind == "equivalence" else d[:, 0]
 
 
-def _blocks(members: list[Ready]) -> tuple[list[Block], bool]:
+def _blocks(members: list[Ready]) -> tuple[list[SeedBlock], bool]:
     """A block for each member: one for all if they plan the same seeds, else one each."""
     joint = len({one.series.seeds for one in members}) == 1
     if joint:
@@ -73,18 +73,18 @@ def _blocks(members: list[Ready]) -> tuple[list[Block], bool]:
     return [_block([one]) for one in members], False
 
 
-def _block(members: Sequence[Ready]) -> Block:
+def _block(members: Sequence[Ready]) -> SeedBlock:
     cells = {id(c): c for one in members for c in one.cells}
     return block(list(cells.values()), members[0].series.seeds)
 
 
 def judge_hypotheses(
     members: list[Ready], method: str, alpha: float, boundary: Boundary
-) -> list[tuple[Ready, Verdict | None, Block, str, str]]:
+) -> list[tuple[Ready, Verdict | None, SeedBlock, str, str]]:
     """Verdicts of one family; None with a reason where a member cannot be judged."""
     why = {id(one): one.void for one in members}
     live = [one for one in members if not one.void]
-    blocks: dict[int, Block] = {}
+    blocks: dict[int, SeedBlock] = {}
     if live:
         found, joint = _blocks(live)
         method = method if joint else "holm"
@@ -112,7 +112,7 @@ def judge_hypotheses(
         failed = judged.get(id(one))
         if isinstance(failed, str):
             one.void = why[id(one)] = failed
-    empty = Block()
+    empty = SeedBlock()
     return [
         (one, verdicts.get(id(one)), blocks.get(id(one), empty), why[id(one)], method)
         for one in members

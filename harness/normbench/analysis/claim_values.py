@@ -15,8 +15,9 @@ from normbench.analysis.pooled import threshold_key
 from normbench.analysis.settings import setting_axes
 from normbench.plan.decisions import decided
 from normbench.plan.spec import cell_hash
-from normbench.protocol.claims import ClaimEndpoint, Evaluation, ResolvedClaim, probe_parts
-from normbench.protocol.study import Series
+from normbench.protocol.claims import ClaimEndpoint, Evaluation, probe_parts
+from normbench.protocol.resolved import ResolvedClaim
+from normbench.protocol.study import Experiment
 from normbench.results.load import Results
 from normbench.stats.outcome import endpoint_values
 
@@ -33,13 +34,13 @@ class CellValues:
     undefined: str = ""
 
     @classmethod
-    def unreadable(cls, series: Series, index: int, why: str) -> CellValues:
+    def unreadable(cls, series: Experiment, index: int, why: str) -> CellValues:
         """A cell whose endpoint cannot be read."""
         label = _label(series, index)
         return cls(label, undefined=reasons.unreadable(label, why))
 
 
-def _label(series: Series, index: int) -> str:
+def _label(series: Experiment, index: int) -> str:
     """A cell of an experiment with all axes that tell it from the others."""
     cell = series.cells[index]
     others = []
@@ -70,7 +71,7 @@ class Reader:
         return claim.endpoint.threshold
 
     def cell(
-        self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
+        self, claim: ResolvedClaim, series: Experiment, index: int, evaluation: Evaluation
     ) -> CellValues:
         """The endpoint of a claim in one cell."""
         key = (series.name, index, evaluation, claim.endpoint.model_dump_json())
@@ -79,7 +80,7 @@ class Reader:
         return self._known[key]
 
     def _read(
-        self, claim: ResolvedClaim, series: Series, index: int, evaluation: Evaluation
+        self, claim: ResolvedClaim, series: Experiment, index: int, evaluation: Evaluation
     ) -> CellValues:
         plain = series.cells[index]
         resolved = decided(plain, self.decisions, self.results.code)

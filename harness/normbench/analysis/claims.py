@@ -15,10 +15,10 @@ from normbench.analysis.cells import regression_experiments
 from normbench.analysis.claim_families import Ready, judge_hypotheses
 from normbench.analysis.claim_values import CellValues, Reader
 from normbench.analysis.curves import Curves, curves_of
-from normbench.analysis.pairing import Block
+from normbench.analysis.pairing import SeedBlock
 from normbench.analysis.pooled import threshold_key
 from normbench.analysis.rows import caveat_columns, verdict_row
-from normbench.protocol.claims import ResolvedClaim
+from normbench.protocol.resolved import ResolvedClaim
 from normbench.results.load import Results
 from normbench.stats.planning import minimum_detectable_effect
 from normbench.stats.result import Caveat
@@ -75,7 +75,7 @@ def _minimum_detectable(verdict: Verdict, alpha: float, m: int) -> float:
     return minimum_detectable_effect(result.n, sd, alpha=alpha, claims=m).estimate
 
 
-def _at_chance(one: Ready, block: Block) -> list[Caveat]:
+def _at_chance(one: Ready, block: SeedBlock) -> list[Caveat]:
     """A warning where an equivalence holds because nothing was learned anywhere.
 
     Cells whose means all lie within the margin of the failure score are equal, and say nothing.
@@ -98,7 +98,7 @@ def _provisional(one: Ready, results: Results) -> list[Caveat]:
 
 
 def _row(
-    one: Ready, verdict: Verdict | None, block: Block, notes: Sequence[Caveat], reason: str,
+    one: Ready, verdict: Verdict | None, block: SeedBlock, notes: Sequence[Caveat], reason: str,
     method: str, alpha: float, m: int,
 ) -> dict[str, Any]:  # fmt: skip
     claim, end = one.claim, one.claim.endpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis import reasons
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.pairing import pair
 from normbench.analysis.reasons import FINAL_DIFFERENCE, TIME_DIFFERENCE
@@ -21,7 +21,7 @@ COLUMNS = [*KEYS, "reference", "endpoint", "threshold", *RESULT_COLUMNS, "diverg
            "diverged_reference"]  # fmt: skip
 
 
-def _final(cell: CellCurves, reference: CellCurves, panel: Panel, alpha: float) -> dict[str, Any]:
+def _final(cell: CellCurves, reference: CellCurves, panel: Grid, alpha: float) -> dict[str, Any]:
     pairing = pair([cell, reference], panel.series.seeds)
     if pairing.refusal:
         return refused_row(pairing.refusal, FINAL_DIFFERENCE)
@@ -40,7 +40,7 @@ def _final(cell: CellCurves, reference: CellCurves, panel: Panel, alpha: float) 
 
 
 def _time(
-    cell: CellCurves, reference: CellCurves, panel: Panel, theta: float, alpha: float
+    cell: CellCurves, reference: CellCurves, panel: Grid, theta: float, alpha: float
 ) -> dict[str, Any]:
     pairing = pair([cell, reference], panel.series.seeds)
     if not pairing.refusal and cell.budget != reference.budget:
@@ -57,7 +57,7 @@ def _time(
     }
 
 
-def comparison_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+def comparison_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
     """Every norm against the experiment's reference, at each batch size, seed by seed.
 
     Positive estimates mean that the norm is better than the reference: its final error is

@@ -1,4 +1,4 @@
-"""EndpointValues values of cells, and the columns that name them."""
+"""Endpoint values of cells, and the columns that name them."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.curves import Curves, Floats
 from normbench.analysis.endpoints import KEYS, final_values, key_columns
 from normbench.analysis.pairing import pair
@@ -65,7 +65,7 @@ def _rows(found: _Kinds) -> list[dict[str, Any]]:
     ]
 
 
-def _split(panel: Panel, found: list[_Kinds], alpha: float) -> list[dict[str, Any]]:
+def _split(panel: Grid, found: list[_Kinds], alpha: float) -> list[dict[str, Any]]:
     """The parts of one norm's difference to the reference: fitted over all sizes, and at each."""
     base, norm = panel.series.reference, found[0].cell.norm
     both = [(k, panel.cells.get((base, k.cell.batch_size))) for k in found]
@@ -101,7 +101,7 @@ def _split(panel: Panel, found: list[_Kinds], alpha: float) -> list[dict[str, An
     return rows
 
 
-def evaluation_tables(panels: list[Panel], curves: Curves, alpha: float) -> dict[str, pd.DataFrame]:
+def evaluation_tables(panels: list[Grid], curves: Curves, alpha: float) -> dict[str, pd.DataFrame]:
     """The tables ``evaluations`` and ``evaluation_split``.
 
     ``evaluations``: the final error of every run of batch norm under each kind of statistics.

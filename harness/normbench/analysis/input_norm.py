@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis import reasons
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, final_values, times
 from normbench.analysis.pairing import pair
@@ -27,7 +27,7 @@ OFF = "raw"
 Read = Callable[[CellCurves], tuple[Floats, Floats]]
 
 
-def _readers(panel: Panel) -> list[tuple[str, float, Read]]:
+def _readers(panel: Grid) -> list[tuple[str, float, Read]]:
     """The endpoints: final error, and the time to each threshold."""
     window = panel.series.window
 
@@ -45,7 +45,7 @@ def _readers(panel: Panel) -> list[tuple[str, float, Read]]:
     return [("final", np.nan, final), *(("time", t, time(t)) for t in panel.series.thresholds)]
 
 
-def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> dict[str, Any]:
+def _result(cells: list[CellCurves], panel: Grid, read: Read, alpha: float) -> dict[str, Any]:
     """Off minus on, and, given four cells, the first two's difference minus the last two's."""
     pairing = pair(cells, panel.series.seeds)
     refusal = pairing.refusal
@@ -65,7 +65,7 @@ def _result(cells: list[CellCurves], panel: Panel, read: Read, alpha: float) -> 
     return result_row(result, pairing.notes) | {"diverged": lost}
 
 
-def _group(group: list[Panel], alpha: float) -> list[dict[str, Any]]:
+def _group(group: list[Grid], alpha: float) -> list[dict[str, Any]]:
     by_level = {p.setting.value(INPUT_NORM): p for p in group}
     off = OFF if OFF in by_level else next(iter(by_level))
     rows = []
@@ -94,14 +94,14 @@ def _group(group: list[Panel], alpha: float) -> list[dict[str, Any]]:
     return rows
 
 
-def input_norm_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+def input_norm_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
     """Every input normalization against none, within a seed; positive: it helps.
 
     Without ``against``: the final error that it lowers, or the epochs that it saves. With
     ``against``: that gain minus the gain of the norm named there, so that a negative value means
     that the norm makes input normalization less needed. p-values are of single comparisons.
     """
-    groups: dict[tuple[str, str], list[Panel]] = {}
+    groups: dict[tuple[str, str], list[Grid]] = {}
     for panel in panels:
         if panel.setting.value(INPUT_NORM):
             key = (panel.series.name, panel.setting.without(INPUT_NORM).text)

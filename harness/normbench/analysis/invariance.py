@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.boundary import reason
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.endpoints import final_values
 from normbench.analysis.pairing import Pairing, pair
 from normbench.analysis.rows import caveat_columns
@@ -19,7 +19,7 @@ COLUMNS = ["experiment", "setting", "norm", "against", "batch_sizes", "estimate"
            "n", "diverged", "refusal", "warnings", "caveats"]  # fmt: skip
 
 
-def _row(panel: Panel, norm: str, alpha: float) -> dict[str, Any] | None:
+def _row(panel: Grid, norm: str, alpha: float) -> dict[str, Any] | None:
     cells = [c for b in panel.batch_sizes if (c := panel.cells.get((norm, b))) is not None]
     if len(cells) < 2:
         return None
@@ -39,7 +39,7 @@ def _row(panel: Panel, norm: str, alpha: float) -> dict[str, Any] | None:
         return row | {"refusal": reason(error)}
 
 
-def _bound(panel: Panel, cells: list[CellCurves], pairing: Pairing, alpha: float) -> dict[str, Any]:
+def _bound(panel: Grid, cells: list[CellCurves], pairing: Pairing, alpha: float) -> dict[str, Any]:
     """The bound on the largest change of the cells' final errors."""
     sizes = [c.batch_size for c in cells]
     ends = [final_values(c, panel.series.window) for c in cells]
@@ -57,7 +57,7 @@ def _bound(panel: Panel, cells: list[CellCurves], pairing: Pairing, alpha: float
     }  # fmt: skip
 
 
-def invariance_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+def invariance_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
     """Per norm: its largest change of final error from the largest batch size, and a bound on it.
 
     A claim of invariance with a margin above ``bound`` would be supported by these data, one

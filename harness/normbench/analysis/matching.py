@@ -14,7 +14,7 @@ from normbench.analysis.curves import computed_curves
 from normbench.analysis.settings import setting_axes
 from normbench.protocol.choice import Choice
 from normbench.protocol.schema import AXES
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.results.codes import codes_of
 from normbench.results.contents import Recorded, name_of_row
 from normbench.results.load import Results
@@ -25,7 +25,7 @@ class Located:
     """A cell with all its axes as plain values, and its place in its study."""
 
     cell: CellCurves
-    series: Series
+    series: Experiment
     axes: dict[str, Any]
     data: Recorded | None
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import Panel
+from normbench.analysis.cells import Grid
 from normbench.analysis.endpoints import KEYS, key_columns
 from normbench.results.load import Results
 
@@ -16,7 +16,7 @@ COLUMNS = [*KEYS, "probe", "layer", "epoch", "step", "median", "low", "high", "r
 COSTS = [*KEYS, "runs", "probe_seconds", "seconds", "share"]
 
 
-def mechanism_table(results: Results, panels: Sequence[Panel]) -> pd.DataFrame:
+def mechanism_table(results: Results, panels: Sequence[Grid]) -> pd.DataFrame:
     """Median and 10 to 90 % quantiles over seeds of every quantity, per layer and evaluation.
 
     ``runs`` have a finite value there; ``undefined`` ones have a number that is not finite. Runs
@@ -53,7 +53,7 @@ def _of_cell(probes: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def probe_cost_table(results: Results, panels: Sequence[Panel]) -> pd.DataFrame:
+def probe_cost_table(results: Results, panels: Sequence[Grid]) -> pd.DataFrame:
     """Per cell with probes: mean seconds of a run, those of its probes, and their share.
 
     They are wall-clock seconds of the sweep itself, other work of the machine included.

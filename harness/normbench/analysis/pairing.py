@@ -24,7 +24,7 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
+class SeedBlock:
     """The seeds that all cells have, what had to be left out for it, and which cells were."""
 
     seeds: tuple[int, ...] = ()
@@ -42,7 +42,7 @@ class Pairing:
     refusal: str
 
 
-def block(cells: Sequence[Runs], planned: Sequence[int]) -> Block:
+def block(cells: Sequence[Runs], planned: Sequence[int]) -> SeedBlock:
     """The seeds that cells can be compared over.
 
     A cell that lacks most of its runs is dropped. Seeds that lack a run of another are left out
@@ -53,7 +53,7 @@ def block(cells: Sequence[Runs], planned: Sequence[int]) -> Block:
     found = complete_blocks(np.array(present), names, list(planned))
     seeds = tuple(s for s, kept in zip(planned, found.seeds, strict=True) if kept)
     dropped = frozenset(n for n, kept in zip(names, found.kept, strict=True) if not kept)
-    return Block(seeds, found.notes, found.refusal or "", dropped)
+    return SeedBlock(seeds, found.notes, found.refusal or "", dropped)
 
 
 def confounded(cells: Sequence[Runs], seeds: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.boundary import reason
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.endpoints import final_values
 from normbench.analysis.pairing import Pairing, pair
 from normbench.analysis.reasons import FINAL_DIFFERENCE, lower_error
@@ -40,7 +40,7 @@ def _usable(cell: CellCurves) -> bool:
     return 2 * len(cell.seeds) > cell.planned
 
 
-def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
+def _panel(panel: Grid, alpha: float) -> list[dict[str, Any]]:
     sizes = spread(panel.batch_sizes)
     cells = [c for c in panel.cells.values() if c.batch_size in sizes and _usable(c)]
     pairs = [
@@ -73,7 +73,7 @@ def _panel(panel: Panel, alpha: float) -> list[dict[str, Any]]:
 
 
 def _judged(
-    panel: Panel, cells: list[CellCurves], pairs: list[tuple[int, int]],
+    panel: Grid, cells: list[CellCurves], pairs: list[tuple[int, int]],
     keys: list[dict[str, Any]], picks: dict[int, list[int]], pairing: Pairing, alpha: float,
 ) -> list[dict[str, Any]]:  # fmt: skip
     ends = {i: final_values(cells[i], panel.series.window) for i in picks}
@@ -96,7 +96,7 @@ def _judged(
     return rows
 
 
-def pair_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+def pair_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
     """All pairs of norms at each batch size, by final error; positive: the norm is better.
 
     The pairs of one experiment and setting are one family, judged by max-T: ``finding`` is that

@@ -9,7 +9,7 @@ import numpy as np
 from normbench.analysis.curves import curves_of
 from normbench.errors import StatisticsError
 from normbench.plan.spec import digest
-from normbench.protocol.claims import ResolvedClaim
+from normbench.protocol.resolved import ResolvedClaim
 from normbench.results.load import Results
 from normbench.results.schema import DONE
 from normbench.stats.thresholds import REACHED_SHARE, pooled_threshold

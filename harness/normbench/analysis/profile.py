@@ -9,7 +9,7 @@ import pandas as pd
 
 from normbench.analysis import reasons
 from normbench.analysis.boundary import reason
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, key_columns, times
 from normbench.analysis.pairing import pair
@@ -26,7 +26,7 @@ THRESHOLDS = 20
 Times = tuple[Floats, Floats]
 
 
-def _grid(panel: Panel) -> Floats | str:
+def _grid(panel: Grid) -> Floats | str:
     """The thresholds of a panel, pooled from all its runs and blind to their norm."""
     cells = list(panel.cells.values())
     try:
@@ -51,7 +51,7 @@ def _times(cell: CellCurves, grid: Floats, window: int) -> Times:
 
 
 def _compared(
-    panel: Panel, cell: CellCurves, base: CellCurves, own: Times, other: Times, alpha: float
+    panel: Grid, cell: CellCurves, base: CellCurves, own: Times, other: Times, alpha: float
 ) -> dict[str, Any]:
     """The columns of one pair, a value per threshold, or the reason why there are none."""
     pairing = pair([cell, base], panel.series.seeds)
@@ -81,7 +81,12 @@ def _reference(cell: CellCurves, grid: Floats | str, window: int) -> Times | str
 
 
 def _tried(
-    panel: Panel, cell: CellCurves, base: CellCurves, grid: Floats, known: Times, alpha: float
+    panel: Grid,
+    cell: CellCurves,
+    base: CellCurves,
+    grid: Floats,
+    known: Times,
+    alpha: float,
 ) -> dict[str, Any]:
     """The columns of one pair, refused where the values have no such statistic."""
     try:
@@ -91,7 +96,7 @@ def _tried(
         return {"refusal": reason(error), "n": 0}
 
 
-def profile_table(panels: list[Panel], alpha: float) -> pd.DataFrame:
+def profile_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
     """How many epochs each norm saves against the reference, over 20 thresholds.
 
     The thresholds are pooled from all runs of the panel, blind to their norm: from one that

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, key_columns
 from normbench.analysis.seconds import mean_interval
@@ -42,7 +42,7 @@ CONTOURS = [*_CELL, "feature1", "feature2", "bias", "x1", "x2", "h11", "h12", "h
 
 
 @dataclass(frozen=True)
-class _Linear:
+class _LinearCell:
     """A cell's linear regression: its data, its loss, and what its runs recorded."""
 
     key: dict[str, Any]
@@ -96,7 +96,7 @@ def _by_run(results: Results) -> dict[str, pd.DataFrame]:
     return {str(run): rows for run, rows in known.groupby("run_hash", sort=False)}
 
 
-def _linear_cells(results: Results, panels: list[Panel]) -> Iterator[_Linear]:
+def _linear_cells(results: Results, panels: list[Grid]) -> Iterator[_LinearCell]:
     probes = _by_run(results)
     if not probes:
         return
@@ -120,11 +120,11 @@ def _linear_cells(results: Results, panels: list[Panel]) -> Iterator[_Linear]:
                 data = training_split(cell)
             except DataMissingError:  # not here, or made by code, which no report runs
                 continue
-            found = _Linear({}, curves, cell, data, squared_error(data.inputs, data.labels), probes)
+            found = _LinearCell({}, curves, cell, data, squared_error(data.inputs, data.labels), probes)
             key = key_columns(curves) | {
                 "dataset": cell.dataset.label, "input_norm": cell.input_norm, "rate": found.rate,
             }  # fmt: skip
-            yield _Linear(key, curves, cell, data, found.loss, probes)
+            yield _LinearCell(key, curves, cell, data, found.loss, probes)
 
 
 def tolerances(study: Study, experiment: str) -> list[float]:
@@ -139,7 +139,7 @@ def tolerances(study: Study, experiment: str) -> list[float]:
     return sorted(set(named)) or [TOLERANCE]
 
 
-def _steps(one: _Linear, tolerance: float, alpha: float) -> dict[str, Any] | None:
+def _steps(one: _LinearCell, tolerance: float, alpha: float) -> dict[str, Any] | None:
     """Predicted and measured steps of a cell's runs to a tolerance."""
     predicted, read, measured, reached = [], [], [], []
     for run in one.curves.runs:
@@ -181,7 +181,7 @@ def importance(data: TrainingSplit, loss: Quadratic) -> Floats:
     return found
 
 
-def _shares(one: _Linear, alpha: float) -> Iterator[dict[str, Any]]:
+def _shares(one: _LinearCell, alpha: float) -> Iterator[dict[str, Any]]:
     """The share of the first step that each feature has, against its importance."""
     wanted = importance(one.data, one.loss)
     for i, name in enumerate(one.data.features):
@@ -196,7 +196,7 @@ def _shares(one: _Linear, alpha: float) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def _path(one: _Linear) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
+def _path(one: _LinearCell) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
     """The weights of the first seed step by step, and the quadratic over both of them.
 
     None unless there are two features and the first steps are all evaluated. The loss is cut at
@@ -224,7 +224,7 @@ def _path(one: _Linear) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
     }  # fmt: skip
 
 
-def scale_tables(results: Results, panels: list[Panel], alpha: float) -> dict[str, pd.DataFrame]:
+def scale_tables(results: Results, panels: list[Grid], alpha: float) -> dict[str, pd.DataFrame]:
     """The tables ``scale``, ``scale_shares``, ``scale_paths`` and ``scale_contours``.
 
     ``scale``: per cell and tolerance, the condition number of the training loss, the steps to

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from normbench.analysis.cells import CellCurves, Panel
+from normbench.analysis.cells import CellCurves, Grid
 from normbench.analysis.curves import Floats
 from normbench.analysis.endpoints import KEYS, key_columns
 from normbench.stats.durations import median_time
@@ -76,7 +76,7 @@ def _ratio(cell: CellTimes, reference: CellTimes | None, alpha: float) -> tuple[
     return _median(cell.seconds["step"][own] / reference.seconds["step"][other], alpha)
 
 
-def cost_table(panels: list[Panel], timings: Timings, alpha: float) -> pd.DataFrame:
+def cost_table(panels: list[Grid], timings: Timings, alpha: float) -> pd.DataFrame:
     """Per timed cell: median seconds of a step and its parts, memory, ratio to the reference norm.
 
     Intervals are those of a median, between order statistics of the repetitions: whatever their

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from normbench.protocol.choice import Choice
-from normbench.protocol.study import Series, Study
+from normbench.protocol.study import Experiment, Study
 
 #: The axis that is compared by itself.
 INPUT_NORM = "input_norm"
@@ -46,7 +46,7 @@ class Setting:
         return Setting(tuple((name, level) for name, level in self.axes if name != axis))
 
 
-def setting_axes(series: Series) -> list[str]:
+def setting_axes(series: Experiment) -> list[str]:
     """The axes other than norm and batch size that vary in an experiment.
 
     An axis that follows from those two (a learning rate zipped with the norm, say) is part of
@@ -69,7 +69,7 @@ def _text(value: object) -> str:
     return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
 
 
-def settings(runs: pd.DataFrame, series: Series) -> tuple[pd.Series, dict[str, Setting]]:
+def settings(runs: pd.DataFrame, series: Experiment) -> tuple[pd.Series, dict[str, Setting]]:
     """For each run of an experiment the text of its setting, and the settings by their texts."""
     axes = setting_axes(series)
     if not axes:
@@ -95,7 +95,7 @@ def all_settings(runs: pd.DataFrame, study: Study) -> dict[str, Setting]:
     return {setting.text: setting for setting in shorter} | found
 
 
-def _components(series: Series, axes: Collection[str]) -> dict[tuple[str, str], Level]:
+def _components(series: Experiment, axes: Collection[str]) -> dict[tuple[str, str], Level]:
     found = {}
     for cell in series.cells:
         for axis in axes:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from normbench.analysis.boundary import reason
-from normbench.analysis.cells import Panel
+from normbench.analysis.cells import Grid
 from normbench.analysis.endpoints import final_values
 from normbench.analysis.pairing import pair
 from normbench.analysis.reasons import CROSSOVER, DEGRADATION, SIZE_MISSING
@@ -34,7 +34,7 @@ class _Table:
     notes: tuple[Caveat, ...]
 
 
-def _values(panel: Panel, norm: str) -> _Table | str:
+def _values(panel: Grid, norm: str) -> _Table | str:
     """The errors of a norm and the reference at all batch sizes, or why there are none."""
     sizes = panel.batch_sizes
     both = [panel.cells.get((n, b)) for n in (norm, panel.series.reference) for b in sizes]
@@ -74,7 +74,7 @@ def _crossover(found: _Table | str, alpha: float) -> dict[str, Any]:
     return result_row(result, found.notes) | {"diverged": found.diverged}
 
 
-def small_batch_tables(panels: list[Panel], alpha: float) -> dict[str, pd.DataFrame]:
+def small_batch_tables(panels: list[Grid], alpha: float) -> dict[str, pd.DataFrame]:
     """The tables ``degradation`` and ``crossover``, each norm against the reference.
 
     ``degradation``: the fitted extra error from the largest to the smallest batch size;

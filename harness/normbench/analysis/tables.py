@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.by_experiment import ByExperiment
-from normbench.analysis.cells import Panel
+from normbench.analysis.cells import Grid
 from normbench.analysis.claims import claim_table
 from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Floats, computed_curves
@@ -102,7 +102,7 @@ def completeness(results: Results) -> pd.DataFrame:
     return counts.reset_index()
 
 
-def divergence_table(all_panels: list[Panel], alpha: float) -> pd.DataFrame:
+def divergence_table(all_panels: list[Grid], alpha: float) -> pd.DataFrame:
     """Per cell: how many runs diverged, and the Clopper–Pearson interval of that share."""
     columns = [*KEYS, "diverged", "runs", "share", "low", "high", "level"]
     rows = []
@@ -128,7 +128,7 @@ def _quantiles(values: Floats, alive: Floats) -> list[Floats]:
     return list(found)
 
 
-def curve_table(all_panels: list[Panel]) -> pd.DataFrame:
+def curve_table(all_panels: list[Grid]) -> pd.DataFrame:
     """Median and 10 to 90 % quantiles over seeds of the validation metric, per evaluation."""
     columns = [*KEYS, "metric", "epoch", "median", "low", "high", "runs", "diverged"]
     rows = []
@@ -145,7 +145,7 @@ def curve_table(all_panels: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def final_table(all_panels: list[Panel]) -> pd.DataFrame:
+def final_table(all_panels: list[Grid]) -> pd.DataFrame:
     """The final validation error of every run; diverged runs count with the failure score."""
     rows = []
     for panel in all_panels:
@@ -159,7 +159,7 @@ def final_table(all_panels: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "seed", "error", "diverged"])
 
 
-def time_tables(all_panels: list[Panel], timings: Timings, alpha: float) -> dict[str, pd.DataFrame]:
+def time_tables(all_panels: list[Grid], timings: Timings, alpha: float) -> dict[str, pd.DataFrame]:
     """The tables ``times``, per cell and threshold, and ``run_times``, the same run by run.
 
     ``times`` holds the restricted mean time and how many runs reached the threshold.

@@ -15,7 +15,7 @@ from normbench.catalog.fingerprints import Fingerprints
 from normbench.plan.decisions import cell_key
 from normbench.plan.spec import cell_hash
 from normbench.protocol.schema import Cell
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.protocol.tables import Tune
 from normbench.results.load import Results
 from normbench.results.schema import axis_values
@@ -27,7 +27,12 @@ COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_ra
 
 
 def _scores(
-    series: Series, cell: Cell, tune: Tune, runs: pd.DataFrame, curves: Curves, code: Fingerprints
+    series: Experiment,
+    cell: Cell,
+    tune: Tune,
+    runs: pd.DataFrame,
+    curves: Curves,
+    code: Fingerprints,
 ) -> Iterator[dict[str, Any]]:
     values = axis_values(cell)
     for rate in sorted(tune.learning_rate):

@@ -18,7 +18,8 @@ from normbench.conformance.subject import SHAPES, of_target
 from normbench.errors import NormbenchError, UsageError
 from normbench.norms import trial
 from normbench.place import told
-from normbench.plan.code import check_code, fingerprints_of
+from normbench.plan.code import fingerprints_of
+from normbench.plan.edited import check_code
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
 from normbench.protocol.load import parse

@@ -7,21 +7,17 @@ from typing import Any, Protocol
 
 from normbench.catalog import nearest, probes_that_give
 from normbench.errors import Fault
-from normbench.protocol.claims import (
-    ITSELF,
-    Claim,
-    ClaimEndpoint,
-    Family,
+from normbench.protocol.claims import ITSELF, Claim, ClaimEndpoint, Family, probe_parts
+from normbench.protocol.faults import shown
+from normbench.protocol.matching import CellIndex
+from normbench.protocol.resolved import (
     Hypothesis,
     ResolvedClaim,
     ResolvedFamily,
     given_axes,
-    probe_parts,
     side_axes,
     side_label,
 )
-from normbench.protocol.faults import shown
-from normbench.protocol.matching import CellIndex
 from normbench.protocol.schema import Cell
 from normbench.protocol.windows import Windows
 

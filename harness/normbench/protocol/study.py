@@ -11,16 +11,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from normbench.errors import Fault
-from normbench.protocol.claims import ResolvedClaim, ResolvedFamily
 from normbench.protocol.faults import shown, toml_path
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.resolve_claims import resolve_claims
+from normbench.protocol.resolved import ResolvedClaim, ResolvedFamily
 from normbench.protocol.schema import AXES, BUDGETS, MAX_RUNS, REQUIRED_AXES, Cell, Metric
 from normbench.protocol.tables import ExperimentTable, Header, Tune
 from normbench.protocol.windows import Windows
 
 
-class Series(BaseModel):
+class Experiment(BaseModel):
     """One experiment, resolved: its cells in order and how its curves are read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class Study(BaseModel):
     title: str
     description: str
     alpha: float
-    experiments: tuple[Series, ...]
+    experiments: tuple[Experiment, ...]
     families: tuple[ResolvedFamily, ...] = ()
     claims: tuple[ResolvedClaim, ...] = ()
     #: What a reader of the protocol is told, and nothing that is stored.
@@ -59,7 +59,7 @@ class Study(BaseModel):
         """The absolute folder of the protocol, where targets are found; empty if unknown."""
         return os.path.dirname(self.file)  # noqa: PTH120  (of "", too)
 
-    def experiment(self, name: str) -> Series:
+    def experiment(self, name: str) -> Experiment:
         """The experiment of that name."""
         return next(e for e in self.experiments if e.name == name)
 
@@ -177,7 +177,7 @@ def _run_count(experiment: ExperimentTable, header: Header) -> int:
 
 def _resolve_series(
     experiment: ExperimentTable, file: ProtocolFile, index: int, expand: bool, windows: Windows
-) -> tuple[Series | None, list[Fault]]:
+) -> tuple[Experiment | None, list[Fault]]:
     """An experiment's cells, or its faults; without ``expand`` only the latter are looked for."""
     at: list[Any] = ["experiment", index]
     header, defaults = file.protocol, _given(file.defaults)
@@ -227,7 +227,7 @@ def _resolve_series(
         faults.append(Fault(toml_path([*at, "reference"]), shown(reference), rule, hint))
     if reference not in labels:
         reference = "none" if "none" in labels else labels[0]
-    series = Series(
+    series = Experiment(
         name=experiment.name,
         title=experiment.title or experiment.name,
         seeds=seeds,

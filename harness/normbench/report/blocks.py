@@ -84,14 +84,14 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeBlock:
     """Commands or files, as they are typed."""
 
     text: str
     title: str = ""
 
 
-Block = Text | Items | Code | Table | Figure
+Block = Text | Items | CodeBlock | Table | Figure
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report.blocks import Section, Text
 from normbench.report.source import Source
 
@@ -29,7 +29,7 @@ def block(
     ) -> Callable[Concatenate[Source, P], T | Text]:
         @wraps(make)
         def made(source: Source, /, *args: P.args, **kwargs: P.kwargs) -> T | Text:
-            series = next((arg.title for arg in args if isinstance(arg, Series)), "")
+            series = next((arg.title for arg in args if isinstance(arg, Experiment)), "")
             name = f"{what} of {series}" if series else what
 
             def otherwise(why: str) -> T | Text:
@@ -45,15 +45,15 @@ def block(
 def part(
     anchor: str,
 ) -> Callable[
-    [Callable[[Source, Series], Section | None]], Callable[[Source, Series], Section | None]
+    [Callable[[Source, Experiment], Section | None]], Callable[[Source, Experiment], Section | None]
 ]:
     """The part of a section that is about one experiment; ``anchor`` is the section's."""
 
     def decorate(
-        make: Callable[[Source, Series], Section | None],
-    ) -> Callable[[Source, Series], Section | None]:
+        make: Callable[[Source, Experiment], Section | None],
+    ) -> Callable[[Source, Experiment], Section | None]:
         @wraps(make)
-        def made(source: Source, series: Series) -> Section | None:
+        def made(source: Source, series: Experiment) -> Section | None:
             name = f"the part on {series.title} of section {anchor}"
 
             def otherwise(why: str) -> Section | None:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from normbench.protocol.claims import ResolvedClaim, metric_parts
+from normbench.protocol.claims import metric_parts
+from normbench.protocol.resolved import ResolvedClaim
 from normbench.protocol.study import Study
 from normbench.report.phrases import SQUARED_ERROR, axes_text, measured, norm_name, p_value
 

@@ -49,7 +49,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedReport:
     """A line of the list. ``known`` is false where the report's record cannot be read."""
 
     link: str
@@ -134,14 +134,14 @@ def keep_index(page: Path, record: Record, *, renew: bool = True) -> Path | None
     return index
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[ListedReport]:
     """All reports of a folder, the latest first."""
     found = []
     for page in sorted(folder.glob("*.html")):
         if page.name != NAME and page.is_file():
             record = _read(_record_path(page))
             shown = record or Record(page.stem)
-            found.append(Entry(quote(page.name), page.stem, shown, record is not None))
+            found.append(ListedReport(quote(page.name), page.stem, shown, record is not None))
     return sorted(found, key=lambda entry: entry.record.when, reverse=True)
 
 
@@ -167,7 +167,7 @@ def _is_counts(value: Any) -> bool:
     return isinstance(value, dict) and all(type(n) is int for n in value.values())
 
 
-def _rendered(listed: list[Entry]) -> str:
+def _rendered(listed: list[ListedReport]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from normbench.report.clean import cleaned, say

@@ -21,21 +21,21 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Part:
+class PlacedSection:
     """A section with its place. Blocks come in rows; narrow figures in a row stand side by side."""
 
     id: str
     title: str
     level: int
     rows: list[list[Placed]]
-    parts: list[Part]
+    parts: list[PlacedSection]
 
 
 @dataclass
 class Layout:
     """The places given so far. ``ids`` leads from anchors to ids, ``parts`` are the sections."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[PlacedSection] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=lambda: {"top", "contents", "report"})
     _counts: dict[str, int] = field(default_factory=dict)
@@ -47,11 +47,11 @@ class Layout:
         layout.parts = [layout._part(section, 2) for section in page.sections]
         return layout
 
-    def _part(self, section: Section, level: int) -> Part:
+    def _part(self, section: Section, level: int) -> PlacedSection:
         place = self._id(section.anchor)
         rows = list(_rows([self._block(block) for block in section.blocks]))
         parts = [self._part(part, level + 1) for part in section.parts]
-        return Part(place, section.title, min(level, 6), rows, parts)
+        return PlacedSection(place, section.title, min(level, 6), rows, parts)
 
     def _block(self, block: Block) -> Placed:
         kind = type(block).__name__.lower()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from normbench.report.blocks import Block, Code, Figure, Items, Page, Section, Table, Text
+from normbench.report.blocks import Block, CodeBlock, Figure, Items, Page, Section, Table, Text
 from normbench.report.markdown_text import escaped, fenced, in_html, line, paragraph
 
 #: Below GitHub's limit, with room for a few words around it.
@@ -107,7 +107,7 @@ def _blocks(blocks: Sequence[Block], size: Size) -> Iterator[str]:
             yield from ["\n>\n".join(texts)] if block.lead and texts else texts
         elif isinstance(block, Items):
             yield from filter(None, [_bold(block.title), _items(block)])
-        elif isinstance(block, Code):
+        elif isinstance(block, CodeBlock):
             yield from filter(None, [_bold(block.title), fenced(block.text)])
         elif isinstance(block, Table):
             yield _table(block, size)

@@ -16,7 +16,7 @@ from normbench.analysis.tables import Analysis
 from normbench.catalog import BATCH_STATISTICS, NORMS
 from normbench.figures.look import Look
 from normbench.protocol.choice import Choice
-from normbench.protocol.study import Series, Study
+from normbench.protocol.study import Experiment, Study
 from normbench.report.phrases import SQUARED_ERROR, setting_text
 from normbench.results.load import Results
 
@@ -86,7 +86,7 @@ class Source:
         """The level of intervals, in words."""
         return f"{100 * (1 - self.alpha):g} % interval"
 
-    def rows(self, table: str, series: Series, setting: str | None = None) -> pd.DataFrame:
+    def rows(self, table: str, series: Experiment, setting: str | None = None) -> pd.DataFrame:
         """The rows of a table that belong to an experiment, and a setting if one is given."""
         frame = self.analysis[table]
         own = frame["experiment"] == series.name
@@ -94,18 +94,18 @@ class Source:
             own &= frame["setting"] == setting
         return frame[own]
 
-    def groups(self, table: str = "final") -> Iterator[tuple[Series, str]]:
+    def groups(self, table: str = "final") -> Iterator[tuple[Experiment, str]]:
         """Every experiment and setting that a table has rows of, in the protocol's order."""
         for series in self.study.experiments:
             for setting in dict.fromkeys(self.rows(table, series)["setting"]):
                 yield series, str(setting)
 
-    def several(self, series: Series) -> bool:
+    def several(self, series: Experiment) -> bool:
         """Whether an experiment has several settings."""
         return self.rows("final", series)["setting"].nunique() > 1
 
     @cached_property
-    def main(self) -> tuple[Series, str] | None:
+    def main(self) -> tuple[Experiment, str] | None:
         """The experiment and setting that the answer is about.
 
         One that compares norms at several batch sizes, if there is any, else one that compares
@@ -115,7 +115,7 @@ class Source:
         found = list(self.groups())
         claimed = [claim.experiment for claim in self.study.claims]
 
-        def rank(group: tuple[Series, str]) -> tuple[bool, bool, bool, bool]:
+        def rank(group: tuple[Experiment, str]) -> tuple[bool, bool, bool, bool]:
             final = self.rows("final", *group)
             norms, sizes = final["norm"].nunique() > 1, final["batch_size"].nunique() > 1
             name = group[0].name

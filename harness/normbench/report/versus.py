@@ -16,7 +16,7 @@ from normbench.analysis.versus import Versus
 from normbench.figures.changes import change_forest
 from normbench.figures.render import to_svg
 from normbench.report import words
-from normbench.report.blocks import Block, Code, Figure, Items, Page, Section, Text
+from normbench.report.blocks import Block, CodeBlock, Figure, Items, Page, Section, Text
 from normbench.report.boundary import missing
 from normbench.report.phrases import norm_name, p_value
 from normbench.report.sections import packages
@@ -244,7 +244,7 @@ def _methods(a: Results, b: Results, names: tuple[str, str], found: Versus) -> l
     return [
         Text(paragraphs),
         Items(facts, "What was compared"),
-        Code(f"normbench report {a.folder} {b.folder}", "To make this page again"),
+        CodeBlock(f"normbench report {a.folder} {b.folder}", "To make this page again"),
     ]
 
 

@@ -25,7 +25,7 @@ _WITHOUT = "then the data of the next run count as those of the earlier ones, un
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunsByData:
     """The hashes of runs: of results that are stored, by data set, and of those that are planned.
 
     ``anew`` are those that are computed whatever there is of them (None: no run is).
@@ -93,7 +93,7 @@ def _recorded(entry: Any) -> Recorded:
 def check_contents(
     folder: Path,
     contents: Mapping[str, Content],
-    runs: Callable[[], Runs] = Runs,
+    runs: Callable[[], RunsByData] = RunsByData,
 ) -> dict[str, Recorded]:
     """What is to be recorded of the data that runs are about to use; nothing is written.
 
@@ -122,7 +122,7 @@ def check_contents(
     return records
 
 
-def _any(runs: Callable[[], Runs], name: str) -> bool:
+def _any(runs: Callable[[], RunsByData], name: str) -> bool:
     """Whether there are results of a data set; where their table is damaged, there may be."""
     try:
         return bool(runs().stored.get(name))

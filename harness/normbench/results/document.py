@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from normbench.results.schema import SCHEMA_VERSION, TABLES, Column
+from normbench.results.schema import SCHEMA_VERSION, TABLES, Field
 from normbench.results.timings import TIMINGS
 
 _HEAD = """# Results
@@ -50,7 +50,7 @@ results.curves()          # epochs with experiment, model, norm, batch size, see
 """
 
 
-def _rows(columns: tuple[Column, ...]) -> str:
+def _rows(columns: tuple[Field, ...]) -> str:
     lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
     lines += [f"| `{c.name}` | {c.type} | {c.unit or '–'} | {c.doc} |" for c in columns]
     return "\n".join(lines)

@@ -24,7 +24,7 @@ DONE = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
-class Column:
+class Field:
     """One column: its type, its unit (if it has one) and its meaning."""
 
     name: str
@@ -66,102 +66,100 @@ _UNITS = {
 }
 
 
-def _axis_columns() -> list[Column]:
+def _axis_columns() -> list[Field]:
     columns = []
     for axis, info in Cell.model_fields.items():
         doc, unit = info.description or axis.replace("_", " "), _UNITS.get(axis, "")
-        columns.append(Column(axis, _AXIS_TYPES.get(axis, _TEXT), doc, unit))
+        columns.append(Field(axis, _AXIS_TYPES.get(axis, _TEXT), doc, unit))
         if axis in _CHOICES:
-            columns.append(Column(f"{axis}_params", _TEXT, f"all parameters of {axis}, as JSON"))
+            columns.append(Field(f"{axis}_params", _TEXT, f"all parameters of {axis}, as JSON"))
     return columns
 
 
-RUNS: tuple[Column, ...] = (
-    Column("experiment", _TEXT, "the experiment that planned the run"),
-    Column("run_hash", _TEXT, "content hash of the resolved run; the key of the other tables"),
-    Column("cell_hash", _TEXT, "content hash of the cell: equal for all its seeds"),
-    Column("execution_hash", _TEXT, "hash of how it was executed (engine, device, threads, …)"),
-    Column("phase", _TEXT, "evaluation, or tuning for a run that serves to choose a rate"),
-    Column("seed", _INT, "the run's seed"),
-    Column("status", _TEXT, "finished, diverged, undefined, failed or missing (not run yet)"),
-    Column("error", _TEXT, "why it failed, or why it is undefined"),
-    Column("planned", _BOOL, "false for a kept run that the present protocol no longer asks for"),
+RUNS: tuple[Field, ...] = (
+    Field("experiment", _TEXT, "the experiment that planned the run"),
+    Field("run_hash", _TEXT, "content hash of the resolved run; the key of the other tables"),
+    Field("cell_hash", _TEXT, "content hash of the cell: equal for all its seeds"),
+    Field("execution_hash", _TEXT, "hash of how it was executed (engine, device, threads, …)"),
+    Field("phase", _TEXT, "evaluation, or tuning for a run that serves to choose a rate"),
+    Field("seed", _INT, "the run's seed"),
+    Field("status", _TEXT, "finished, diverged, undefined, failed or missing (not run yet)"),
+    Field("error", _TEXT, "why it failed, or why it is undefined"),
+    Field("planned", _BOOL, "false for a kept run that the present protocol no longer asks for"),
     *_axis_columns(),
-    Column(
+    Field(
         "code",
         _TEXT,
         "the code of the components of other packages that it used, as JSON: distribution, "
         "version and a hash of its modules; empty where all are normbench's own, and in results "
         "of schema 1 and 2, which did not record it",
     ),
-    Column(
+    Field(
         "scaled_learning_rate",
         _FLOAT,
         "learning rate at this batch size, after scaling; in units of 1/λ_max where scaled by "
         "curvature",
     ),
-    Column("steps", _INT, "training steps taken", "steps"),
-    Column(
+    Field("steps", _INT, "training steps taken", "steps"),
+    Field(
         "skipped_updates",
         _INT,
         "steps whose update was left out since float16 gradients overflowed, up to the last "
         "evaluation; empty in other precisions",
         "steps",
     ),
-    Column("samples", _INT, "training samples seen", "samples"),
-    Column(
-        "engine", _TEXT, "plain (run by run), or packed or stacked (a group as one computation)"
-    ),
-    Column(
+    Field("samples", _INT, "training samples seen", "samples"),
+    Field("engine", _TEXT, "plain (run by run), or packed or stacked (a group as one computation)"),
+    Field(
         "group_size",
         _INT,
         "runs of its group; packed and stacked ones share one computation",
         "runs",
     ),
-    Column(
+    Field(
         "seconds",
         _FLOAT,
         "wall-clock time of training, evaluations and probes; together: amortised, the "
         "group's time divided by its runs",
         "s",
     ),
-    Column("train_seconds", _FLOAT, "the training's part of it", "s"),
-    Column("eval_seconds", _FLOAT, "the evaluations' part of it", "s"),
-    Column("probe_seconds", _FLOAT, "the probes' part of it; empty without probes", "s"),
-    Column("probe_values", _INT, "rows of the table probes; empty without probes", "rows"),
-    Column(
+    Field("train_seconds", _FLOAT, "the training's part of it", "s"),
+    Field("eval_seconds", _FLOAT, "the evaluations' part of it", "s"),
+    Field("probe_seconds", _FLOAT, "the probes' part of it; empty without probes", "s"),
+    Field("probe_values", _INT, "rows of the table probes; empty without probes", "rows"),
+    Field(
         "peak_memory",
         _FLOAT,
         "most memory that its process or device held; together: the group's; where a process "
         "cannot forget an earlier maximum: since the process's start",
         "MiB",
     ),
-    Column("device", _TEXT, "where it was trained"),
-    Column(
+    Field("device", _TEXT, "where it was trained"),
+    Field(
         "classes",
         _INT,
         "classes of the data set; chance accuracy is one over it; 1 in a regression",
     ),
-    Column(
+    Field(
         "label_variance",
         _FLOAT,
         "variance of the training labels, the loss of a regression that ignores its inputs; empty "
         "in a classification",
     ),
-    Column("parameters", _INT, "trained parameters", "numbers"),
-    Column("buffers", _INT, "buffers, such as running statistics", "numbers"),
+    Field("parameters", _INT, "trained parameters", "numbers"),
+    Field("buffers", _INT, "buffers, such as running statistics", "numbers"),
 )
 
 
-def _scores(prefix: str, of: str) -> list[Column]:
+def _scores(prefix: str, of: str) -> list[Field]:
     return [
-        Column(
+        Field(
             f"{prefix}_loss",
             _FLOAT,
             f"mean cross-entropy {of}; in a regression the mean squared error",
             "nat",
         ),
-        Column(
+        Field(
             f"{prefix}_accuracy",
             _FLOAT,
             f"share classified correctly {of}; in a regression the share within its tolerance",
@@ -169,11 +167,11 @@ def _scores(prefix: str, of: str) -> list[Column]:
     ]
 
 
-EPOCHS: tuple[Column, ...] = (
-    Column("run_hash", _TEXT, "key of the run in runs"),
-    Column("epoch", _FLOAT, "passes over the training split; 0 is before training", "epochs"),
-    Column("step", _INT, "training steps taken", "steps"),
-    Column("samples", _INT, "training samples seen", "samples"),
+EPOCHS: tuple[Field, ...] = (
+    Field("run_hash", _TEXT, "key of the run in runs"),
+    Field("epoch", _FLOAT, "passes over the training split; 0 is before training", "epochs"),
+    Field("step", _INT, "training steps taken", "steps"),
+    Field("samples", _INT, "training samples seen", "samples"),
     *_scores("train", "over the training batches since the last row, in training mode"),
     *_scores("train_eval", "on up to 1,024 fixed training items, in evaluation mode"),
     *_scores("val", "on the validation split, batch norm with running statistics"),
@@ -182,30 +180,30 @@ EPOCHS: tuple[Column, ...] = (
     *_scores("test", "on the test split, batch norm with running statistics"),
     *_scores("test_recomputed", "on test, statistics recomputed on training samples"),
     *_scores("test_batch", "on test, statistics of each batch"),
-    Column("grad_norm", _FLOAT, "Euclidean norm of the gradient at the last step before the row"),
-    Column("update_norm", _FLOAT, "Euclidean norm of the parameters' change in that step"),
-    Column("weight_norm", _FLOAT, "Euclidean norm of all parameters"),
-    Column("learning_rate", _FLOAT, "learning rate of the last step"),
-    Column("train_seconds", _FLOAT, "wall-clock time of training since the last row", "s"),
-    Column("eval_seconds", _FLOAT, "wall-clock time of this evaluation", "s"),
+    Field("grad_norm", _FLOAT, "Euclidean norm of the gradient at the last step before the row"),
+    Field("update_norm", _FLOAT, "Euclidean norm of the parameters' change in that step"),
+    Field("weight_norm", _FLOAT, "Euclidean norm of all parameters"),
+    Field("learning_rate", _FLOAT, "learning rate of the last step"),
+    Field("train_seconds", _FLOAT, "wall-clock time of training since the last row", "s"),
+    Field("eval_seconds", _FLOAT, "wall-clock time of this evaluation", "s"),
 )
 
-PREDICTIONS: tuple[Column, ...] = (
-    Column("run_hash", _TEXT, "key of the run in runs"),
-    Column("evaluation", _TEXT, "statistics used: running, recomputed or batch"),
-    Column("correct", pa.list_(_BOOL), "one bit per test item at the last evaluation"),
+PREDICTIONS: tuple[Field, ...] = (
+    Field("run_hash", _TEXT, "key of the run in runs"),
+    Field("evaluation", _TEXT, "statistics used: running, recomputed or batch"),
+    Field("correct", pa.list_(_BOOL), "one bit per test item at the last evaluation"),
 )
 
-PROBES: tuple[Column, ...] = (
-    Column("run_hash", _TEXT, "key of the run in runs"),
-    Column("step", _INT, "training steps taken, as in epochs", "steps"),
-    Column("epoch", _FLOAT, "passes over the training split, as in epochs", "epochs"),
-    Column("probe", _TEXT, "the quantity: a probe of the axis probes gives one or several"),
-    Column("layer", _TEXT, "the layer that it belongs to; empty for the whole model"),
-    Column("value", _FLOAT, "what was measured, in the quantity's unit"),
+PROBES: tuple[Field, ...] = (
+    Field("run_hash", _TEXT, "key of the run in runs"),
+    Field("step", _INT, "training steps taken, as in epochs", "steps"),
+    Field("epoch", _FLOAT, "passes over the training split, as in epochs", "epochs"),
+    Field("probe", _TEXT, "the quantity: a probe of the axis probes gives one or several"),
+    Field("layer", _TEXT, "the layer that it belongs to; empty for the whole model"),
+    Field("value", _FLOAT, "what was measured, in the quantity's unit"),
 )
 
-TABLES: dict[str, tuple[Column, ...]] = {
+TABLES: dict[str, tuple[Field, ...]] = {
     "runs": RUNS,
     "epochs": EPOCHS,
     "predictions": PREDICTIONS,

@@ -10,37 +10,37 @@ import pyarrow as pa
 
 from normbench.errors import NewerResultsError, ResultsError, UnreadableResultsError
 from normbench.results.files import first_line, make_folder
-from normbench.results.schema import SCHEMA_VERSION, Column
+from normbench.results.schema import SCHEMA_VERSION, Field
 from normbench.results.tables import check_version, opened, version_of, write_file
 
 NAME = "timings.parquet"
 
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
-TIMINGS: tuple[Column, ...] = (
-    Column("cell_hash", _TEXT, "key of the cell in runs; cells that cost the same are timed once"),
-    Column("repetition", _INT, "from 0; in each, all cells take a turn, in a new order"),
-    Column("forward_seconds", _FLOAT, "batch, model and loss: median over the turn's steps", "s"),
-    Column("backward_seconds", _FLOAT, "the gradients: median over the turn's steps", "s"),
-    Column("update_seconds", _FLOAT, "clipping and optimizer: median over the turn's steps", "s"),
-    Column(
+TIMINGS: tuple[Field, ...] = (
+    Field("cell_hash", _TEXT, "key of the cell in runs; cells that cost the same are timed once"),
+    Field("repetition", _INT, "from 0; in each, all cells take a turn, in a new order"),
+    Field("forward_seconds", _FLOAT, "batch, model and loss: median over the turn's steps", "s"),
+    Field("backward_seconds", _FLOAT, "the gradients: median over the turn's steps", "s"),
+    Field("update_seconds", _FLOAT, "clipping and optimizer: median over the turn's steps", "s"),
+    Field(
         "step_seconds",
         _FLOAT,
         "a whole step: median over the turn's steps; on an accelerator the mean of steps that are "
         "not waited for between their parts",
         "s",
     ),
-    Column("memory", _FLOAT, "what a step needs besides the data set", "MiB"),
-    Column(
+    Field("memory", _FLOAT, "what a step needs besides the data set", "MiB"),
+    Field(
         "memory_kind",
         _TEXT,
         "measured: the device's maximum; counted: parameters, buffers, gradients, optimizer state "
         "and what the backward pass needs",
     ),
-    Column("device", _TEXT, "where it was timed"),
-    Column("threads", _INT, "threads of the process"),
-    Column("environment", _TEXT, "hash of machine, device and versions, as in execution.json"),
-    Column("measured", _TEXT, "when, in UTC"),
+    Field("device", _TEXT, "where it was timed"),
+    Field("threads", _INT, "threads of the process"),
+    Field("environment", _TEXT, "hash of machine, device and versions, as in execution.json"),
+    Field("measured", _TEXT, "when, in UTC"),
 )
 
 

@@ -10,7 +10,7 @@ from normbench.datasets.content import Content, name_of, skipped_line
 from normbench.errors import ResultsError
 from normbench.plan.expand import expand, select
 from normbench.plan.spec import RunSpec
-from normbench.results.contents import Recorded, Runs, check_contents, name_of_row
+from normbench.results.contents import Recorded, RunsByData, check_contents, name_of_row
 from normbench.results.decisions import read_decisions
 from normbench.results.schema import DONE
 from normbench.results.store import Store
@@ -28,10 +28,10 @@ def check_data(
     where stored results rest on other data and would stay.
     """
 
-    def runs() -> Runs:
+    def runs() -> RunsByData:
         wanted = expand(planned.study, read_decisions(store.folder), planned.code)
         anew = frozenset(run.run_hash for run in select(wanted, only)) if recompute else None
-        return Runs(_results_by_data(store), frozenset(run.run_hash for run in wanted), anew)
+        return RunsByData(_results_by_data(store), frozenset(run.run_hash for run in wanted), anew)
 
     return check_contents(store.folder, planned.contents, runs)
 

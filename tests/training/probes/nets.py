@@ -20,7 +20,10 @@ tiny = tiny_net
 
 def some_norms(*fast: str) -> list[Any]:
     """All norms of the catalogue as parameters of a test, all but these in the slow suite."""
-    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in NORMS.complete]
+    return [
+        name if name in fast else pytest.param(name, marks=pytest.mark.slow)
+        for name in NORMS.complete
+    ]
 
 
 def batches(count: int = 3, size: int = 8) -> tuple[Batch, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Column, Table, Value
 from normbench.report.phrases import norm_name
@@ -33,7 +33,7 @@ class Advice:
         return (alone, frozenset([self.best, *self.tied]), frozenset(self.worse), self.refusal)
 
 
-def advice(source: Source, series: Series, setting: str) -> list[Advice]:
+def advice(source: Source, series: Experiment, setting: str) -> list[Advice]:
     """The advice of one experiment and setting, by batch size."""
     final = source.rows("final", series, setting)
     pairs = source.rows("pairs", series, setting)

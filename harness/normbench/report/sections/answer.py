@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import words
 from normbench.report.blocks import Block, Section, Text
 from normbench.report.phrases import degradation_sentence, norm_name
@@ -68,7 +68,7 @@ def _plainest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("norm", key=lambda norm: norm != "batch", kind="stable")
 
 
-def _degradation(source: Source, series: Series, setting: str) -> list[str]:
+def _degradation(source: Source, series: Experiment, setting: str) -> list[str]:
     rows = source.rows("degradation", series, setting)
     rows = rows[rows["norm"].map(source.uses_batch_statistics).astype(bool)]
     return [

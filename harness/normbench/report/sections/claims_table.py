@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.protocol.claims import ResolvedClaim, probe_parts
+from normbench.protocol.claims import probe_parts
+from normbench.protocol.resolved import ResolvedClaim
 from normbench.report import boundary, words
 from normbench.report.blocks import Column, Items, Table, Value, Verdict
 from normbench.report.claim_sentences import claim_amount, claim_sentence, claim_unit

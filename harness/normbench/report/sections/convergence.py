@@ -7,7 +7,7 @@ import pandas as pd
 from normbench.figures.curves import learning_curves, thinned
 from normbench.figures.profile import profile
 from normbench.figures.times import time_to_threshold
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Figure, Section, Text
 from normbench.report.phrases import norm_name
@@ -26,7 +26,7 @@ def _at(source: Source, setting: str, batch: int) -> str:
     return f"at batch size {batch}{source.within(setting)}"
 
 
-def _curves_say(source: Source, curves: pd.DataFrame, series: Series) -> str:
+def _curves_say(source: Source, curves: pd.DataFrame, series: Experiment) -> str:
     parts = []
     alone = curves["norm"].nunique() == 1 and curves["setting"].nunique() > 1
     for setting, batch in _ends(curves):
@@ -58,7 +58,7 @@ def _curves_say(source: Source, curves: pd.DataFrame, series: Series) -> str:
 
 
 @boundary.block("the figure of learning curves")
-def _curve_figure(source: Source, series: Series) -> Figure:
+def _curve_figure(source: Source, series: Experiment) -> Figure:
     curves = source.rows("curves", series)
     drawn = thinned(curves)
     left_out = len(curves.groupby(["setting", "batch_size"])) - len(
@@ -114,7 +114,7 @@ def _mean(row: pd.Series) -> str:
 
 
 @boundary.block("the figure of times")
-def _time_figure(source: Source, series: Series, seconds: bool) -> Figure | None:
+def _time_figure(source: Source, series: Experiment, seconds: bool) -> Figure | None:
     times = source.rows("times", series).assign(metric=series.metric)
     runs = source.rows("run_times", series)
     if times.empty or (seconds and not times["seconds"].notna().any()):
@@ -200,7 +200,7 @@ def _profile_say(table: pd.DataFrame) -> str:
 
 
 @boundary.block("the profile over thresholds")
-def _profile_figure(source: Source, series: Series) -> Figure | str | None:
+def _profile_figure(source: Source, series: Experiment) -> Figure | str | None:
     table = source.rows("profile", series)
     drawn = table[table["threshold"].notna()]
     if drawn.empty:
@@ -227,7 +227,7 @@ def _profile_figure(source: Source, series: Series) -> Figure | str | None:
 
 
 @boundary.part("convergence")
-def _part(source: Source, series: Series) -> Section | None:
+def _part(source: Source, series: Experiment) -> Section | None:
     if source.rows("curves", series).empty:
         return None
     blocks: list[Block] = [_curve_figure(source, series)]

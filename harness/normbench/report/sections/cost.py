@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from normbench.figures.batch_size import costs_by_batch_size
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
-from normbench.report.blocks import Block, Code, Column, Figure, Section, Table, Text
+from normbench.report.blocks import Block, CodeBlock, Column, Figure, Section, Table, Text
 from normbench.report.phrases import norm_name
 from normbench.report.source import Source
 
 
-def _says(costs: pd.DataFrame, series: Series) -> str:
+def _says(costs: pd.DataFrame, series: Experiment) -> str:
     own = costs[costs["setting"] == costs["setting"].iloc[0]]
     parts = []
     for size in dict.fromkeys([int(own["batch_size"].min()), int(own["batch_size"].max())]):
@@ -32,7 +32,7 @@ def _says(costs: pd.DataFrame, series: Series) -> str:
 
 
 @boundary.block("the figure of costs")
-def _figure(source: Source, series: Series) -> Figure | None:
+def _figure(source: Source, series: Experiment) -> Figure | None:
     costs = source.rows("costs", series)
     if costs.empty:
         return None
@@ -96,7 +96,7 @@ def section(source: Source) -> Section:
             "cost", "Cost",
             [
                 Text(["Training steps of these results were never timed. This does it:"]),
-                Code(f"normbench time results/{folder}\nnormbench report results/{folder}"),
+                CodeBlock(f"normbench time results/{folder}\nnormbench report results/{folder}"),
             ],
         )  # fmt: skip
     first = costs.iloc[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 from normbench.protocol.choice import Choice
 from normbench.protocol.schema import AXES
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import words
 from normbench.report.blocks import Column, Table, Value
 from normbench.report.source import Source
@@ -23,7 +23,7 @@ def _shown(value: Any) -> str:
     return "tuned" if value is None else str(value)
 
 
-def levels(series: Series, axis: str) -> list[str]:
+def levels(series: Experiment, axis: str) -> list[str]:
     """The values of an axis in an experiment, in order."""
     return list(dict.fromkeys(_shown(getattr(cell, axis)) for cell in series.cells))
 

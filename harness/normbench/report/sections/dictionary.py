@@ -60,6 +60,12 @@ def data_dictionary() -> Table:
         for table, columns in ({**TABLES, "timings": TIMINGS}).items()
         for c in columns
     ]
-    heading = [Column("table"), Column("column"), Column("type"), Column("unit"), Column("meaning")]
+    heading = [
+        Column("table"),
+        Column("column"),
+        Column("type"),
+        Column("unit"),
+        Column("meaning"),
+    ]
     return Table("methods-dictionary", "Data dictionary of the results folder", heading, rows,
                  filter_by=0, folded=True)  # fmt: skip

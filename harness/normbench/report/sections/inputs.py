@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.analysis.settings import INPUT_NORM
 from normbench.figures.curves import thinned
 from normbench.figures.inputs import input_norm_curves
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
 from normbench.report.phrases import norm_name
@@ -22,7 +22,7 @@ def _decided(row: Mapping[Any, Any], alpha: float) -> bool:
     return bool(row["p"] <= alpha and (row["low"] > 0 or row["high"] < 0))
 
 
-def _effect(row: Mapping[Any, Any], series: Series) -> str:
+def _effect(row: Mapping[Any, Any], series: Experiment) -> str:
     return f"{words.signed(row['estimate'], series.metric)}, {words.interval(row, series.metric)}"
 
 
@@ -30,7 +30,7 @@ def _epochs(count: float) -> str:
     return "one epoch" if count == 1 else f"{count:g} epochs"
 
 
-def _sentences(source: Source, series: Series, table: pd.DataFrame) -> list[str]:
+def _sentences(source: Source, series: Experiment, table: pd.DataFrame) -> list[str]:
     """Per level, what it gains with which norm, and whether a norm makes it less needed."""
     found = []
     final = table[table["endpoint"] == "final"]
@@ -62,7 +62,7 @@ def _sentences(source: Source, series: Series, table: pd.DataFrame) -> list[str]
 
 
 @boundary.block("the figure of input normalizations")
-def _curves(source: Source, series: Series) -> Figure | None:
+def _curves(source: Source, series: Experiment) -> Figure | None:
     curves = source.rows("curves", series)
     settings = curves["setting"].map(source.setting)
     curves = curves.assign(
@@ -104,7 +104,7 @@ def _curves(source: Source, series: Series) -> Figure | None:
 
 
 @boundary.block("the table of input normalizations")
-def _table(source: Source, series: Series, table: pd.DataFrame) -> Table:
+def _table(source: Source, series: Experiment, table: pd.DataFrame) -> Table:
     rows = []
     for row in table.to_dict("records"):
         final = row["endpoint"] == "final"

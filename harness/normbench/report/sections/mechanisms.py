@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.catalog import quantity
 from normbench.errors import UsageError
 from normbench.figures.mechanisms import drawn_rows, mechanism_curves, upright
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.quantities import Quantity
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text
@@ -64,7 +64,7 @@ def _median(source: Source, row: Mapping[Any, Any] | pd.Series, alone: bool) -> 
 
 
 @boundary.block("a figure of mechanisms")
-def _figure(source: Source, series: Series, name: str, table: pd.DataFrame) -> Figure:
+def _figure(source: Source, series: Experiment, name: str, table: pd.DataFrame) -> Figure:
     what = _described(name)
     drawn = drawn_rows(table)
     label = f"{words.capital(what.title)} over training in {series.title}"
@@ -98,7 +98,7 @@ def _axis(what: Quantity, most: int = 34) -> str:
 MOST_ROWS = 400
 
 
-def _layers(source: Source, series: Series, table: pd.DataFrame) -> Table | None:
+def _layers(source: Source, series: Experiment, table: pd.DataFrame) -> Table | None:
     """Every layer at the last evaluation that has a value."""
     own = table[table["layer"] != ""]
     if own.empty:
@@ -132,7 +132,7 @@ def _layers(source: Source, series: Series, table: pd.DataFrame) -> Table | None
                  folded=len(rows) > 30)  # fmt: skip
 
 
-def _cost(source: Source, series: Series) -> str:
+def _cost(source: Source, series: Experiment) -> str:
     costs = source.rows("probe_costs", series)
     if costs.empty:
         return "What the probes took of the runs' time is not recorded."
@@ -147,7 +147,7 @@ def _cost(source: Source, series: Series) -> str:
 
 
 @boundary.part("mechanisms")
-def _part(source: Source, series: Series) -> Section | None:
+def _part(source: Source, series: Experiment) -> Section | None:
     table = source.rows("mechanisms", series)
     if table.empty:
         return None

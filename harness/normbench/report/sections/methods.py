@@ -8,7 +8,7 @@ from typing import Any
 
 from normbench.protocol.study import Study
 from normbench.report import words
-from normbench.report.blocks import Block, Code, Column, Items, Section, Table, Text, Value
+from normbench.report.blocks import Block, CodeBlock, Column, Items, Section, Table, Text, Value
 from normbench.report.pooled import pooled_notes
 from normbench.report.sections import design, packages
 from normbench.report.sections.dictionary import data_dictionary, saved_tables
@@ -194,11 +194,11 @@ def _reproduce(source: Source) -> list[Block]:
                 "the same numbers, times and memory aside; the last one compares both."
             ]
         ),
-        Code("\n".join(steps), title="How to reproduce, command by command"),
+        CodeBlock("\n".join(steps), title="How to reproduce, command by command"),
     ]
 
 
-def _citation(source: Source) -> Code:
+def _citation(source: Source) -> CodeBlock:
     known = _invocations(source)
     version = known[-1].get("versions", {}).get("normbench") if known else None
     commit = (
@@ -209,7 +209,7 @@ def _citation(source: Source) -> Code:
         f"  version = {{{version or 'unknown'}}},\n"
         f"  note    = {{protocol {source.study.name}{commit}}}\n}}"
     )
-    return Code(text, title="Citation")
+    return CodeBlock(text, title="Citation")
 
 
 def section(source: Source) -> Section:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.figures.rates import rate_sensitivity
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value, Verdict
 from normbench.report.phrases import norm_name, p_value
@@ -41,7 +41,7 @@ def _cell(row: Mapping[Any, Any], metric: str, flip: bool) -> Value:
     return Value(shown, sort=sign * estimate, mark=_MARKS[finding], hint=hint, spoken=spoken)
 
 
-def _matrix(source: Source, series: Series, setting: str, pairs: pd.DataFrame) -> Table:
+def _matrix(source: Source, series: Experiment, setting: str, pairs: pd.DataFrame) -> Table:
     norms = [n for n in source.look.colour if n in set(pairs["norm"]) | set(pairs["other"])]
     rows = []
     for size, part in pairs.groupby("batch_size", sort=True):
@@ -89,7 +89,7 @@ def _sentence(pairs: pd.DataFrame) -> str:
 
 
 @boundary.part("pairwise")
-def _part(source: Source, series: Series) -> Section | None:
+def _part(source: Source, series: Experiment) -> Section | None:
     pairs = source.rows("pairs", series)
     blocks: list[Block] = []
     for setting in dict.fromkeys(pairs["setting"]):
@@ -103,7 +103,7 @@ def _part(source: Source, series: Series) -> Section | None:
 
 
 @boundary.block("the figure of learning rates")
-def _rates_figure(source: Source, series: Series, tuning: pd.DataFrame) -> Figure:
+def _rates_figure(source: Source, series: Experiment, tuning: pd.DataFrame) -> Figure:
     chosen = source.rows("learning_rates", series)
     name = f"validation {words.error_name(series.metric)}"
     label = f"Sensitivity to the learning rate in {series.title}"

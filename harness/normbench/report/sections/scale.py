@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.analysis.labels import values
 from normbench.analysis.settings import INPUT_NORM
 from normbench.figures.scale import descent_paths, steps_by_condition, three_digits
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Section, Table, Text, Value
 from normbench.report.source import Source
@@ -62,7 +62,7 @@ def _sentences(table: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
 
 
 @boundary.block("the figure of descent")
-def _path_figure(source: Source, series: Series) -> Figure | None:
+def _path_figure(source: Source, series: Experiment) -> Figure | None:
     contours = source.rows("scale_contours", series)
     contours = contours[contours["input_norm"].isin(_SHOWN)].drop_duplicates("input_norm")
     if contours.empty:
@@ -125,7 +125,7 @@ def _steps_figure(source: Source) -> Figure | None:
     )
 
 
-def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
+def _steps_table(source: Source, series: Experiment, table: pd.DataFrame) -> Table:
     rows = [
         [
             words.text(_place(source, row)), words.text(row["input_norm"]),
@@ -155,7 +155,7 @@ def _steps_table(source: Source, series: Series, table: pd.DataFrame) -> Table:
     return Table(f"scale-{series.name}-table", caption, columns, rows)
 
 
-def _shares_table(source: Source, series: Series, shares: pd.DataFrame) -> Table:
+def _shares_table(source: Source, series: Experiment, shares: pd.DataFrame) -> Table:
     rows = [
         [
             words.text(_place(source, row)), words.text(row["input_norm"]),

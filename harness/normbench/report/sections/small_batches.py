@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from normbench.figures.batch_size import error_by_batch_size
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Figure, Section, Text
 from normbench.report.phrases import degradation_sentence, norm_name
@@ -20,7 +20,7 @@ from normbench.report.sections.statistics import statistics_blocks
 from normbench.report.source import Source
 
 
-def _figure_says(source: Source, final: pd.DataFrame, series: Series) -> str:
+def _figure_says(source: Source, final: pd.DataFrame, series: Experiment) -> str:
     setting = str(final["setting"].iloc[0])
     own = final[final["setting"] == setting]
     small, large = int(own["batch_size"].min()), int(own["batch_size"].max())
@@ -38,7 +38,7 @@ def _figure_says(source: Source, final: pd.DataFrame, series: Series) -> str:
 
 
 @boundary.block("the figure of errors by batch size")
-def error_figure(source: Source, series: Series) -> Figure:
+def error_figure(source: Source, series: Experiment) -> Figure:
     """Final error of every run against the batch size."""
     final = source.rows("final", series)
     name = f"final validation {words.error_name(series.metric)}"
@@ -63,7 +63,7 @@ def error_figure(source: Source, series: Series) -> Figure:
     )
 
 
-def _sentences(source: Source, series: Series) -> list[str]:
+def _sentences(source: Source, series: Experiment) -> list[str]:
     """What shrinking batches do to each norm; batch norm first."""
     rows = source.rows("degradation", series).to_dict("records")
     rows.sort(key=lambda row: not source.uses_batch_statistics(str(row["norm"])))
@@ -80,7 +80,7 @@ def _sentences(source: Source, series: Series) -> list[str]:
 
 
 @boundary.part("small-batches")
-def _part(source: Source, series: Series) -> Section | None:
+def _part(source: Source, series: Experiment) -> Section | None:
     final = source.rows("final", series)
     if final.empty or final["batch_size"].nunique() < 2:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.figures.batch_size import error_by_statistics
-from normbench.protocol.study import Series
+from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
 from normbench.report.blocks import Block, Column, Figure, Table, Text, Value
 from normbench.report.phrases import norm_name
@@ -21,7 +21,7 @@ _MEANING = {
 }
 
 
-def _says(evaluations: pd.DataFrame, final: pd.DataFrame, series: Series) -> str:
+def _says(evaluations: pd.DataFrame, final: pd.DataFrame, series: Experiment) -> str:
     setting, norm = evaluations["setting"].iloc[0], evaluations["norm"].iloc[0]
     own = evaluations[(evaluations["setting"] == setting) & (evaluations["norm"] == norm)]
     small = own["batch_size"].min()
@@ -41,7 +41,7 @@ def _says(evaluations: pd.DataFrame, final: pd.DataFrame, series: Series) -> str
     return f"At batch size {small} {norm_name(norm)}'s mean {name} is {words.listed(said)}{tail}."
 
 
-def _drawn(evaluations: pd.DataFrame, final: pd.DataFrame, series: Series) -> pd.DataFrame:
+def _drawn(evaluations: pd.DataFrame, final: pd.DataFrame, series: Experiment) -> pd.DataFrame:
     """What the figure draws: every kind of statistics, and the reference beside them."""
     base = final[final["norm"] == series.reference].assign(evaluation="reference")
     shared = [c for c in evaluations.columns if c in base.columns]
@@ -69,7 +69,7 @@ def _sentence(source: Source, rows: Sequence[Mapping[Any, Any]], metric: str) ->
     )
 
 
-def _table(source: Source, series: Series, split: pd.DataFrame) -> Table:
+def _table(source: Source, series: Experiment, split: pd.DataFrame) -> Table:
     rows = []
     for row in split.to_dict("records"):
         one = row["smallest"] == row["largest"]
@@ -106,7 +106,7 @@ def _table(source: Source, series: Series, split: pd.DataFrame) -> Table:
 
 @boundary.block("the figure of kinds of statistics")
 def _figure(
-    source: Source, series: Series, evaluations: pd.DataFrame, final: pd.DataFrame
+    source: Source, series: Experiment, evaluations: pd.DataFrame, final: pd.DataFrame
 ) -> Figure:
     name = f"final validation {words.error_name(series.metric)}"
     label = f"{words.capital(name)} by kind of statistics in {series.title}"
@@ -124,7 +124,7 @@ def _figure(
     )
 
 
-def statistics_blocks(source: Source, series: Series) -> list[Block]:
+def statistics_blocks(source: Source, series: Experiment) -> list[Block]:
     """Figure, sentences and table on the kinds of statistics, where a norm has several."""
     evaluations = source.rows("evaluations", series)
     if evaluations.empty:
