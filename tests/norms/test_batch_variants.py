@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from normbench.conformance.norms import default_params
+from normbench.conformance.subject import default_params
 from normbench.norms.batch import BatchNorm
 from normbench.norms.batch_frozen import FrozenBatchNorm
 from normbench.norms.batch_renorm import BatchRenorm, limits

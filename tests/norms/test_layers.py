@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import NORMS
-from normbench.conformance.norms import default_params, make
+from normbench.conformance.subject import default_params, make
 from normbench.errors import UndefinedError, UsageError
 from normbench.norms.factory import build_norm
 

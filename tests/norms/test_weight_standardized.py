@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from normbench.catalog import NORMS
-from normbench.conformance.norms import default_params
+from normbench.conformance.subject import default_params
 from normbench.errors import UndefinedError
 from normbench.models.describe import network
 from normbench.models.plain import Net, initialise

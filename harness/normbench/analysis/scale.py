@@ -120,7 +120,9 @@ def _linear_cells(results: Results, panels: list[Grid]) -> Iterator[_LinearCell]
                 data = training_split(cell)
             except DataMissingError:  # not here, or made by code, which no report runs
                 continue
-            found = _LinearCell({}, curves, cell, data, squared_error(data.inputs, data.labels), probes)
+            found = _LinearCell(
+                {}, curves, cell, data, squared_error(data.inputs, data.labels), probes
+            )
             key = key_columns(curves) | {
                 "dataset": cell.dataset.label, "input_norm": cell.input_norm, "rate": found.rate,
             }  # fmt: skip
