@@ -117,18 +117,3 @@ class Peak(Contender):
         """As for the others, in floating-point operations."""
         found = super().block(turn)
         return found | {"units": found["units"] * 2.0 * self.size**3}
-
-
-def make(kind: str) -> Contender:
-    """The contender of that name."""
-    if kind in ("a", "a'"):
-        return Script(fused=kind == "a'")
-    if kind == "peak":
-        return Peak()
-    if kind == "b":
-        from benchmarks.with_lightning import Lightning
-
-        return Lightning()
-    from benchmarks.packed import Normbench
-
-    return Normbench()

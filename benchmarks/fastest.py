@@ -18,11 +18,12 @@ from typing import Any
 import torch
 
 from benchmarks.work import Work, prepared, run_spec
+from normbench.models.packed.formulation import GROUPED, IM2COL
 from normbench.training.data import epoch_order
 from normbench.training.packed import PackedEngine, variants
 
 #: Formulations besides those that a calibration tries: each alone, for all layers that have it.
-_ALONE = ("im", "mk", "gr", "wg4", "im/fold/im")
+_ALONE = (IM2COL, GROUPED)
 #: An operation's place and pass, or a part of the step that is none.
 _Part = tuple[int, str]
 

@@ -46,7 +46,7 @@ def _serve(connection: Connection, core: int, kind: str) -> None:
         os.sched_setaffinity(0, {core})
     import torch
 
-    from benchmarks.contenders import make
+    from benchmarks.kinds import make
 
     torch.set_num_threads(1)
     try:

@@ -23,9 +23,11 @@ from benchmarks.packed import Normbench
 from benchmarks.shapes import passes_alone, products_alone, seconds_of
 from benchmarks.summary import flops
 from benchmarks.work import Work
+from normbench.models.packed.grouped import Arrangements
+from normbench.models.packed.im2col import Im2colConvolutions
 from normbench.models.packed.linear import LinearLayers
-from normbench.models.packed.simple import Activations, Dropouts, Flattenings, Pools
-from normbench.models.packed.weighted import Weighted
+from normbench.models.packed.simple import Activations, Biases, Dropouts, Flattenings, Pools
+from normbench.models.packed.weights import Weighted
 
 #: How often everything is measured, and up to which batch size all formulations are.
 TURNS, LARGEST_COMPARED = 9, 8
@@ -69,13 +71,9 @@ def of_script(contender: Script, steps: int) -> dict[str, float]:
 #: What kind of operation a class is, the first that holds; all others are norms.
 _CLASSES: tuple[tuple[Any, str], ...] = (
     (LinearLayers, "linear"), (Weighted, "convolution"), (Pools, "pool"), (Dropouts, "dropout"),
-    ((Activations, Flattenings), "activation"), (object, "norm"),
+    ((Activations, Biases, Flattenings), "activation"), (Arrangements, "convolution"),
+    (object, "norm"),
 )  # fmt: skip
-#: What an operation calls to lay its input out for products, or to transform it, by attribute.
-_LAYING_OUT = {
-    "columns": ("rows",), "back_columns": ("rows",),
-    "tiles": ("transform", "transform_back", "untransform", "untransform_back"),
-}  # fmt: skip
 
 
 def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
@@ -91,10 +89,9 @@ def of_normbench(contender: Normbench, steps: int) -> dict[str, float]:
             kind = next(kind for classes, kind in _CLASSES if isinstance(operation, classes))
             for method in ("forward", "backward"):
                 setattr(operation, method, timed(seconds, kind, getattr(operation, method)))
-            for name, methods in _LAYING_OUT.items():
-                part = getattr(operation, name, None)
-                for method in methods if part is not None else ():
-                    setattr(part, method, timed(seconds, "rows", getattr(part, method)))
+            if isinstance(operation, Im2colConvolutions):
+                columns: Any = operation.columns
+                columns.rows = timed(seconds, "rows", columns.rows)
     trained.update = timed(seconds, "update", trained.update)
     contender.run(2)
     seconds.clear()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from benchmarks import render_sweeps, texts
+from benchmarks import render_packed, render_sweeps, texts
 from benchmarks.summary import (
     Against,
     Spread,
@@ -15,6 +16,8 @@ from benchmarks.summary import (
     share_of_peak,
 )
 from benchmarks.work import LEAST, NORMS, TITLES
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -36,7 +39,7 @@ def _plan(cell: dict[str, Any]) -> str:
     plan = cell["plan"]
     if plan["engine"] == "plain":
         return "plain loop"
-    return f"{plan['width']} at once, `{plan['variant'] or 'im'}`"
+    return f"{plan['width']} at once, `{plan['variant'] or 'im2col'}`"
 
 
 def _bars(found: list[Against]) -> str:
@@ -126,6 +129,11 @@ def page(content: dict[str, Any]) -> str:
         parts += render_sweeps.sweeps(content["sweeps"], table, met)
     if "profile" in content:
         parts += render_sweeps.profile(content["profile"], table)
+    sections = {"ablation": render_packed.ablation, "before": render_packed.against_before}
+    for name, section in sections.items():
+        store = RESULTS / f"{name}.json"
+        if store.exists():
+            parts += section(store, table)
     if content.get("seconds"):
         spent = ", ".join(f"{k} {v / 60:.0f} min" for k, v in content["seconds"].items())
         parts += [f"Time that the measurements took: {spent}.\n"]

@@ -2,9 +2,8 @@
 
 A convolution is the product of (positions × k²·inputs) and (k²·inputs × outputs); its two
 gradients have the same three sizes in another order. The products are timed in the order of a step,
-each seed with weights, outputs and velocities of its own, and the update with them: the weights'
-gradients are added to the velocities right away. No windows are laid out, and everything else that
-a step does is left out.
+each seed with weights, outputs and velocities of its own, and the update with them. No windows are
+laid out, and everything else that a step does is left out.
 
 Between the products every value is read and written by each layer, forward and backward. A norm
 goes over its values at least twice each way: for the statistics, and for what follows from them.
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks.script import network
 from benchmarks.work import Work
-from normbench.models.packed.columns import pieces
+from normbench.models.packed.pieces import pieces
 
 
 def _input(work: Work) -> Tensor:

@@ -16,6 +16,8 @@ This page is written by the benchmark itself; the raw numbers are in `results/be
 | `python -m benchmarks --quick` | a look of some minutes, into `results/quick.md` |
 | `python -m benchmarks --only steps` or `--only sweeps` | one part; the other is kept |
 | `python -m benchmarks --render` | this page from the stored numbers |
+| `python -m benchmarks.ablation` | what each formulation of the packed engine is worth |
+| `python -m benchmarks.before CHECKOUT` | the packed engine against that of an earlier commit |
 
 The contenders:
 
@@ -43,8 +45,8 @@ pages, denormal numbers are zero), the others' as Python starts them.
 
 The share of peak is the floating-point operations of the plain network's step
 (`torch.utils.flop_counter`) by the step's time, divided by the rate of a large single-precision
-matrix product in the same round. Winograd's convolutions (`wg4`) are credited with the operations
-that they save, so that a share may exceed 1.
+matrix product in the same round. Formulations with fewer operations (`wg4`, which is gone)
+are credited with those that they save, so that a share may exceed 1.
 
 Before anything is timed, (a), (a′) and every formulation of (c) train from equal weights on equal
 batches: their losses differ by {worst} at most, relatively, over six steps and all norms.
@@ -72,22 +74,19 @@ PROFILE = """\
 Shares of a step's CPU time by kind of operation, forward and backward together, one thread, a
 process for all cells; (a) by torch's profiler, (c) by timing each of its operations.
 "Laid out" is the part of the convolutions' time in which rows of windows are copied for the matrix
-products (`im`), or images and products transformed (`wg4`). "Rest" is what lies between
-operations: the interpreter, choosing batches, the loss. Weights that move in the backward pass
-count for their layers, not for the update.
+products, or images and products transformed (`wg4`, which is gone). "Rest" is what lies between
+operations: the interpreter, choosing batches, the loss.
 """
 
 BOUNDS = """\
 What bounds a step: "all at peak" is the time of its floating-point operations at the rate of a
 large matrix product; "products and update alone" is the measured time of only the step's matrix
 products in their true shapes and order and of the update (every seed with its own weights, outputs
-and velocities, to which products add the weights' gradients; no windows laid out, no norm, pool or
-activation); "passes alone" that of reading and writing once what every layer gives, forward and
-backward, for a norm twice. Their sum is the bound: a formulation by these products and one
-operation per layer cannot be faster. Winograd's
-convolutions (`wg4`) multiply from a sixth to a third as often and may be: bound / (c) is above 1
-where they are. "(a) / bound" is the ratio that a step at the bound would have, "the bound's" its
-share of peak.
+and velocities; no windows laid out, no norm, pool or activation); "passes alone" that of reading
+and writing once what every layer gives, forward and backward, for a norm twice. Their sum is the
+bound: a formulation by these products and one operation per layer cannot be faster. Formulations
+that multiply less often (`wg4`, which is gone) may be: bound / (c) is above 1 where they are. "(a)
+/ bound" is the ratio that a step at the bound would have, "the bound's" its share of peak.
 
 "Each operation at its fastest" is measured for small batches: the formulations that a calibration
 tries and some others take steps in turns ([fastest.py](fastest.py)), and of each operation's

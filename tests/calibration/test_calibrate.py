@@ -119,8 +119,7 @@ import sys
 from normbench.catalog import NORMS
 from normbench.errors import UndefinedError
 from normbench.models.describe import network
-from normbench.models.packed.net import UnsupportedError
-from normbench.models.packed.variants import memory, variants
+from normbench.models.packed import UnsupportedError, memory, variants
 from tests.builders import cell
 
 for model, shape in (("small-cnn", (1, 8, 8)), ("alexnet", (3, 64, 64)), ("mlp", (1, 8, 8))):

@@ -19,7 +19,7 @@ from normbench.plan.spec import RunSpec
 from tests.builders import run_of
 
 RUNS = [run_of(seed=seed) for seed in range(6)]
-PACKED = EngineSpec("packed", "mk")
+PACKED = EngineSpec("packed", "grouped")
 
 
 def group(runs: list[RunSpec], engine: EngineSpec = PACKED, environment: str = "here") -> GroupPlan:
@@ -34,7 +34,7 @@ def plan(*groups: GroupPlan, replaced: tuple[GroupPlan, ...] = ()) -> ExecutionP
 def test_everything_that_decides_bits_decides_the_key() -> None:
     one = group(RUNS[:2])
     others = [
-        group(RUNS[:2], EngineSpec("packed", "im")),
+        group(RUNS[:2], EngineSpec("packed", "im2col")),
         group(RUNS[:2], EngineSpec("plain")),
         group(RUNS[:2], replace(PACKED, threads=2)),
         group(RUNS[:2], environment="elsewhere"),

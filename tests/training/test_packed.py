@@ -12,7 +12,6 @@ import torch
 from normbench.catalog import NORMS, SCHEDULES
 from normbench.plan.spec import RunSpec
 from normbench.training.data import EVALUATION_CHUNK, prepare
-from normbench.training.optimizers import Sgd
 from normbench.training.packed import PackedEngine
 from normbench.training.plain import CHANNELS_LAST, COMPILED
 from tests.builders import run_of
@@ -59,91 +58,18 @@ def test_a_variant_that_the_plain_loop_does_not_have_is_a_bug() -> None:
         train_alone(run, prepare(run.cell), "rows")
 
 
-@pytest.mark.parametrize(
-    ("axes", "carry"),
-    [
-        ({"optimizer": {"name": "sgd", "momentum": 0.8}}, 0.8),
-        ({"optimizer": {"name": "sgd", "momentum": 0.8, "decay_norms": True}}, 0.8),
-        ({"optimizer": {"name": "sgd", "momentum": 0.8, "weight_decay": 0.01}}, 0.0),
-        ({"optimizer": {"name": "sgd", "momentum": 0.8, "nesterov": True}}, 0.0),
-        ({"optimizer": {"name": "sgd", "momentum": 0.0}}, 0.0),
-        ({"optimizer": {"name": "sgd", "momentum": 0.8}, "clip_norm": 1.0}, 0.0),
-        ({"optimizer": {"name": "adam"}}, 0.0),
-    ],
-)
-def test_gradients_are_added_to_velocities_only_where_these_are_nothing_else(
-    axes: dict[str, Any], carry: float
-) -> None:
-    runs = runs_of(2, norm="batch", **axes)
-    assert PackedEngine(runs, prepare(runs[0].cell)).carry == carry
-    two_rates = [
-        runs[0],
-        run_of(seed=1, **(BASE | {"norm": "batch", "learning_rate": 0.01} | axes)),
-    ]
-    assert PackedEngine(two_rates, prepare(runs[0].cell)).carry == 0.0
-
-
-def test_an_optimizer_made_of_sgd_takes_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known of what it does with gradients."""
-
-    class Other(Sgd):
-        pass
-
-    monkeypatch.setattr("normbench.training.optimizers.Sgd", Other)
-    runs = runs_of(2, norm="batch", optimizer={"name": "sgd", "momentum": 0.8})
-    engine = PackedEngine(runs, prepare(runs[0].cell))
-    assert isinstance(engine.optimizer, Other)
-    assert engine.carry == 0.0
-
-
 @pytest.mark.parametrize("norm", ["none", "batch", "weight", "weight-standardized"])
-@pytest.mark.parametrize(
-    "variant", ["mk", "wg4", "gr", "gr/gr/mk", "rows,im/fold/im", "im/fold/im"]
-)
-@pytest.mark.parametrize("far", [0, 1 << 40])
+@pytest.mark.parametrize("variant", ["im2col", "grouped", "conv1=im2col,grouped", "block=2"])
+@pytest.mark.parametrize("whole", [0, 1 << 22])
 def test_every_formulation_gives_the_plain_loops_rows_with_momentum(
-    norm: str, variant: str, far: int, monkeypatch: pytest.MonkeyPatch
+    norm: str, variant: str, whole: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Evaluations, at which gradients are looked at by themselves, come every three steps.
-
-    Weights that are far take their steps in the backward pass, two members of the three at a time:
-    a classifier's weights take 5,120 bytes a member.
-    """
-    monkeypatch.setattr("normbench.training.packed._FAR_BYTES", far)
-    monkeypatch.setattr("normbench.models.packed.linear.NEAR_BYTES", 4 * 5120)
-    monkeypatch.setattr("normbench.models.packed.columns.WHOLE_BYTES", 0)
+    """Rows of windows are made piece by piece, or all at once."""
+    monkeypatch.setattr("normbench.models.packed.pieces.WHOLE_BYTES", whole)
     runs = runs_of(
         3, norm=norm, optimizer={"name": "sgd", "momentum": 0.9}, budget_steps=12, evaluations=4
     )
     assert_as_alone(runs, variant)
-
-
-@pytest.mark.parametrize(
-    ("axes", "moves"), [({}, True), ({"clip_norm": 1.0}, False), ({"batch_size": 4}, True)]
-)
-def test_weights_that_are_far_have_moved_before_the_update(
-    axes: dict[str, Any], moves: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Unless their gradients are looked at by themselves; the step is the same bit for bit."""
-    monkeypatch.setattr("normbench.training.packed._FAR_BYTES", 0)
-    runs = runs_of(3, norm="batch", optimizer={"name": "sgd", "momentum": 0.9}, **axes)
-    data = in_double(prepare(runs[0].cell))
-    engine, other = PackedEngine(runs, data), PackedEngine(runs, data)
-    assert engine.moves == moves
-    other.moves = False
-    index = torch.arange(3 * runs[0].cell.batch_size).view(3, -1)
-    front = engine.packed.decayed
-    for step, alone in enumerate([False, True, False]):
-        before = engine.packed.flat.clone()
-        for one in (engine, other):
-            one.begin(step)
-            one.gradients(index, alone=alone)
-        moved = (engine.packed.flat != before)[:front].any()
-        assert moved == (moves and not alone)
-        assert torch.equal(engine.packed.flat[front:], before[front:])
-        for one in (engine, other):
-            one.update(step)
-        assert torch.equal(engine.packed.flat, other.packed.flat)
 
 
 def test_large_inputs_are_looked_up_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

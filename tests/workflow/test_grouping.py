@@ -22,7 +22,7 @@ from normbench.training import group as module
 from normbench.workflow.grouping import choose, engine_mode
 from tests.support import TINY, Watcher, differences, edit, sweep
 
-PLAIN, PACKED = EngineSpec("plain"), EngineSpec("packed", "im")
+PLAIN, PACKED = EngineSpec("plain"), EngineSpec("packed", "im2col")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class Param:
 class Entry:
     """One component: where its code is, a line for people, its parameters and its traits.
 
-    A probe also says which quantities it ``gives``.
+    A probe also says which quantities it ``gives``. A norm may name its ``packed`` form, by which
+    the seeds of a cell are one computation: see :mod:`normbench.models.packed.forms`.
     """
 
     target: str
@@ -42,11 +43,21 @@ class Entry:
     params: Mapping[str, Param] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()
     gives: tuple[Quantity, ...] = ()
+    packed: str = ""
 
     def load(self) -> Any:
         """Import the component's code."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _imported(self.target)
+
+    def load_packed(self) -> Any:
+        """Import the packed form, which there must be."""
+        return _imported(self.packed)
+
+
+def _imported(target: str) -> Any:
+    """What a target, ``module:attribute``, stands for."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -78,6 +89,8 @@ def fault_of(entry: Any) -> str | None:
             return f"the limits of its parameter {name} must be numbers; received {limits}"
         if param.choices and param.default not in param.choices:
             return f"the default of its parameter {name} is none of its choices"
+    if entry.packed and (not _is_text(entry.packed) or not all(entry.packed.partition(":"))):
+        return f'its packed form must be a text "module:attribute"; received {entry.packed!r}'
     if not all(map(_is_text, entry.traits)):
         return f"its traits must be texts; received {entry.traits!r}"
     if not all(isinstance(quantity, Quantity) for quantity in entry.gives):

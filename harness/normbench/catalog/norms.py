@@ -24,6 +24,7 @@ NORMS = Catalog(
             "normbench.norms.identity:build",
             "no normalization: the baseline",
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.forms:NONE",
         ),
         "batch": Entry(
             "normbench.norms.batch:build",
@@ -45,6 +46,7 @@ NORMS = Catalog(
                 ),
             },
             traits=frozenset({BATCH_STATISTICS}),
+            packed="normbench.models.packed.batch_norm:BATCH",
         ),
         "layer": Entry(
             "normbench.norms.layer:build",
@@ -52,6 +54,7 @@ NORMS = Catalog(
             "(Ba et al. 2016, arXiv:1607.06450)",
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.layer_norm:LAYER",
         ),
         "group": Entry(
             "normbench.norms.group:build",
@@ -62,17 +65,20 @@ NORMS = Catalog(
                 "affine": _AFFINE,
             },
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.channel_norm:GROUP",
         ),
         "instance": Entry(
             "normbench.norms.instance:build",
             "instance norm (Ulyanov et al. 2016, arXiv:1607.08022), images only",
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.channel_norm:INSTANCE",
         ),
         "weight": Entry(
             "normbench.norms.weight:build",
             "weight norm (Salimans & Kingma 2016, arXiv:1602.07868)",
             traits=frozenset({BATCH_INDEPENDENT, WEIGHTS}),
+            packed="normbench.models.packed.forms:WEIGHT",
         ),
         "batch-renorm": Entry(
             "normbench.norms.batch_renorm:build",
@@ -94,6 +100,7 @@ NORMS = Catalog(
                 ),
             },
             traits=frozenset({BATCH_STATISTICS}),
+            packed="normbench.models.packed.batch_variants:RENORM",
         ),
         "batch-frozen": Entry(
             "normbench.norms.batch_frozen:build",
@@ -113,6 +120,7 @@ NORMS = Catalog(
                 ),
             },
             traits=frozenset({BATCH_STATISTICS}),
+            packed="normbench.models.packed.batch_variants:FROZEN",
         ),
         "layer-channels": Entry(
             "normbench.norms.layer_channels:build",
@@ -120,6 +128,7 @@ NORMS = Catalog(
             "arXiv:2201.03545)",
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.layer_norm:LAYER_CHANNELS",
         ),
         "rms": Entry(
             "normbench.norms.rms:build",
@@ -127,6 +136,7 @@ NORMS = Catalog(
             "(Zhang & Sennrich 2019, arXiv:1910.07467)",
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.layer_norm:RMS",
         ),
         "lrn": Entry(
             "normbench.norms.lrn:build",
@@ -150,6 +160,7 @@ NORMS = Catalog(
                 "affine": _AFFINE,
             },
             traits=frozenset({BATCH_INDEPENDENT, WEIGHTS, SITES_TOO}),
+            packed="normbench.models.packed.channel_norm:WEIGHT_STANDARDIZED",
         ),
         "dyt": Entry(
             "normbench.norms.dyt:build",
@@ -159,6 +170,7 @@ NORMS = Catalog(
                 "affine": _AFFINE,
             },
             traits=frozenset({BATCH_INDEPENDENT}),
+            packed="normbench.models.packed.dynamic_tanh:DYT",
         ),
         "own": Entry(
             "normbench.norms.own:build",

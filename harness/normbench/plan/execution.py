@@ -13,6 +13,11 @@ from typing import Any
 
 from normbench.plan.spec import RunSpec, digest
 
+#: Raised whenever a change of the code changes the last bits of what an engine gives. It is part of
+#: the environment: what was planned or computed before is neither followed nor paired with what is
+#: computed now, and keeps its place (:data:`~normbench.plan.spec.NUMERICS_VERSION` would not).
+ENGINES_VERSION = 2
+
 
 @dataclass(frozen=True, order=True)
 class EngineSpec:

@@ -13,7 +13,8 @@ from normbench.plan.code import code_of
 from normbench.protocol.schema import Cell
 
 #: Raised whenever a change of the code changes the numbers that a run gives by more than rounding,
-#: so that results of both are never mixed: the older runs are computed again.
+#: so that results of both are never mixed: the older runs are computed again. For the last bits
+#: there is :data:`normbench.plan.execution.ENGINES_VERSION`.
 NUMERICS_VERSION = 3
 
 #: Axes that came later, and the value of each that changes nothing: with it they are no part of a

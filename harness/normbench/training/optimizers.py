@@ -90,16 +90,6 @@ class Sgd:
         for group in groups:
             group.velocity = [None for _ in group.parameters]
 
-    @property
-    def carry(self) -> float:
-        """The momentum, where a velocity is the fading sum of the gradients and nothing else.
-
-        Then whatever computes the gradients may add them to momentum·v, and w ← w − learning_rate·v
-        is all that is left to do. 0 where they are needed by themselves.
-        """
-        decays = any(group.decay for group in self.groups)
-        return 0.0 if self.nesterov or decays else self.momentum
-
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Take one step; the first sets the velocity to the gradient."""

@@ -16,7 +16,6 @@ from normbench.catalog import OPTIMIZERS
 from normbench.models.describe import network
 from normbench.models.packed.choose import memory, pack
 from normbench.models.packed.choose import variants as packed_variants
-from normbench.models.packed.net import PackedNet
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
@@ -25,10 +24,7 @@ from normbench.training.budget import LearningRates, schedule_of
 from normbench.training.data import Prepared
 from normbench.training.engine import Step, clip_factor, in_batches, onednn
 from normbench.training.evaluate import Evaluation, chunk_of, evaluate
-from normbench.training.optimizers import Optimizer, Sgd
-
-#: Weights that take more bytes than this are far by the time of an update.
-_FAR_BYTES = 1 << 23
+from normbench.training.optimizers import Optimizer
 
 
 class PackedEngine:
@@ -64,18 +60,14 @@ class PackedEngine:
         self.rates: Sequence[LearningRates] = [LearningRates(run.cell, steps) for run in runs]
         self.one_rate = len({rates.base for rates in self.rates}) == 1
         front = self.packed.decayed
-        self._parts = [self.packed.flat[:front], self.packed.flat[front:]]
         self._gradients = [self.packed.flat_gradient[:front], self.packed.flat_gradient[front:]]
-        self.optimizer = self._optimizer(self._parts, [True, False])
-        #: The momentum, where the weights' gradients are added into their velocities right away.
-        self.carry = self._carry()
-        if self.carry:
-            self.optimizer = self._optimizer(self._parts[1:], [False])
-        #: Whether weights may move in the course of the backward pass: a cache holds few of them.
-        self.moves = self.carry > 0 and self._parts[0].nbytes > _FAR_BYTES
-        self._rate, self._moved = self.rates[0].at(0), False
-        #: The weights' velocities, while their gradients lie alone.
-        self._velocities: Tensor | None = None
+        choice, rate = cell.optimizer, self.rates[0].at(0)
+        self.optimizer: Optimizer = OPTIMIZERS[choice.name].load()(
+            [self.packed.flat[:front], self.packed.flat[front:]],
+            rate,
+            decayed=[True, False],
+            **choice.params,
+        )
         scaled = data.train.rows is None
         self._resident = self.packed.resident(data.train.x) if scaled else None
         self.chunk = chunk_of(data)
@@ -90,29 +82,14 @@ class PackedEngine:
         """Nothing: all of it is computed in float32."""
         return
 
-    def _optimizer(self, parts: list[Tensor], decayed: list[bool]) -> Optimizer:
-        choice, rate = self.cell.optimizer, self.rates[0].at(0)
-        made: Optimizer = OPTIMIZERS[choice.name].load()(
-            parts, rate, decayed=decayed, **choice.params
-        )
-        return made
-
-    def _carry(self) -> float:
-        alone = self.cell.clip_norm is not None or not self.one_rate or self.cell.accumulate > 1
-        # a class that is made of this one may take other steps
-        if alone or not isinstance(self.packed, PackedNet) or type(self.optimizer) is not Sgd:
-            return 0.0
-        return self.optimizer.carry
-
     def session(self) -> AbstractContextManager[None]:
         """See :class:`~normbench.training.engine.Engine`, as for the other methods."""
         return onednn(True)
 
     def begin(self, step: int) -> None:
-        """The next gradients may move weights, by the learning rate of that step."""
+        """Norms may change."""
         self._step = step
         self._tell(0)
-        self._rate = self.rates[0].at(step)
 
     def _tell(self, number: int) -> None:
         """Tell norms which batch of the step is next."""
@@ -121,16 +98,8 @@ class PackedEngine:
 
     @torch.no_grad()
     def gradients(self, index: Tensor, *, alone: bool = True) -> Step:
-        """The gradients then lie in the packed net.
-
-        If they need not lie there ``alone``, those of the weights may have been added to what the
-        optimizer keeps, and the weights may have taken their step.
-        """
-        if self.carry and isinstance(self.packed, PackedNet):
-            if alone and self._velocities is None:
-                self._velocities = self._gradients[0].clone()
-            self._moved = self.moves and not alone
-            self.packed.set_carry(0.0 if alone else self.carry, self._rate if self._moved else None)
+        """The gradients then lie in the packed net, in any case ``alone``."""
+        del alone
         found = in_batches(self.cell, index, self._batch)
         if self.cell.accumulate > 1:
             torch.div(self._sum, self.cell.accumulate, out=self.packed.flat_gradient)
@@ -162,17 +131,6 @@ class PackedEngine:
         if self.cell.clip_norm is not None:
             factors = clip_factor(self.packed.member_norms(gradient), self.cell.clip_norm)
             gradient.mul_(self.packed.per_member(factors))
-        if self.carry:
-            if self._velocities is not None:
-                self._gradients[0].add_(self._velocities, alpha=self.carry)
-                self._velocities = None
-            rate = self.rates[0].at(step)
-            if not self._moved:
-                self._parts[0].sub_(self._gradients[0], alpha=rate)
-            self._moved = False
-            self.optimizer.learning_rate = rate
-            self.optimizer.step(self._gradients[1:])
-            return
         if self.one_rate:
             self.optimizer.learning_rate = self.rates[0].at(step)
             self.optimizer.step(self._gradients)

@@ -14,6 +14,7 @@ from normbench.errors import UsageError
 from normbench.executors.base import Executor
 from normbench.plan.decisions import cell_key
 from normbench.plan.execution import (
+    ENGINES_VERSION,
     EngineSpec,
     ExecutionPlan,
     GroupPlan,
@@ -56,7 +57,10 @@ def environment_record(device: str) -> dict[str, Any]:
         "device_name": device_name(device),
         "cpu": found["cpu"],
         "dtype": "float32",
-        "versions": {k: found["versions"][k] for k in ("normbench", "torch", "numpy")},
+        "versions": {
+            **{k: found["versions"][k] for k in ("normbench", "torch", "numpy")},
+            "engines": str(ENGINES_VERSION),
+        },
     }
 
 
@@ -66,7 +70,8 @@ def check_followed(plan: ExecutionPlan, environment: Mapping[str, Any]) -> None:
     if not any(group.environment == here for group in plan.groups.values()):
         raise UsageError(
             "the execution plan to follow was made on another machine, device or set of "
-            "versions: the same bits cannot be had here; leave the option --execution out"
+            "versions (of torch, NumPy, normbench or its engines): the same bits cannot be had "
+            "here; leave the option --execution out"
         )
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from normbench.catalog import NORMS, Entry
 from normbench.conformance import ConformanceError
 from normbench.conformance.packed import check_packed
+from normbench.models.packed.batch_norm import BatchNorms
 from normbench.models.packed.layer_norm import LayerNorms
-from normbench.models.packed.normalize import BatchNorms
 
 
 @pytest.mark.parametrize("name", NORMS.complete)

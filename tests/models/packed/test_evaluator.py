@@ -31,7 +31,7 @@ def case(variant: str = "", steps: int = 3, **axes: Any) -> tuple[Twins, Part]:
     return twins, Part(x, torch.zeros(24, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("variant", ["mk", "wg4,block=2", "rows,block=2"])
+@pytest.mark.parametrize("variant", ["im2col", "grouped,block=2"])
 @pytest.mark.parametrize("position", ["pre", "post"])
 @pytest.mark.parametrize(
     ("model", "norm"),

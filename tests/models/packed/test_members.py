@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from normbench.catalog import NORMS
 from normbench.models.layers import Dropout, Flatten, Linear
 from normbench.models.packed import PackedNet
-from normbench.models.packed.graph import PACKED_NORMS
 from normbench.models.plain import StreamDropout, build
 from normbench.training.optimizers import decay_mask
 from tests.models.packed.twins import ALEXNET, CNN, Twins, described, started
 
-NAMES = list(PACKED_NORMS)
+NAMES = [name for name, entry in NORMS.items() if entry.packed]
 
 
 @pytest.mark.parametrize("norm", NAMES)
@@ -94,7 +92,7 @@ def test_masks_are_those_of_the_plain_module(block: str) -> None:
 
 @pytest.mark.parametrize("norm", NAMES)
 @pytest.mark.parametrize(
-    "variant", ["", "mk", "wg4", "gr", "gr/gr/mk", "im/fold/im", "rows,block=2", "im/mk/im,block=1"]
+    "variant", ["", "grouped", "im2col,block=2", "grouped,block=3", "conv1=grouped,block=1"]
 )
 def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
     """The others are the same bits with a healthy member in its place."""
@@ -121,31 +119,6 @@ def test_a_nan_stays_in_its_member(norm: str, variant: str) -> None:
     assert results[1][0][1].isnan().all()
 
 
-@pytest.mark.parametrize("norm", ["batch", "weight", "weight-standardized"])
-@pytest.mark.parametrize(
-    "variant", ["", "mk", "wg4", "gr", "gr/gr/mk", "im/fold/mk", "rows", "mk/im/im,block=2"]
-)
-def test_weights_gradients_may_be_added_to_what_lies_there(norm: str, variant: str) -> None:
-    """Those of everything else are written as ever."""
-    twins = Twins(described(model=CNN, norm=norm), 3, variant)
-    packed, front = twins.packed, twins.packed.decayed
-    assert 0 < front < len(packed.flat)
-    one, other = twins.batch(), twins.batch()
-
-    def gradients(batch: tuple[Tensor, Tensor], carry: float) -> Tensor:
-        x, y = batch
-        packed.set_carry(carry)
-        packed.train_items(packed.resident(x), torch.arange(len(x)), y)
-        return packed.flat_gradient.clone()
-
-    alone = gradients(other, 0.0)
-    before = gradients(one, 0.0)
-    found = gradients(other, 0.5)
-    assert before[:front].abs().max() > 1e-3
-    assert torch.allclose(found[:front], 0.5 * before[:front] + alone[:front], atol=1e-12)
-    assert torch.allclose(found[front:], alone[front:], atol=1e-12)
-
-
 @pytest.mark.parametrize("axes", [{"model": CNN, "norm": "batch"}, {"model": CNN, "norm": "group"}])
 def test_a_member_trains_the_same_whoever_is_beside_it(axes: Any) -> None:
     """In float32, up to rounding: the width changes no more than the order of sums."""
@@ -168,12 +141,9 @@ def test_a_member_trains_the_same_whoever_is_beside_it(axes: Any) -> None:
             packed.flat.sub_(packed.flat_gradient, alpha=0.05)
 
 
-@pytest.mark.parametrize("variant", ["", "rows", "mk", "rows,mk"])
+@pytest.mark.parametrize("variant", ["", "grouped"])
 @pytest.mark.parametrize("model", [CNN, {"name": "mlp", "width": 8}])
-def test_a_batch_from_resident_data_is_as_good_as_an_arranged_one(
-    model: Any, variant: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where the rows of all data would take too much memory."""
+def test_a_batch_from_resident_data_is_as_good_as_an_arranged_one(model: Any, variant: str) -> None:
     twins = Twins(described(norm="batch", model=model), 2, variant)
     packed = twins.packed
     x = torch.randn(30, 1, 8, 8, dtype=torch.float64)
@@ -181,11 +151,7 @@ def test_a_batch_from_resident_data_is_as_good_as_an_arranged_one(
     index = torch.randint(30, (16,))
     found = [packed.train_items(packed.resident(x), index, y)[1]]
     found.append(packed.train_batch(packed.arrange(x[index]), y)[1])
-    monkeypatch.setattr("normbench.models.packed.net.ROWS_BYTES", 1000)
-    assert packed.resident(x).shape[1:] == packed.arrange(x).shape[1:]
-    found.append(packed.train_items(packed.resident(x), index, y)[1])
     assert torch.allclose(found[0], found[1], atol=1e-12)
-    assert torch.allclose(found[0], found[2], atol=1e-12)
 
 
 def test_the_data_are_left_alone() -> None:

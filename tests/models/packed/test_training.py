@@ -19,12 +19,10 @@ from normbench.models.layers import (
     Site,
     activated,
 )
-from normbench.models.packed import layer_norm, native_norms, winograd_convolution
-from normbench.models.packed.graph import PACKED_NORMS
-from normbench.models.packed.normalize import ChannelNorms
-from normbench.models.packed.winograd_convolution import WinogradConvolutions
+from normbench.models.packed import batch_norm
 from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
+PACKED_NORMS = [name for name, entry in NORMS.items() if entry.packed]
 MLP = {"name": "mlp", "width": 16}
 PLAIN = {"affine": False}
 
@@ -87,31 +85,13 @@ def test_ghost_batches_of_its_variants(model: Any, norm: str) -> None:
     assert_trained_alike(described(model=model, norm=norm, batch_size=12, norm_batch_size=4), 2, 6)
 
 
-@pytest.mark.parametrize("block", ["block=1", "block=2"])
-@pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("position", ["pre", "post"])
-@pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_the_forms_for_large_activations(
-    norm: str, position: str, affine: bool, block: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("LARGE_ROWS", "LARGE_BATCH"):
-        monkeypatch.setattr(native_norms, name, 0)
-    monkeypatch.setattr(layer_norm, "FUSED_VALUES", 0)
-    described_norm = {"name": norm, "eps": 1e-2, "affine": affine}
-    net = described(model=CNN, norm=described_norm, position=position, batch_size=8)
-    twins = assert_trained_alike(net, 3, 20, block)
-    forms = {type(made).__name__ for _, all_made in twins.packed.blocks for made in all_made}
-    wanted = {"batch": "MemberBatchNorms", "layer": "MemberLayerNorms" if affine else "LayerNorms"}
-    assert wanted[norm] in forms
-
-
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("position", ["pre", "post"])
 @pytest.mark.parametrize("most", [0, 1 << 16])
 def test_batch_norm_of_vectors_in_either_form(
     most: int, position: str, affine: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_norms, "SMALL_VALUES", most)
+    monkeypatch.setattr(batch_norm, "SMALL_VALUES", most)
     norm = {"name": "batch", "eps": 1e-2, "affine": affine, "momentum": 0.3}
     net = described(model=MLP, norm=norm, position=position, batch_size=8)
     twins = assert_trained_alike(net, 3, 20, "block=2")
@@ -136,22 +116,6 @@ def test_alexnet(norm: str, position: str) -> None:
     params = {"name": norm, "eps": 1e-2} if position == "post" else norm
     axes = {"model": ALEXNET, "norm": params, "sites": sites, "position": position, "batch_size": 4}
     assert_trained_alike(described((3, 32, 32), 3, **axes), 2, 4, rate=1e-3)
-
-
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "weight"])
-@pytest.mark.parametrize("batch_size", [4, 12])
-def test_alexnet_with_fewer_multiplications(
-    norm: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(winograd_convolution, "IMAGES", 4)  # a batch in one piece, and in three
-    axes = {"model": ALEXNET, "norm": norm, "sites": "first-two", "batch_size": batch_size}
-    net = described((3, 64, 64), 3, **axes)
-    twins = assert_trained_alike(net, 3, 3, "conv1=mk,wg4,block=2", rate=1e-3)
-    made = [o for o in twins.packed.blocks[0][1] if isinstance(o, WinogradConvolutions)]
-    assert [o.node.name for o in made] == ["conv2", "conv3", "conv4", "conv5"]
-    assert all(len(member) == batch_size // 4 for o in made for member in o.kept)
-    # what stays in pieces between them: all but where a norm takes whole batches
-    assert [o.tiled_input for o in made] == [False, norm in ("none", "weight"), True, True]
 
 
 @pytest.mark.parametrize("norm", PACKED_NORMS)
@@ -236,9 +200,7 @@ ODD: dict[str, list[Layer]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "variant", ["rows", "wg4", "gr", "im/fold/im", "mk/im/im,block=2", "im/mk/mk"]
-)
+@pytest.mark.parametrize("variant", ["im2col", "grouped", "a=grouped,block=2", "b=grouped"])
 @pytest.mark.parametrize("norm", ["batch", {"name": "group", "groups": 2}, "weight"])
 @pytest.mark.parametrize("layers", ODD)
 def test_any_list_of_layers(layers: str, norm: Any, variant: str) -> None:
@@ -267,27 +229,11 @@ def test_inputs_that_are_vectors(norm: str) -> None:
     assert_trained_alike(replace(net, layers=layers, shape=(5,), sites=frozenset({"a"})), 3, 10)
 
 
-@pytest.mark.parametrize("most", [0, 8, 64])
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_a_groups_mean_is_the_same_in_both_forms(
-    most: int, groups: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a product with a matrix where there are few channels, and as sums."""
-    monkeypatch.setattr("normbench.models.packed.normalize.FEW_CHANNELS", most)
-    norm = {"name": "group", "groups": groups}
-    twins = assert_trained_alike(described(model=CNN, norm=norm, batch_size=4), 3, 3)
-    made = [op for _, ops in twins.packed.blocks for op in ops if isinstance(op, ChannelNorms)]
-    # eight channels, then sixteen
-    assert [op.averaging is not None for op in made] == [most >= 8, most >= 16]
-
-
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 @pytest.mark.parametrize(
     "variant",
-    ["rows", "mk", "im/mk/im", "mk/im/mk", "conv1=mk,conv2=mk/mk/im", "block=1", "rows,mk,block=3",
-     "wg4", "wg4,block=3", "conv1=mk,wg4", "gr", "gr,block=3", "conv1=gr,im", "conv2=gr,im",
-     "conv1=gr,wg4", "conv2=gr,wg4", "gr/gr/mk", "conv1=gr/gr/mk,im,block=3", "rows,im/fold/im",
-     "mk/fold/mk,block=3"],
+    ["im2col", "grouped", "block=1", "im2col,block=3", "grouped,block=3", "conv1=grouped",
+     "conv2=grouped", "conv1=grouped,conv2=grouped,block=3"],
 )  # fmt: skip
 def test_all_formulations_agree(variant: str, norm: str) -> None:
     assert_trained_alike(described(model=CNN, norm=norm, batch_size=8), 4, 5, variant)

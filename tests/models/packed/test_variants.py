@@ -6,47 +6,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from normbench.catalog import NORMS, Entry, Param
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import NormSpec
 from normbench.models.layers import Conv, Flatten, Linear, MaxPool
-from normbench.models.packed import PackedNet, UnsupportedError, memory, set_up, variants
+from normbench.models.packed import PackedNet, UnsupportedError, memory, variants
 from normbench.models.packed.formulation import Formulation, parse
 from tests.models.packed.twins import ALEXNET, CNN, assert_trained_alike, described
 
 
 def test_names_are_read() -> None:
-    im, mk, mixed = ("im",) * 3, ("mk",) * 3, ("im", "mk", "im")
     assert parse("") == Formulation()
-    assert parse("mk").ways_of("conv1") == mk
-    assert parse("rows,im/mk/im") == Formulation({}, mixed, rows=True)  # type: ignore[arg-type]
-    some = parse("block=4,conv1=mk,conv2=im/mk/im")
-    assert (some.block, some.ways_of("conv1"), some.ways_of("conv2")) == (4, mk, mixed)
-    assert some.ways_of("conv3") == im
-    assert parse("im/fold/im").ways_of("conv1") == ("im", "fold", "im")
+    assert parse("").way_of("conv1") == "im2col"
+    assert parse("grouped").way_of("conv1") == "grouped"
+    some = parse("block=4,conv1=grouped,im2col")
+    assert (some.block, some.way_of("conv1"), some.way_of("conv2")) == (4, "grouped", "im2col")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "fast",
-        "im/mk",
-        "conv1=im/im",
-        "block=many",
-        "mk/im/im/im",
-        "wg4/mk/im",
-        "wg2",
-        "gr/im/im",
-        "fold",
-        "fold/im/im",
-        "im/im/fold",
-    ],
-)
+@pytest.mark.parametrize("name", ["fast", "rows,im/fold/im", "conv1=mk", "block=many", "wg4"])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="formulation is im or mk"):
+    with pytest.raises(UsageError, match="formulation is im2col or grouped"):
         parse(name)
 
 
@@ -74,20 +55,6 @@ def test_those_that_are_tried_agree(model: Any, batch_size: int) -> None:
         assert_trained_alike(net, 2, 2, name)
 
 
-@pytest.mark.parametrize(
-    ("model", "batch_size", "first"),
-    [(ALEXNET, 2, False), (ALEXNET, 8, True), (ALEXNET, 128, True), (CNN, 8, False),
-     (CNN, 128, True), ({"name": "mlp", "width": 8}, 128, False)],
-)  # fmt: skip
-def test_fewer_multiplications_come_first_where_batches_pay_for_the_filters(
-    model: Any, batch_size: int, first: bool
-) -> None:
-    shape = (3, 64, 64) if model is ALEXNET else (1, 8, 8)
-    net = described(shape, model=model, norm="none", batch_size=batch_size)
-    assert ("wg4" in variants(net, "cpu")[0]) == first
-    assert not any("wg4" in name for name in variants(net, "cuda"))
-
-
 @pytest.mark.parametrize("members", [1, 5])
 def test_the_memory_is_at_least_what_is_held(members: int) -> None:
     for norm in ("batch", "layer", "weight"):
@@ -95,12 +62,6 @@ def test_the_memory_is_at_least_what_is_held(members: int) -> None:
         packed = PackedNet(net, members)
         assert packed.bytes <= memory(net, members) < 4 * packed.bytes
         assert memory(net, members) < memory(net, members + 3)
-
-
-def test_setting_up_lets_convolutions_use_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    set_up()
-    assert torch.backends.mkldnn.enabled
 
 
 # -- where the plain loop is needed ------------------------------------------------------------
@@ -132,9 +93,9 @@ def test_unknown_parameters_and_layers_need_the_plain_loop() -> None:
     flat = (Flatten(), Linear("top", 3))
     for layers, said in (
         ((Swish(), *flat), "has a plain form only"),
-        ((Linear("a", 4), *flat), "stands on an image"),
-        ((Flatten(), Conv("c", 4, 3)), "stands on a vector"),
-        ((Flatten(), MaxPool(2, 2)), "stands on a vector"),
+        ((Linear("a", 4), *flat), "flatten before it"),
+        ((Flatten(), Conv("c", 4, 3)), "takes images"),
+        ((Flatten(), MaxPool(2, 2)), "takes images"),
     ):
         with pytest.raises(UnsupportedError, match=said):
             PackedNet(replace(net, layers=layers), 2)  # type: ignore[arg-type]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from normbench.models.packed.choose import memory, variants
 from normbench.models.packed.graph import UnsupportedError
-from normbench.models.packed.net import PackedNet, set_up
-from normbench.models.packed.variants import memory, variants
+from normbench.models.packed.net import PackedNet
 
-__all__ = ["PackedNet", "UnsupportedError", "memory", "set_up", "variants"]
+__all__ = ["PackedNet", "UnsupportedError", "memory", "variants"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from normbench.models.packed.batch_norm import BatchNorms
 from normbench.models.packed.block import Block
+from normbench.models.packed.channel_norm import Centred, Correction
 from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.graph import Node
-from normbench.models.packed.normalize import BatchNorms, Centred, Correction
+from normbench.models.packed.forms import Form
+from normbench.models.packed.graph import NormNode
 from normbench.norms.batch_frozen import Freezing
 from normbench.norms.batch_renorm import limits
 from normbench.norms.schedule import Scheduled
@@ -24,31 +23,29 @@ class BatchRenorms(BatchNorms, Scheduled):
     and d, so that the input's gradient is batch norm's with that scale.
     """
 
-    def __init__(self, node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> None:
-        super().__init__(node, block, params, ghost)
+    def __init__(self, node: NormNode, block: Block) -> None:
+        super().__init__(node, block)
         names = ("r_max", "d_max", "plain", "r_by", "d_by")
-        self.schedule = {name: float(params[name]) for name in names}
+        self.schedule = {name: float(node.params[name]) for name in names}
 
-    def correction(self, found: Centred, *, training: bool) -> Correction:
+    def correction(self, found: Centred) -> Correction:
         """r and d of each set, from the running statistics before this step."""
-        mean = self.true_mean(found) if training else found.mean
         r_max, d_max = limits(self.done, **self.schedule)
         running, variance = (s.view(self.block.size, 1, 1, self.channels) for s in self.running)
         sigma = (variance + self.eps).sqrt()
         r = ((found.variance + self.eps).sqrt() / sigma).clamp_(1 / r_max, r_max)
-        return r, ((mean - running) / sigma).clamp_(-d_max, d_max)
+        return r, ((found.mean - running) / sigma).clamp_(-d_max, d_max)
 
 
 class FrozenBatchNorms(Freezing, BatchNorms):
     """Frozen batch norm: see :class:`normbench.norms.batch_frozen.FrozenBatchNorm`.
 
-    Once frozen, a channel's map is affine, and the bias of the layer before is no longer taken off.
+    Once frozen, a channel's map is affine.
     """
 
-    def __init__(self, node: Node, block: Block, params: Mapping[str, Any], ghost: int) -> None:
-        super().__init__(node, block, params, ghost)
-        self.after = float(params["after"])
-        self.x = self.rstd = self.y
+    def __init__(self, node: NormNode, block: Block) -> None:
+        super().__init__(node, block)
+        self.after = float(node.params["after"])
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize by the batch's statistics, or by the fixed ones."""
@@ -56,29 +53,22 @@ class FrozenBatchNorms(Freezing, BatchNorms):
             return super().forward(x)
         one = (self.block.size, 1, 1, self.channels)
         mean, variance = (s.view(one) for s in self.running)
-        if self.behind is not None and self.behind.bias_cancels:
-            mean = mean - self.behind.bias.view(one)  # the layer before left its bias out
-        x, shape = x.view(self.shape), x.shape
-        self.x = x.sub_(mean) if self.behind is not None else x - mean
-        self.rstd = (variance + self.eps).rsqrt()
-        self.gain = self.rstd if self.weight is None else self.rstd * self.weight
-        if self.bias is None:
-            return torch.mul(self.x, self.gain, out=self.y).view(shape)
-        return torch.addcmul(self.bias, self.x, self.gain, out=self.y).view(shape)
+        rows = x.reshape(self.shape)
+        rows = rows.sub_(mean) if self.node.in_place else rows - mean
+        self.kept = Centred(rows, mean, variance, (variance + self.eps).rsqrt())
+        y, self.gain = self.affine(self.kept, self.y, None)
+        return y.view(x.shape)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """With fixed statistics ∂x = γ/σ·g, and the bias of the layer before has a gradient."""
+        """With fixed statistics ∂x = γ/σ·g."""
         if not self.frozen:
             return super().backward(gradient)
         g = gradient.reshape(self.shape)
         sums = g.sum((1, 2), keepdim=True)
         if self.weight_gradient is not None and self.bias_gradient is not None:
-            along = torch.mul(g, self.x, out=self.y).sum((1, 2), keepdim=True)
-            self.weight_gradient.copy_((along * self.rstd).view(self.weight_gradient.shape))
+            along = torch.mul(g, self.kept.x, out=self.y).sum((1, 2), keepdim=True)
+            self.weight_gradient.copy_((along * self.kept.rstd).view(self.weight_gradient.shape))
             self.bias_gradient.copy_(sums.view(self.bias_gradient.shape))
-        if self.behind is not None:
-            out = self.behind.bias_gradient
-            out.copy_((sums * self.gain).view(out.shape))
         return g.mul_(self.gain).view(gradient.shape)
 
     def fixed(self, conditions: Conditions) -> bool:
@@ -94,3 +84,7 @@ class FrozenBatchNorms(Freezing, BatchNorms):
             members, name = self.block.members, self.node.name
             conditions.add(name, members, mean * batches, second * batches)
         return super().evaluate(x, conditions)
+
+
+RENORM = Form(BatchRenorms, running=True, together=True)
+FROZEN = Form(FrozenBatchNorms, running=True, together=True)

@@ -34,9 +34,9 @@ class Workspace:
             self._tensors[name] = tensor
         return tensor[: shape[0]]
 
-    def another(self) -> Workspace:
-        """An empty one for tensors of the same kind."""
-        return Workspace(self.dtype, self.device)
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._tensors.clear()
 
     @property
     def bytes(self) -> int:
@@ -46,11 +46,7 @@ class Workspace:
 
 @dataclass
 class Block:
-    """Members ``start`` to ``start + size`` and their parameters, each of shape (size, …).
-
-    ``carry`` is what is kept of a weight's former gradient, and ``rate`` the learning rate of
-    weights that move as soon as they may: see :meth:`PackedNet.set_carry`.
-    """
+    """Members ``start`` to ``start + size`` and their parameters, each of shape (size, …)."""
 
     start: int
     size: int
@@ -59,24 +55,34 @@ class Block:
     gradients: Mapping[str, Tensor]
     running: Mapping[str, tuple[Tensor, Tensor]]
     work: Workspace
-    carry: float = 0.0
-    rate: float | None = None
 
     @property
     def members(self) -> slice:
         """Its places among all members."""
         return slice(self.start, self.start + self.size)
 
+    def affine(
+        self, name: str, values: tuple[int, ...], gradients: tuple[int, ...]
+    ) -> tuple[Tensor | None, ...]:
+        """A norm's scale and shift, then their gradients, in these shapes; None where it has none.
+
+        Views of one tensor have as many values in any shape.
+        """
+        of = ((self.values, values), (self.gradients, gradients))
+        return tuple(
+            tensors[f"{name}.{part}"].view(shape) if f"{name}.{part}" in tensors else None
+            for tensors, shape in of
+            for part in ("weight", "bias")
+        )
+
 
 class Operation(ABC):
     """A layer of all members of a block, with its derivative written out.
 
-    Activations have shape (members, N, H, W, C) or (members, N, features). An operation may
-    change its input in place where ``in_place`` is set, and may always use up the gradient it is
-    given.
+    It is made of a node of the graph, which is its whole configuration, and knows no neighbour.
+    Activations have shape (members, N, H, W, C) or (members, N, features). An operation may use up
+    the gradient it is given, and its input only where its node says so.
     """
-
-    in_place = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -94,21 +100,11 @@ class Operation(ABC):
         """
 
 
-def put(out: Tensor, value: Tensor, carry: float) -> None:
-    """``carry``·out + value, in place."""
-    if carry:
-        torch.add(value, out, alpha=carry, out=out)
-    else:
-        out.copy_(value)
-
-
-def put_product(out: Tensor, left: Tensor, right: Tensor, carry: float) -> None:
-    """``carry``·out + left·right for each of a batch of matrices, in place."""
+def put_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """left·right for each of a batch of matrices, into ``out``."""
     columns = right.shape[2]
     if columns < _FEW_COLUMNS and columns % _REGISTER and right.shape[1] >= _LONG_SUM:
-        put(out, torch.bmm(right.transpose(1, 2), left.transpose(1, 2)).transpose(1, 2), carry)
-    elif carry:
-        out.baddbmm_(left, right, beta=carry)
+        out.copy_(torch.bmm(right.transpose(1, 2), left.transpose(1, 2)).transpose(1, 2))
     else:
         torch.bmm(left, right, out=out)
 

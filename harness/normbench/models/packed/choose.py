@@ -1,4 +1,4 @@
-"""Which packed form a network has, and what it takes of memory."""
+"""Which packed form a network has, which formulations are worth trying, and what they take."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import torch
 from normbench.datasets.base import Task
 from normbench.models.describe import Network
 from normbench.models.layers import Recurrent
-from normbench.models.packed.graph import UnsupportedError
+from normbench.models.packed.formulation import GROUPED, IM2COL
+from normbench.models.packed.graph import ConvNode, UnsupportedError, lowered
 from normbench.models.packed.net import PackedNet
 from normbench.models.packed.recurrent import RecurrentNet
-from normbench.models.packed.variants import memory as feed_forward_memory
-from normbench.models.packed.variants import variants as feed_forward_variants
 
 AnyPackedNet = PackedNet | RecurrentNet
-#: Values per gate and step that the automatic gradients of a recurrent layer keep, roughly.
-_KEPT = 4
+#: Larger kernels than this have so many values in a window that copying them takes long.
+_SMALL_KERNEL = 3
 
 
 def is_recurrent(net: Network) -> bool:
@@ -45,16 +44,28 @@ def pack(
 
 
 def variants(net: Network, device: str) -> list[str]:
-    """Names of formulations for a calibration to try, the most promising first."""
-    return [""] if is_recurrent(net) else feed_forward_variants(net, device)
+    """Names of formulations for a calibration to try, the most promising first.
+
+    What is promising was measured with one thread. Products of matrices are the faster, the smaller
+    the batch and the images are, and where images have few channels they are so at any batch size.
+    """
+    if is_recurrent(net):
+        return [""]
+    convolutions = [node for node in lowered(net) if isinstance(node, ConvNode)]
+    if not convolutions:
+        return [""]
+    if device != "cpu":
+        return [GROUPED, IM2COL]
+    first, *later = convolutions
+    names: list[str] = [IM2COL, GROUPED]
+    if later:
+        names.append(f"{first.name}={IM2COL},{GROUPED}")
+    large = [node.name for node in convolutions if node.kernel > _SMALL_KERNEL]
+    if large and len(large) < len(convolutions):
+        names.append(",".join([*(f"{name}={GROUPED}" for name in large), IM2COL]))
+    return names
 
 
 def memory(net: Network, members: int) -> int:
     """Estimated bytes of everything that a packed net holds at its peak, data set apart."""
-    if not is_recurrent(net):
-        return feed_forward_memory(net, members)
-    packed = RecurrentNet(net, members, device="meta")
-    features, steps = net.shape
-    rows = packed.parameters.values[f"{packed.layer.name}.bias"].shape[1]
-    values = members * net.batch_size * steps * (features + _KEPT * rows)
-    return packed.bytes + values * packed.flat.element_size()
+    return pack(net, members, device="meta").peak

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.graph import Node
-from normbench.models.packed.normalize import affine_of
+from normbench.models.packed.forms import Form
+from normbench.models.packed.graph import NormNode
 
 
 class DynamicTanhs(Operation):
@@ -19,16 +19,14 @@ class DynamicTanhs(Operation):
     Values are seen as (members, N·positions, channels). The input is kept, not changed.
     """
 
-    def __init__(self, node: Node, block: Block) -> None:
-        self.channels, self.size = node.before[-1], block.size
+    def __init__(self, node: NormNode, block: Block) -> None:
+        self.channels = node.before[-1]
         rows = block.batch * (prod(node.before) // self.channels)
         self.alpha = block.values[f"{node.name}.alpha"].view(block.size, 1, 1)
         self.alpha_gradient = block.gradients[f"{node.name}.alpha"]
-        weight, bias = affine_of(node, block.values)
-        one = (block.size, 1, self.channels)
-        self.weight = None if weight is None else weight.view(one)
-        self.bias = None if bias is None else bias.view(one)
-        self.weight_gradient, self.bias_gradient = affine_of(node, block.gradients)
+        self.weight, self.bias, self.weight_gradient, self.bias_gradient = block.affine(
+            node.name, (block.size, 1, self.channels), (block.size, self.channels)
+        )
         self.y = block.work.take(f"{node.name} output", block.size, rows, self.channels)
         self.t = block.work.take(f"{node.name} tanh", block.size, rows, self.channels)
         self.x = self.y
@@ -60,3 +58,6 @@ class DynamicTanhs(Operation):
         del conditions
         rows = x.reshape(x.shape[0], -1, self.channels)
         return self._affine((rows * self.alpha).tanh_(), None).view(x.shape)
+
+
+DYT = Form(DynamicTanhs, scalars=("alpha",))

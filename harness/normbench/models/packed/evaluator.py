@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from normbench.models.packed.block import Block, Workspace
 from normbench.norms.batch import Mode
-
-if TYPE_CHECKING:
-    from normbench.models.packed.block import Block, Operation, Workspace
 
 #: Mean and variance by the name of a batch norm, each of shape (members, channels).
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
@@ -40,6 +38,14 @@ class Conditions:
             total[members] += more
 
 
+class Evaluated(Protocol):
+    """What can be computed in evaluation."""
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """The output; see :meth:`normbench.models.packed.block.Operation.evaluate`."""
+        ...
+
+
 class Evaluator:
     """Logits of all members for samples that they share; nothing of the training is changed.
 
@@ -50,14 +56,15 @@ class Evaluator:
 
     def __init__(
         self,
-        blocks: Sequence[tuple[Block, Sequence[Operation]]],
+        blocks: Sequence[tuple[Block, Sequence[Evaluated]]],
         running: Statistics,
         limit: int,
         image_input: bool,
     ) -> None:
         self.blocks, self.limit, self.image_input = blocks, limit, image_input
         self._running = running
-        self._work = blocks[0][0].work.another()
+        work = blocks[0][0].work
+        self._work = Workspace(work.dtype, work.device)
         self._batches = 0
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -93,7 +100,7 @@ class Evaluator:
     def _piece(
         self,
         x: Tensor,
-        block: tuple[Block, Sequence[Operation]],
+        block: tuple[Block, Sequence[Evaluated]],
         conditions: Conditions,
     ) -> Tensor:
         members, operations = block
@@ -104,13 +111,14 @@ class Evaluator:
 
     def release(self) -> None:
         """Give back the memory that samples were computed in."""
-        self._work = self._work.another()
+        self._work.clear()
 
     def start_collecting(self) -> None:
         """Forget collected moments; calls in mode ``"collect"`` gather new ones."""
         self._batches = 0
         self._moments = {
-            name: (_zeros(mean), _zeros(mean)) for name, (mean, _) in self._running.items()
+            name: (mean.new_zeros(mean.shape).double(), mean.new_zeros(mean.shape).double())
+            for name, (mean, _) in self._running.items()
         }
 
     def collected(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -127,15 +135,6 @@ class Evaluator:
         return found
 
     @contextmanager
-    def using(self, statistics: Statistics) -> Iterator[None]:
-        """Within this context, mode ``"running"`` takes these statistics."""
-        kept, self._running = self._running, statistics
-        try:
-            yield
-        finally:
-            self._running = kept
-
-    @contextmanager
     def recomputed(self, batches: Iterable[Tensor], batch: int) -> Iterator[None]:
         """Within this context, running statistics are replaced by recomputed ones.
 
@@ -146,9 +145,8 @@ class Evaluator:
         self.start_collecting()
         for x in batches:
             self.logits(x, "collect", batch)
-        with self.using(self.collected()):
+        kept, self._running = self._running, self.collected()
+        try:
             yield
-
-
-def _zeros(like: Tensor) -> Tensor:
-    return torch.zeros_like(like, dtype=torch.float64)
+        finally:
+            self._running = kept

@@ -1,13 +1,19 @@
-"""A network's layers as the packed form computes them: shapes, order, and what is left out."""
+"""The graph of a network as the packed form computes it: a list of nodes, in order.
+
+A node is the whole configuration of an operation. :func:`lowered` makes them of a network's layers,
+a node for each thing that is computed, and :mod:`.passes` then rewrites the list. Shapes are a
+sample's, (H, W, C) or (features,).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from normbench.catalog import NORMS
+from normbench.errors import UsageError
 from normbench.models.describe import Network
 from normbench.models.layers import (
     Conv,
@@ -21,35 +27,11 @@ from normbench.models.layers import (
     Residual,
     Site,
 )
+from normbench.models.packed.forms import Form, WeightForm
+from normbench.models.packed.formulation import IM2COL, Way
+from normbench.models.shapes import shape_after
 
-#: Norms that have a packed form, with the parameters it covers.
-PACKED_NORMS: Mapping[str, frozenset[str]] = {
-    "none": frozenset(),
-    "batch": frozenset({"eps", "momentum", "affine", "time", "gamma"}),
-    "layer": frozenset({"eps", "affine"}),
-    "group": frozenset({"groups", "eps", "affine"}),
-    "instance": frozenset({"eps", "affine"}),
-    "weight": frozenset(),
-    "batch-renorm": frozenset(
-        {"eps", "momentum", "affine", "r_max", "d_max", "plain", "r_by", "d_by"}
-    ),
-    "batch-frozen": frozenset({"eps", "momentum", "affine", "after"}),
-    "weight-standardized": frozenset({"groups", "eps", "affine"}),
-    "layer-channels": frozenset({"eps", "affine"}),
-    "rms": frozenset({"eps", "affine"}),
-    "dyt": frozenset({"alpha", "affine"}),
-}
-#: How the norms that change weights make a weight of its v.
-_WEIGHTS: Mapping[str, Literal["plain", "normed", "standardized"]] = {
-    "weight": "normed",
-    "weight-standardized": "standardized",
-}
-#: Norms with a scale (and a shift) per element, and not per channel.
-_PER_ELEMENT = ("layer", "rms")
-#: The names of their scales and shifts, where they are not a weight and a bias.
-_SCALES: Mapping[str, tuple[str, ...]] = {"rms": ("weight",)}
-#: The names of parameters with a single value.
-_SCALARS: Mapping[str, tuple[str, ...]] = {"dyt": ("alpha",)}
+Shape = tuple[int, ...]
 
 
 class UnsupportedError(Exception):
@@ -58,25 +40,107 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its layer, its name in the plain module, and a sample's shape around it.
+    """One operation: its name in the plain module, if it has one, and the shapes around it."""
 
-    Shapes are (H, W, C) or (features,). ``weight`` says how the layer's weight is made of its v.
-    Where a vector holds a flattened image in the order (H, W, C), ``image`` is that shape. A
-    flattening with ``reorder`` puts the values into the order (C, H, W) of the plain module. A
-    norm ``per_element`` has a scale and a shift per element, and not per channel. ``scales`` names
-    those of a norm, and ``scalars`` its parameters with a single value.
+    name: str
+    before: Shape
+    after: Shape
+
+
+@dataclass(frozen=True)
+class WeightNode(Node):
+    """A layer with a weight, made of what is stored as ``weight`` says.
+
+    ``bias``: it adds its bias itself. ``passes_back``: something before it needs a gradient.
     """
 
-    layer: Layer
-    name: str
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    weight: Literal["plain", "normed", "standardized"] = "plain"
-    image: tuple[int, ...] | None = None
+    weight: WeightForm = "plain"
+    bias: bool = False
+    passes_back: bool = True
+
+
+@dataclass(frozen=True)
+class LinearNode(WeightNode):
+    """A product; where it reads a flattened image in the order (H, W, C), ``image`` is its shape.
+
+    The plain module's weight has the order (C, H, W) there.
+    """
+
+    image: Shape | None = None
+
+
+@dataclass(frozen=True)
+class ConvNode(WeightNode):
+    """A convolution, computed in the formulation ``way``."""
+
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    way: Way = IM2COL
+
+
+@dataclass(frozen=True)
+class BiasNode(Node):
+    """Adds the bias of the layer ``name``, one value per channel."""
+
+
+@dataclass(frozen=True)
+class NormNode(Node):
+    """A norm at a site, in the form that its entry in the catalogue names.
+
+    ``ghost`` samples of a batch share statistics. ``in_place``: nobody else needs the input.
+    ``together``: images of all members lie together.
+    """
+
+    form: Form
+    params: Mapping[str, Any]
+    ghost: int
+    in_place: bool = False
+    together: bool = False
+
+
+@dataclass(frozen=True)
+class ReLUNode(Node):
+    """max(x, 0). ``in_place``: nobody else needs the input."""
+
+    in_place: bool = False
+
+
+@dataclass(frozen=True)
+class PoolNode(Node):
+    """Maxima of windows. ``reuse``: the input's memory may take its gradient."""
+
+    kernel: int = 1
+    stride: int = 1
+    reuse: bool = False
+    together: bool = False
+
+
+@dataclass(frozen=True)
+class FlattenNode(Node):
+    """Images as vectors; with ``reorder`` in the order (C, H, W) of the plain module."""
+
     reorder: bool = False
-    per_element: bool = False
-    scales: tuple[str, ...] = ()
-    scalars: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DropoutNode(Node):
+    """Masks from the stream of ``name``, drawn for a flattened image's shape ``image``, if any."""
+
+    p: float = 0.0
+    image: Shape | None = None
+
+
+@dataclass(frozen=True)
+class ArrangeNode(Node):
+    """Brings images of all members ``together``, or apart again: see :mod:`.together`."""
+
+    together: bool = True
+
+
+def is_trained(node: Node) -> bool:
+    """Whether a node has parameters."""
+    return isinstance(node, WeightNode | BiasNode | NormNode)
 
 
 def norm_params(net: Network) -> dict[str, Any]:
@@ -85,39 +149,85 @@ def norm_params(net: Network) -> dict[str, Any]:
     return defaults | dict(net.norm.params)
 
 
-def _relevant(net: Network) -> list[Layer]:
-    """The layers that compute something, each pool before the activation that it follows.
+def form_of(net: Network) -> Form:
+    """What the network's norm is to the packed engine; raises :class:`UnsupportedError`."""
+    entry = NORMS[net.norm.name]
+    if not entry.packed:
+        raise UnsupportedError(f"the norm {net.norm.name} has a plain form only")
+    if unknown := set(net.norm.params) - set(entry.params):
+        raise UnsupportedError(
+            f"the packed form of {net.norm.name} norm has no parameter {', '.join(sorted(unknown))}"
+        )
+    form: Form = entry.load_packed()
+    return form
 
-    max(x, 0) commutes with the maximum over a window: values and gradients are the same bits, and
-    the activation has fewer values to look at. Flattening the input is left out: the data come
-    flattened.
+
+def input_shape(net: Network) -> Shape:
+    """A sample's shape as the packed form takes it: (H, W, C), or (features,)."""
+    if len(net.shape) == 3 and not isinstance(net.layers[0], Flatten):
+        return _channels_last(net.shape)
+    return (prod(net.shape),)
+
+
+def lowered(net: Network) -> list[Node]:
+    """The nodes of a network in order, before any pass; what computes nothing is left out.
+
+    Raises :class:`UnsupportedError` where the packed form does not cover a layer or the norm.
     """
-    stands = net.norm.name not in ("none", "weight")
-    if net.norm.name == "weight-standardized":
-        stands = norm_params(net)["groups"] > 0
-    layers: list[Layer] = [
+    form = form_of(net)
+    if any(isinstance(layer, Recurrent) for layer in net.layers):
+        raise UnsupportedError("recurrent layers have a packed form of their own")
+    if len(net.shape) not in (1, 3):
+        raise UnsupportedError(f"inputs of shape {net.shape} are neither vectors nor images")
+    stands = form.stands(norm_params(net))
+    layers = [
         layer
         for layer in net.layers
         if not (isinstance(layer, Site) and not (stands and net.norm_at(layer)))
         and not (isinstance(layer, Dropout) and layer.p == 0)
     ]
-    while layers and isinstance(layers[0], Flatten):
-        layers.pop(0)
-    for i in range(1, len(layers)):
-        if isinstance(layers[i], MaxPool):
-            at = i
-            while at and isinstance(layers[at - 1], ReLU):
-                layers[at - 1], layers[at] = layers[at], layers[at - 1]
-                at -= 1
-    return layers
+    shape = net.shape
+    if isinstance(net.layers[0], Flatten):  # the data come flattened
+        shape = (prod(shape),)
+    found: list[Node] = []
+    image: Shape | None = None
+    for i, layer in enumerate(layers):
+        before, shape = shape, _after(layer, shape, net.batch_size)
+        if isinstance(layer, Flatten) and len(before) == 1:
+            continue
+        keeps_order = isinstance(layer, Flatten) and _keeps_order(layers[i + 1 :])
+        if keeps_order:
+            image = _channels_last(before)
+        around = _channels_last(before), _channels_last(shape)
+        weight = form.weight if getattr(layer, "name", "") in net.sites else "plain"
+        match layer:
+            case Conv(name, _, kernel, stride, padding):
+                conv = ConvNode(
+                    name, *around, weight, kernel=kernel, stride=stride, padding=padding
+                )
+                found += [conv, BiasNode(name, around[1], around[1])]
+            case Linear(name):
+                found.append(LinearNode(name, *around, weight, image=image))
+                found.append(BiasNode(name, around[1], around[1]))
+                image = None
+            case Site(name):
+                params = norm_params(net)
+                norm = NormNode(f"{name}_norm", *around, form, params, net.norm.batch_size)
+                found.append(norm)
+            case ReLU():
+                found.append(ReLUNode("", *around))
+            case MaxPool(kernel, stride):
+                found.append(PoolNode("", *around, kernel, stride))
+            case Flatten():
+                found.append(FlattenNode("", *around, reorder=not keeps_order))
+            case Dropout(name, p):
+                found.append(DropoutNode(name, *around, p, image))
+    return found
 
 
-def input_shape(net: Network) -> tuple[int, ...]:
-    """A sample's shape as the packed form takes it: (H, W, C), or (features,)."""
-    if len(net.shape) == 3 and not isinstance(net.layers[0], Flatten):
-        channels, height, width = net.shape
-        return (height, width, channels)
-    return (prod(net.shape),)
+def _channels_last(shape: Shape) -> Shape:
+    """(C, H, W) as (H, W, C); a vector's shape as it is."""
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
 
 
 def _keeps_order(following: Sequence[Layer]) -> bool:
@@ -128,77 +238,13 @@ def _keeps_order(following: Sequence[Layer]) -> bool:
     return False
 
 
-def nodes(net: Network) -> list[Node]:
-    """The operations of a network in order.
-
-    Raises :class:`UnsupportedError` where the packed form does not cover a layer or the norm.
-    """
-    covered = PACKED_NORMS.get(net.norm.name)
-    if covered is None:
-        raise UnsupportedError(f"the norm {net.norm.name} has a plain form only")
-    unknown = set(net.norm.params) - covered
-    if unknown:
-        raise UnsupportedError(
-            f"the packed form of {net.norm.name} norm has no parameter {', '.join(sorted(unknown))}"
-        )
-    if any(isinstance(layer, Recurrent) for layer in net.layers):
-        raise UnsupportedError("recurrent layers have a packed form of their own")
-    if len(net.shape) not in (1, 3):
-        raise UnsupportedError(f"inputs of shape {net.shape} are neither vectors nor images")
-    found: list[Node] = []
-    shape, image = input_shape(net), None
-    layers = _relevant(net)
-    for i, layer in enumerate(layers):
-        name = f"{layer.name}_norm" if isinstance(layer, Site) else getattr(layer, "name", "")
-        weight = _WEIGHTS.get(net.norm.name, "plain") if name in net.sites else "plain"
-        reorder = isinstance(layer, Flatten) and not _keeps_order(layers[i + 1 :])
-        after = _shape_after(layer, shape)
-        if isinstance(layer, Flatten) and len(shape) == 3 and not reorder:
-            image = shape
-        found.append(Node(layer, name, shape, after, weight, image, reorder, **_own(layer, net)))
-        shape = after
-        if isinstance(layer, Linear):
-            image = None
-    return found
-
-
-def _own(layer: Layer, net: Network) -> dict[str, Any]:
-    """What a node says of a norm's parameters; nothing for other layers."""
-    if not isinstance(layer, Site):
-        return {}
-    name, affine = net.norm.name, bool(norm_params(net).get("affine", False))
-    return {
-        "per_element": name in _PER_ELEMENT,
-        "scales": _SCALES.get(name, ("weight", "bias")) if affine else (),
-        "scalars": _SCALARS.get(name, ()),
-    }
-
-
-def _shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A sample's shape after a layer."""
-    match layer:
-        case Conv(channels=channels, kernel=kernel, stride=stride, padding=padding):
-            height, width = (
-                (size + 2 * padding - kernel) // stride + 1 for size in _image(layer, shape)[:2]
-            )
-            return (height, width, channels)
-        case MaxPool(kernel=kernel, stride=stride):
-            height, width, channels = _image(layer, shape)
-            return ((height - kernel) // stride + 1, (width - kernel) // stride + 1, channels)
-        case Linear(features=features):
-            if len(shape) != 1:
-                raise UnsupportedError(f"the linear layer {layer.name} stands on an image")
-            return (features,)
-        case Flatten():
-            return (prod(shape),)
-        case Site() | ReLU() | Dropout():
-            return shape
-        case Residual(name=name):
-            raise UnsupportedError(f"the residual block {name} has a plain form only")
-    raise UnsupportedError(f"the layer {layer} has a plain form only")
-
-
-def _image(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) != 3:
-        raise UnsupportedError(f"the layer {layer} stands on a vector")
-    return shape
+def _after(layer: Layer, shape: Shape, batch: int) -> Shape:
+    """The shape behind a layer in the plain module's order, (C, H, W)."""
+    if isinstance(layer, Residual):
+        raise UnsupportedError(f"the residual block {layer.name} has a plain form only")
+    if not isinstance(layer, Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout):
+        raise UnsupportedError(f"the layer {layer} has a plain form only")
+    try:
+        return shape_after(layer, shape, getattr(layer, "name", ""), batch)
+    except UsageError as error:
+        raise UnsupportedError(str(error)) from None

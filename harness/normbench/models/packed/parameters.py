@@ -10,8 +10,14 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from normbench.models.layers import Conv, Linear, Site
-from normbench.models.packed.graph import Node
+from normbench.models.packed.graph import (
+    BiasNode,
+    ConvNode,
+    LinearNode,
+    Node,
+    NormNode,
+    WeightNode,
+)
 from normbench.models.plain import Net
 
 
@@ -52,66 +58,71 @@ class Slot:
 
 
 def slots(nodes: Iterable[Node]) -> list[Slot]:
-    """The parameters of a network, in the order of its layers."""
+    """The parameters of a network, by its nodes before any pass."""
     found = []
     for node in nodes:
-        channels = node.after[-1]
-        match node.layer:
-            case Conv(kernel=kernel):
-                view: tuple[int, ...] = (channels, node.before[-1], kernel, kernel)
-                found += _weighted(node, view, (0, 2, 3, 1))
-            case Linear():
-                if node.image is None:
-                    found += _weighted(node, (channels, *node.before), (0, 1))
-                else:
-                    height, width, planes = node.image
-                    found += _weighted(node, (channels, planes, height, width), (0, 2, 3, 1))
-            case Site():
-                found += [Slot(node.name, a, *_elements(node)) for a in node.scales]
-                found += [Slot(node.name, a, (1,), (0,)) for a in node.scalars]
+        match node:
+            case ConvNode():
+                square = (node.kernel, node.kernel)
+                view = (node.after[-1], node.before[-1], *square)
+                found += _weight(node, view, (0, 2, 3, 1))
+            case LinearNode(image=None):
+                found += _weight(node, (*node.after, *node.before), (0, 1))
+            case LinearNode(image=(height, width, channels)):
+                found += _weight(node, (*node.after, channels, height, width), (0, 2, 3, 1))
+            case BiasNode():
+                found.append(Slot(node.name, "bias", node.after[-1:], (0,)))
+            case NormNode():
+                scales = node.form.scales if node.params.get("affine") else ()
+                found += [Slot(node.name, name, *_elements(node)) for name in scales]
+                found += [Slot(node.name, name, (1,), (0,)) for name in node.form.scalars]
             case _:
                 pass
     return found
 
 
-def _weighted(node: Node, view: tuple[int, ...], order: tuple[int, ...]) -> list[Slot]:
-    channels = (node.after[-1],)
-    bias = Slot(node.name, "bias", channels, (0,))
-    if node.weight != "plain":
-        scale = [Slot(node.name, "g", channels, (0,))] if node.weight == "normed" else []
-        return [Slot(node.name, "v", view, order, True), *scale, bias]
-    return [Slot(node.name, "weight", view, order, True), bias]
+def _weight(node: WeightNode, view: tuple[int, ...], order: tuple[int, ...]) -> list[Slot]:
+    if node.weight == "plain":
+        return [Slot(node.name, "weight", view, order, True)]
+    scale = [Slot(node.name, "g", view[:1], (0,))] if node.weight == "normed" else []
+    return [Slot(node.name, "v", view, order, True), *scale]
 
 
-def _elements(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """View and order of a norm's scale or shift, by the shape that the node was given for it."""
-    if node.per_element and len(node.before) == 3:
+def _elements(node: NormNode) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """View and order of a norm's scale or shift: per element, or per channel."""
+    if node.form.per_element and len(node.before) == 3:
         height, width, channels = node.before
         return (channels, height, width), (1, 2, 0)
-    return (node.before[-1],), (0,)
+    return node.before[-1:], (0,)
 
 
-class Parameters:
-    """One flat tensor each of values and gradients; every parameter is a block (members, …) of it.
+class Members:
+    """The parameters of ``members`` instances of a net, and what does not depend on the net.
 
-    Those for which weight decay is meant by default lie in front, ``decayed`` values in all.
+    ``flat`` and ``flat_gradient`` hold all values and gradients, those for which weight decay is
+    meant by default in front (``decayed`` values). Every parameter is a block (members, …) of them.
     """
 
     def __init__(
         self, wanted: Iterable[Slot], members: int, dtype: torch.dtype, device: str
     ) -> None:
         self.slots = sorted(wanted, key=lambda slot: not slot.decayed)
-        self.members = members
+        self.members, self.dtype, self.device = members, dtype, device
         sizes = [members * prod(slot.shape) for slot in self.slots]
         # not zeros_like: on the device "meta" its first call imports sympy, a third of a second
         self.flat, self.flat_gradient = (
             torch.zeros(sum(sizes), dtype=dtype, device=device) for _ in range(2)
         )
         self.decayed = sum(n for n, slot in zip(sizes, self.slots, strict=True) if slot.decayed)
-        self.values = dict(self.blocks(self.flat))
-        self.gradients = dict(self.blocks(self.flat_gradient))
+        self.values = dict(self._blocks(self.flat))
+        self.gradients = dict(self._blocks(self.flat_gradient))
 
-    def blocks(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def statistics_of(self, member: int, plain: Net) -> Iterator[tuple[Tensor, Tensor]]:
+        """A member's running statistics, each with the plain module's; there may be none."""
+        del member, plain
+        yield from ()
+
+    def _blocks(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Each parameter's name and its block of a tensor that is laid out as ``flat`` is."""
         start = 0
         for slot in self.slots:
@@ -122,27 +133,31 @@ class Parameters:
     def per_member(self, values: Tensor) -> Tensor:
         """A value per member (members,) at each of the member's places in ``flat``."""
         spread = torch.empty_like(self.flat, dtype=values.dtype)
-        for _, block in self.blocks(spread):
+        for _, block in self._blocks(spread):
             block.copy_(values.view(-1, *([1] * (block.dim() - 1))))
         return spread
 
     def member_norms(self, flat: Tensor) -> Tensor:
         """The Euclidean norm (members,) of each member's values in a tensor like ``flat``."""
-        blocks = [block.flatten(1) for _, block in self.blocks(flat)]
+        blocks = [block.flatten(1) for _, block in self._blocks(flat)]
         norms = [torch.linalg.vector_norm(block, dim=1) for block in blocks]
         found: Tensor = torch.linalg.vector_norm(torch.stack(norms, 1), dim=1)
         return found
 
     @torch.no_grad()
     def load(self, member: int, plain: Net) -> None:
-        """Copy a plain module's parameters to a member."""
+        """Copy parameters and buffers of a plain module to a member."""
+        for mine, theirs in self.statistics_of(member, plain):
+            mine.copy_(theirs)
         for slot in self.slots:
             theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             self.values[slot.name][member].copy_(slot.packed(theirs))
 
     @torch.no_grad()
     def store(self, member: int, plain: Net) -> None:
-        """Copy a member's parameters to a plain module."""
+        """Copy a member's parameters and buffers to a plain module."""
+        for mine, theirs in self.statistics_of(member, plain):
+            theirs.copy_(mine)
         for slot in self.slots:
             theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             mine = slot.plain(self.values[slot.name][member])
@@ -154,29 +169,8 @@ class Parameters:
         Copies, in the order and the shapes of ``plain``, whose own values are not touched.
         """
         found = {}
-        for slot, (_, block) in zip(self.slots, self.blocks(flat), strict=True):
+        for slot, (_, block) in zip(self.slots, self._blocks(flat), strict=True):
             theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
             mine = slot.plain(block[member]).reshape(theirs.shape)
             found[f"parts.{slot.name}"] = mine.clone()
         return {name: found[name] for name, _ in plain.named_parameters()}
-
-
-class Members:
-    """What packed nets do with the values of their members, whatever they compute."""
-
-    parameters: Parameters
-
-    def per_member(self, values: Tensor) -> Tensor:
-        """A value per member (members,) at each of the member's places in the flat tensors."""
-        return self.parameters.per_member(values)
-
-    def member_norms(self, flat: Tensor) -> Tensor:
-        """The Euclidean norm (members,) of each member's values in a flat tensor."""
-        return self.parameters.member_norms(flat)
-
-    def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
-        """A member's values in a flat tensor, by name and in a plain module's shapes.
-
-        A net's ``store`` changes the module; this only looks at it.
-        """
-        return self.parameters.plain_values(member, plain, flat)

@@ -19,7 +19,7 @@ from normbench.models import cells
 from normbench.models.describe import Network
 from normbench.models.layers import Linear, Recurrent
 from normbench.models.packed.graph import UnsupportedError
-from normbench.models.packed.parameters import Members, Parameters, Slot
+from normbench.models.packed.parameters import Members, Slot
 from normbench.models.packed.sequence_norms import StackedNorm, StackedTimeBatch, stacked
 from normbench.models.plain import Net, build
 from normbench.models.recurrent_layer import RecurrentLayer
@@ -28,6 +28,8 @@ from normbench.norms.sequence import SequenceNorm
 from normbench.norms.time_batch import TimeBatchNorm
 
 _SITES = ("input_norm", "hidden_norm", "cell_norm")
+#: Values per gate and step that the automatic gradients of a recurrent layer keep, roughly.
+_KEPT = 4
 #: The samples of all members that are evaluated at once, and of each member at least.
 _EVALUATED, _LEAST_EVALUATED = 768, 16
 
@@ -72,19 +74,21 @@ class RecurrentNet(Members):
             and isinstance(net.layers[1], Linear)
         ):
             raise UnsupportedError("the packed form has one recurrent layer and a linear one")
-        self.net, self.members, self.task = net, members, task
-        self.dtype, self.device = dtype, device
+        super().__init__(_slots(plain), members, dtype, device)
+        self.net, self.task = net, task
         self.layer, self.head = net.layers[0], net.layers[1]
-        self.parameters = Parameters(_slots(plain), members, dtype, device)
-        self.flat, self.flat_gradient = self.parameters.flat, self.parameters.flat_gradient
-        self.decayed = self.parameters.decayed
         recurrent = plain.parts[self.layer.name]
         assert isinstance(recurrent, RecurrentLayer)  # noqa: S101  (build made it of this layer)
         sites = {site: getattr(recurrent, site) for site in _SITES}
+        flat = tuple(
+            f"{self.layer.name}.{site}."
+            for site, n in sites.items()
+            if isinstance(n, TimeBatchNorm)
+        )
         # leaves of the graph that share the memory of the flat tensor
         self.leaves = {
-            name: nn.Parameter(block.view(-1) if self._of_batch_norm(name, sites) else block)
-            for name, block in self.parameters.values.items()
+            name: nn.Parameter(block.view(-1) if name.startswith(flat) else block)
+            for name, block in self.values.items()
         }
         self.norms = {site: self._norm(site, norm) for site, norm in sites.items()}
         for norm in self.batch_norms:
@@ -92,10 +96,6 @@ class RecurrentNet(Members):
             norm.running_var = norm.running_var.to(device, dtype)
 
     # -- building ------------------------------------------------------------------------------
-
-    def _of_batch_norm(self, name: str, sites: dict[str, SequenceNorm]) -> bool:
-        part, site, *_ = name.split(".")
-        return part == self.layer.name and isinstance(sites.get(site), TimeBatchNorm)
 
     def _norm(self, site: str, plain: SequenceNorm) -> StackedNorm:
         prefix = f"{self.layer.name}.{site}."
@@ -113,24 +113,10 @@ class RecurrentNet(Members):
 
     # -- members -------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def load(self, member: int, plain: Net) -> None:
-        """Copy parameters and buffers of a plain module to a member."""
-        self.parameters.load(member, plain)
-        for mine, theirs in self._statistics(member, plain):
-            mine.copy_(theirs)
-
-    @torch.no_grad()
-    def store(self, member: int, plain: Net) -> None:
-        """Copy a member's parameters and buffers to a plain module."""
-        self.parameters.store(member, plain)
-        for mine, theirs in self._statistics(member, plain):
-            theirs.copy_(mine)
-
     def set_step(self, step: int, steps: int) -> None:
         """Nothing here changes in the course of a run."""
 
-    def _statistics(self, member: int, plain: Net) -> Iterator[tuple[Tensor, Tensor]]:
+    def statistics_of(self, member: int, plain: Net) -> Iterator[tuple[Tensor, Tensor]]:
         """A member's running statistics, each with the plain module's."""
         for site, norm in self.norms.items():
             if isinstance(norm, StackedTimeBatch):
@@ -174,8 +160,7 @@ class RecurrentNet(Members):
         last = cells.run(self.layer.kind, given.unbind(1), start, parts)
         for norm in self.norms.values():
             norm.finish()
-        top = (self.leaves[f"{self.head.name}.{name}"] for name in ("weight", "bias"))
-        weight, bias = top
+        weight, bias = (self.leaves[f"{self.head.name}.{name}"] for name in ("weight", "bias"))
         return torch.baddbmm(bias[:, None], last, weight.transpose(1, 2))
 
     def train_items(self, resident: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,7 +183,7 @@ class RecurrentNet(Members):
             found = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
         with torch.no_grad():
             for name, gradient in zip(self.leaves, found, strict=True):
-                block = self.parameters.gradients[name]
+                block = self.gradients[name]
                 block.copy_(gradient.view_as(block))
         return losses.detach(), outputs.detach()
 
@@ -223,6 +208,14 @@ class RecurrentNet(Members):
         """The memory held between steps: parameters, gradients, statistics."""
         kept = [self.flat, self.flat_gradient, *self.statistics]
         return sum(t.numel() * t.element_size() for t in kept)
+
+    @property
+    def peak(self) -> int:
+        """Estimated bytes of everything that is held at the most, data set apart."""
+        features, steps = self.net.shape
+        rows = self.values[f"{self.layer.name}.bias"].shape[1]
+        values = self.members * self.net.batch_size * steps * (features + _KEPT * rows)
+        return self.bytes + values * self.flat.element_size()
 
 
 class RecurrentEvaluator:

@@ -1,4 +1,4 @@
-"""Operations without parameters: activation, pooling, flattening and dropout."""
+"""Operations with a bias alone or no parameters: bias, activation, pooling, flattening, dropout."""
 
 from __future__ import annotations
 
@@ -7,27 +7,46 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from normbench.models.layers import Dropout, MaxPool
 from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.graph import Node
-from normbench.models.packed.normalize import add_per_channel
-from normbench.models.packed.together import apart, are_together, together
-from normbench.models.packed.weighted import Weighted
+from normbench.models.packed.graph import BiasNode, DropoutNode, FlattenNode, PoolNode, ReLUNode
+from normbench.models.packed.together import apart, together
 from normbench.plan.seeds import stream_key
 
 
-class Activations(Operation):
-    """max(x, 0), in place where the input is needed no more, or into the next layer's padding."""
+class Biases(Operation):
+    """Adds one value per channel, in place."""
 
-    target: Tensor | None = None
+    def __init__(self, node: BiasNode, block: Block) -> None:
+        shape = (block.size, *([1] * len(node.before)), node.before[-1])
+        self.bias = block.values[f"{node.name}.bias"].view(shape)
+        self.gradient = block.gradients[f"{node.name}.bias"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x + b."""
+        return x.add_(self.bias)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The same gradient; the bias has its sum."""
+        torch.sum(gradient, tuple(range(1, gradient.dim() - 1)), out=self.gradient)
+        return gradient
+
+    def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
+        """The same function as in training."""
+        del conditions
+        return x.add_(self.bias)
+
+
+class Activations(Operation):
+    """max(x, 0)."""
+
+    def __init__(self, node: ReLUNode, block: Block) -> None:
+        del block
+        self.in_place = node.in_place
 
     def forward(self, x: Tensor) -> Tensor:
         """Clamp the values; NaN stays NaN."""
-        if self.target is not None:
-            self.y = torch.clamp_min(x, 0, out=self.target)
-        else:
-            self.y = x.relu_() if self.in_place else x.relu()
+        self.y = x.relu_() if self.in_place else x.relu()
         return self.y
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -44,62 +63,45 @@ class Activations(Operation):
 
 
 class Pools(Operation):
-    """The maximum over windows of each channel; ties go to the first value, as in torch.
+    """The maximum over windows of each channel; ties go to the first value, as in torch."""
 
-    ``behind`` is the layer with weights that it stands right behind, if any. The maximum commutes
-    with adding that layer's bias, and there are fewer maxima than values: they get the bias, and
-    its gradient is the sum of theirs. ``adds_for`` may leave a bias in evaluation.
-    """
+    def __init__(self, node: PoolNode, block: Block) -> None:
+        self.kernel, self.stride = [node.kernel] * 2, [node.stride] * 2
+        self.together = node.together
+        # on the CPU the input's memory, which a cache may still hold, takes its gradient
+        self.reuse = node.reuse and torch.device(block.work.device).type == "cpu"
 
-    behind: Weighted | None = None
-    adds_for: Weighted | None = None
+    def _images(self, x: Tensor) -> Tensor:
+        """As torch's pools take images, (images, channels, H, W)."""
+        return together(x) if self.together else x.flatten(0, 1).permute(0, 3, 1, 2)
 
-    def __init__(self, layer: MaxPool) -> None:
-        self.kernel, self.stride = [layer.kernel] * 2, [layer.stride] * 2
-
-    def _add_bias(self, y: Tensor) -> Tensor:
-        before = self.behind or self.adds_for
-        left = None if before is None else before.pop_pending()
-        return y if left is None else add_per_channel(y, left)
+    def _back(self, found: Tensor, members: int) -> Tensor:
+        if self.together:
+            return apart(found, members)
+        last = found.permute(0, 2, 3, 1)
+        return last.view(members, -1, *last.shape[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """The maxima; keeps where they were."""
-        self.came_together = are_together(x)
-        self.x = together(x) if self.came_together else _channels_first(x)
+        self.x = self._images(x)
         found = torch.ops.aten.max_pool2d_with_indices(self.x, self.kernel, self.stride)
         y, self.places = found
-        return self._add_bias(apart(y, len(x)) if self.came_together else _channels_last(y, x))
+        return self._back(y, len(x))
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Each maximum's gradient goes to its place."""
-        if self.behind is not None:
-            torch.sum(gradient.flatten(1, -2), 1, out=self.behind.bias_gradient)
-        given = together(gradient) if self.came_together else _channels_first(gradient)
-        # nobody else reads what a layer with weights gives: memory that is near takes the gradient
-        near = self.behind is not None and self.x.is_cpu
-        back = self.x if near else torch.empty_like(self.x)
+        back = self.x if self.reuse else torch.empty_like(self.x)
         torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
-            given, self.x, self.kernel, self.stride, [0, 0], [1, 1], False, self.places,
-            grad_input=back,
+            self._images(gradient), self.x, self.kernel, self.stride, [0, 0], [1, 1], False,
+            self.places, grad_input=back,
         )  # fmt: skip
-        return apart(back, len(gradient)) if self.came_together else _channels_last(back, gradient)
+        return self._back(back, len(gradient))
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training, without looking where the maxima are."""
         del conditions
         rows = _maximum(x, 2, self.kernel[0], self.stride[0])
-        return self._add_bias(_maximum(rows, 3, self.kernel[1], self.stride[1]))
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    """Images, or pieces of them (…, H, W, images, channels), as torch's pools take images."""
-    return x.flatten(0, 1).flatten(3).permute(0, 3, 1, 2)
-
-
-def _channels_last(found: Tensor, like: Tensor) -> Tensor:
-    """The way back, for other heights and widths."""
-    last = found.permute(0, 2, 3, 1)
-    return last.view(*like.shape[:2], *last.shape[1:3], *like.shape[4:])
+        return _maximum(rows, 3, self.kernel[1], self.stride[1])
 
 
 def _maximum(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
@@ -115,42 +117,28 @@ def _maximum(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
 
 
 class Flattenings(Operation):
-    """Images as vectors: in our order (H, W, C), or in the plain module's (C, H, W).
+    """Images as vectors: in our order (H, W, C), or in the plain module's (C, H, W)."""
 
-    Images that come in pieces, (members, pieces, H, W, images, C), go back as such.
-    """
-
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: FlattenNode, block: Block) -> None:
+        del block
         self.node = node
-        self.pieces = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(members, N, H, W, C) to (members, N, features)."""
-        self.pieces = x.shape[1] if x.dim() == 6 else 0
-        return self._flat(x)
-
-    def _flat(self, x: Tensor) -> Tensor:
-        if x.dim() == 6:
-            x = x.movedim(4, 2).flatten(1, 2)
         return (x.movedim(-1, -3) if self.node.reorder else x).flatten(2)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The way back."""
         height, width, channels = self.node.before
-        if self.node.reorder:
-            images = gradient.reshape(*gradient.shape[:2], channels, height, width)
-            images = images.movedim(-3, -1).contiguous()
-        else:
-            images = gradient.reshape(*gradient.shape[:2], *self.node.before)
-        if self.pieces:
-            shape = (len(images), self.pieces, -1, *images.shape[2:])
-            images = images.view(shape).movedim(2, 4).contiguous()
-        return images
+        if not self.node.reorder:
+            return gradient.reshape(*gradient.shape[:2], *self.node.before)
+        images = gradient.reshape(*gradient.shape[:2], channels, height, width)
+        return images.movedim(-3, -1).contiguous()
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training."""
         del conditions
-        return self._flat(x)
+        return self.forward(x)
 
 
 class Dropouts(Operation):
@@ -160,8 +148,8 @@ class Dropouts(Operation):
     :class:`~normbench.models.plain.StreamDropout`, bit for bit: they are drawn in its order.
     """
 
-    def __init__(self, node: Node, layer: Dropout, block: Block) -> None:
-        self.node, self.layer = node, layer
+    def __init__(self, node: DropoutNode, block: Block) -> None:
+        self.node = node
         self.generators = [torch.Generator() for _ in range(block.size)]
         shape = node.before if node.image is None else node.image
         self.drawn = (block.size, block.batch, *(shape[-1:] + shape[:-1]))
@@ -169,17 +157,17 @@ class Dropouts(Operation):
 
     def seed(self, member: int, seed: int) -> None:
         """Start the stream of a member of the block, for the run with this seed."""
-        self.generators[member].manual_seed(stream_key(seed, "dropout", self.layer.name))
+        self.generators[member].manual_seed(stream_key(seed, "dropout", self.node.name))
 
     def forward(self, x: Tensor) -> Tensor:
         """Draw new masks and apply them."""
         draws = torch.empty(self.drawn)
         for row, generator in zip(draws.unbind(), self.generators, strict=True):
             row.uniform_(generator=generator)  # what torch.rand draws
-        keep = draws >= self.layer.p
+        keep = draws >= self.node.p
         if len(self.drawn) == 5:
             keep = keep.movedim(2, -1)
-        scale = 1 / (1 - self.layer.p)
+        scale = 1 / (1 - self.node.p)
         self.mask = keep.reshape(x.shape).to(x.device, x.dtype).mul_(scale)
         return x * self.mask
 

@@ -11,17 +11,9 @@ from torch import Tensor
 _ORDER, _BACK = (1, 2, 3, 0, 4), (3, 0, 1, 2, 4)
 
 
-def are_together(x: Tensor) -> bool:
-    """Whether images (members, N, H, W, C) lie so; one member's always do."""
-    return x.dim() == 5 and x.permute(_ORDER).is_contiguous()
-
-
-def together(x: Tensor, memory: Tensor | None = None) -> Tensor:
-    """Images as (N, members·C, H, W), copied into ``memory`` if they do not lie together."""
-    found = x.permute(_ORDER)
-    if not found.is_contiguous():
-        found = found.contiguous() if memory is None else memory.copy_(found)
-    return found.flatten(3).permute(0, 3, 1, 2)
+def together(x: Tensor) -> Tensor:
+    """Images as (N, members·C, H, W), copied if they do not lie together."""
+    return x.permute(_ORDER).contiguous().flatten(3).permute(0, 3, 1, 2)
 
 
 def apart(x: Tensor, members: int) -> Tensor:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from normbench.models.layers import Conv
 from normbench.models.packed.block import Workspace
-from normbench.models.packed.fold import Fold
+from normbench.models.packed.col2im import Col2im
+from normbench.models.packed.graph import ConvNode
 
 
 @pytest.mark.parametrize("whole", [0, 1 << 21])
@@ -33,21 +33,21 @@ def test_the_gradient_is_that_of_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one piece, and image by image."""
-    monkeypatch.setattr("normbench.models.packed.columns.WHOLE_BYTES", whole)
-    monkeypatch.setattr("normbench.models.packed.columns.PIECE_BYTES", 1)
+    monkeypatch.setattr("normbench.models.packed.pieces.WHOLE_BYTES", whole)
+    monkeypatch.setattr("normbench.models.packed.pieces.PIECE_BYTES", 1)
     generator = torch.Generator().manual_seed(0)
     members, images, channels, outputs = 3, 2, 4, 5
     x = torch.randn(members, images, channels, *size, generator=generator, dtype=torch.float64)
     shape = (members, outputs, kernel, kernel, channels)
     weight = torch.randn(shape, generator=generator, dtype=torch.float64)
     filters = weight.movedim(-1, 2)
-    layer = Conv("c", outputs, kernel, stride, padding)
     out = torch.full((members, images, *size, channels), 7.0, dtype=torch.float64)
     found = functional.conv2d(x[0], filters[0], stride=stride, padding=padding)
     after = (*found.shape[2:], outputs)
     gradient = torch.randn(members, images, *after, generator=generator, dtype=torch.float64)
     matrix = weight.reshape(members, outputs, -1)
-    fold = Fold(layer, after, out, matrix, Workspace(torch.float64, "cpu"), "c")
+    node = ConvNode("c", (*size, channels), after, kernel=kernel, stride=stride, padding=padding)
+    fold = Col2im(node, out, matrix, Workspace(torch.float64, "cpu"))
     assert len(fold.pieces) == (1 if whole else members * images)
     assert fold.covers == covers
     for _ in range(2):  # nothing of the last time is left

@@ -1,4 +1,4 @@
-"""The gradient of a convolution's input as the sum of what its windows' gradients give.
+"""The gradient of a convolution's input as the sum of what its windows' gradients give (col2im).
 
 The products of the output's gradient with the filters' values at each place in a window are added
 where that place lies in the image. That spares the copies of flipped filters, which take as long
@@ -14,9 +14,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from normbench.models.layers import Conv
 from normbench.models.packed.block import Workspace
-from normbench.models.packed.columns import Piece, pieces
+from normbench.models.packed.graph import ConvNode
+from normbench.models.packed.pieces import Piece, pieces
 
 #: Where the values of a place come from and go to, along both dimensions.
 _Shift = tuple[tuple[slice, slice], tuple[slice, slice]]
@@ -35,8 +35,9 @@ def _overlap(
     return slice(first, last + 1), slice(start, last * stride + shift + 1, stride)
 
 
-def _places(layer: Conv, before: tuple[int, ...], after: tuple[int, ...]) -> dict[int, _Shift]:
+def _places(layer: ConvNode) -> dict[int, _Shift]:
     """The places in a window that lie in some image, the one that covers the image in front."""
+    before, after = layer.before, layer.after
     found = dict[int, _Shift]()
     for i, j in product(range(layer.kernel), repeat=2):
         rows = _overlap(i, layer.stride, layer.padding, before[0], after[0])
@@ -57,31 +58,22 @@ class _Product:
     to: Tensor
 
 
-class Fold:
+class Col2im:
     """The way back of a convolution, from the output's gradient to ``out`` (members, N, H, W, C).
 
-    ``after`` is the output's shape (H', W', outputs), and ``weight`` (members, outputs, k²·C). Both
-    tensors are read and written where they lie.
+    ``weight`` is (members, outputs, k²·C). Both tensors are read and written where they lie.
     """
 
-    def __init__(
-        self,
-        layer: Conv,
-        after: tuple[int, ...],
-        out: Tensor,
-        weight: Tensor,
-        work: Workspace,
-        name: str,
-    ) -> None:
+    def __init__(self, node: ConvNode, out: Tensor, weight: Tensor, work: Workspace) -> None:
         members, images, *before = out.shape
-        self.out, self.after = out, after[:2]
-        self.places = _places(layer, tuple(before), after)
-        self.filters = weight.view(*weight.shape[:2], layer.kernel**2, before[2])
+        self.out, self.after = out, node.after[:2]
+        self.places = _places(node)
+        self.filters = weight.view(*weight.shape[:2], node.kernel**2, before[2])
         row = prod(self.after) * before[2]
         found = pieces(members, images, row * work.dtype.itemsize)
         some, batch = found[0]
         size = (some.stop - some.start) * (batch.stop - batch.start) * row
-        self.memory = work.take(f"{name} gradients of a place", size)
+        self.memory = work.take(f"{node.name} gradients of a place", size)
         # views take about as long as small products: they are made once
         self.pieces = [(piece, self._products(piece)) for piece in found]
         #: Whether the first place gives a value to every pixel. Windows may see padding alone.
