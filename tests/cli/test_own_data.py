@@ -108,3 +108,20 @@ def test_a_report_reads_no_data_of_code(cli, folder, tmp_path) -> None:
     said = cli("report", "results/own")
     assert said.status == 0, said.err
     assert not (tmp_path / "ran").exists()
+
+
+def test_augmentations_are_an_axis_from_the_protocol_to_the_report(cli, tmp_path) -> None:
+    text = PROTOCOL.replace("DATASET", '{ name = "digits", items = 100 }')
+    axis = 'product.augment = [[], "flip", ["flip", { name = "crop", padding = 1 }]]'
+    text = text.replace('product.norm = ["layer", "batch"]', f'norm = "layer"\n{axis}')
+    (tmp_path / "aug.toml").write_text(text)
+    said = cli("run", "aug.toml", "--workers", "0", "--only", "augment=none,flip+crop(padding=1)")
+    assert said.status == 0, said.err
+    results = tmp_path / "results" / "aug"
+    assert status_counts(results, augment="flip+crop(padding=1)") == {"finished": 2}
+    assert status_counts(results, augment="flip") == {"missing": 2}
+    assert status_counts(results, augment=None) == {"finished": 2}
+    assert cli("report", "results/aug", "-o", "page.md").status == 0
+    page = (tmp_path / "page.md").read_text()
+    assert "augment none" in page
+    assert "none, flip, flip crop(padding=1)" in page

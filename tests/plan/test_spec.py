@@ -53,6 +53,7 @@ CHANGES: dict[str, Any] = {
     "validation_fraction": 0.25,
     "test_fraction": 0.25,
     "statistics_samples": 512,
+    "augment": ["flip"],
     "probes": ["weights"],
 }
 

@@ -64,6 +64,8 @@ def setting_axes(series: Experiment) -> list[str]:
 
 
 def _text(value: object) -> str:
+    if value is None or value != value:  # an optional axis that is not set
+        return "none"
     # pandas makes whole numbers fractional where another experiment leaves the axis out
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)  # type: ignore[call-overload]

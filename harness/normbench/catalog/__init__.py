@@ -4,11 +4,13 @@ An entry names its code as ``"module:attribute"`` and is imported when it is fir
 that listing and validating need neither torch nor scikit-learn. A new component is one file
 and one line here; another package adds its own through the entry-point groups
 ``normbench.norms``, ``normbench.datasets``, ``normbench.models``, ``normbench.optimizers``,
-``normbench.schedules`` and ``normbench.probes``, each pointing to an :class:`Entry`.
+``normbench.schedules``, ``normbench.augmentations`` and ``normbench.probes``, each pointing to
+an :class:`Entry`.
 """
 
 from __future__ import annotations
 
+from normbench.catalog.augmentations import AUGMENTATIONS
 from normbench.catalog.data import DATASETS
 from normbench.catalog.entries import (
     BATCH_INDEPENDENT,
@@ -36,12 +38,17 @@ CHOICE_AXES: dict[str, Catalog] = {
     "lr_schedule": SCHEDULES,
 }
 
+#: The axes that choose several, in an order.
+LIST_AXES: dict[str, Catalog] = {"augment": AUGMENTATIONS}
+
 __all__ = [
+    "AUGMENTATIONS",
     "BATCH_INDEPENDENT",
     "BATCH_STATISTICS",
     "CHOICE_AXES",
     "DATASETS",
     "LINEAR_REGRESSION",
+    "LIST_AXES",
     "MODELS",
     "NORMS",
     "OPTIMIZERS",

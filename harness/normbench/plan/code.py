@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from normbench.catalog import CHOICE_AXES, PROBES, Catalog
+from normbench.catalog import CHOICE_AXES, LIST_AXES, PROBES, Catalog
 from normbench.catalog.fingerprints import (
     Code,
     Fingerprints,
@@ -23,6 +23,8 @@ def components(cell: Cell) -> Iterator[tuple[Catalog, str]]:
     """Every component that a cell uses."""
     for axis, catalog in CHOICE_AXES.items():
         yield catalog, getattr(cell, axis).name
+    for axis, catalog in LIST_AXES.items():
+        yield from ((catalog, one.name) for one in getattr(cell, axis))
     for probe in cell.probes:
         yield PROBES, probe
 
@@ -86,6 +88,8 @@ def _absent(cell: Cell) -> Iterator[tuple[Catalog, str]]:
         choice = getattr(cell, axis)
         if isinstance(choice, Absent):
             yield catalog, choice.name
+    for axis, catalog in LIST_AXES.items():
+        yield from ((catalog, c.name) for c in getattr(cell, axis) if isinstance(c, Absent))
 
 
 def is_absent(cell: Cell) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from normbench.catalog import nearest
+from normbench.catalog import LIST_AXES, nearest
 from normbench.catalog.fingerprints import NO_CODE, Fingerprints
 from normbench.errors import UsageError
 from normbench.plan.code import code_of
@@ -64,6 +64,8 @@ def _axis_text(run: RunSpec, axis: str) -> set[str]:
     value = getattr(run.cell, axis)
     if hasattr(value, "label"):
         return {value.label, value.name}
+    if axis in LIST_AXES:
+        return {"+".join(map(str, value)) or "none"}
     return {str(value)}
 
 

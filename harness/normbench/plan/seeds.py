@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-Purpose = Literal["init", "order", "dropout", "split", "subset", "probe", "draw"]
+Purpose = Literal["init", "order", "dropout", "split", "subset", "probe", "draw", "augment"]
 
 
 def stream_key(seed: int, purpose: Purpose, name: str = "") -> int:

@@ -21,6 +21,7 @@ NUMERICS_VERSION = 3
 #: cell's identity, so that runs which were made before there was the axis keep theirs.
 LATER: dict[str, Any] = {
     "probes": [],
+    "augment": [],
     "accumulate": 1,
     "precision": "fp32",
     "norm_precision": "fp32",

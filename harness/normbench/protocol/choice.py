@@ -44,6 +44,9 @@ class Choice(BaseModel):
 
     name: str
 
+    def __str__(self) -> str:
+        return self.label
+
     @property
     def params(self) -> dict[str, Any]:
         """The parameters alone, in the catalogue's order."""

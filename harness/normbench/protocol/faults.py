@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from normbench.catalog import CHOICE_AXES, PROBES, Catalog, nearest
+from normbench.catalog import CHOICE_AXES, LIST_AXES, PROBES, Catalog, nearest
 from normbench.errors import Fault
 from normbench.protocol.choice import choice_models
 from normbench.protocol.claims import Claim, ClaimEndpoint, Family, Over, Reference, Side
@@ -26,6 +26,9 @@ _NESTED: dict[tuple[str, ...], Any] = {
     ("family",): Family,
     ("experiment", "tune"): Tune,
 }
+
+#: The axes that choose components, each with those that there are.
+_COMPONENTS = {**CHOICE_AXES, **LIST_AXES}
 
 #: Faults that are worded; a file with more is not mended one by one.
 MOST_FAULTS = 500
@@ -100,10 +103,10 @@ def allowed_keys(path: Sequence[str | int], document: Any) -> list[str]:
     steps = [p for p in path if isinstance(p, str)]
     if not steps:
         return list(ProtocolFile.model_fields)
-    if steps[-1] in CHOICE_AXES:
+    if steps[-1] in _COMPONENTS:
         _, table = locate(document, path)
         name = table.get("name") if isinstance(table, Mapping) else None
-        model = choice_models(CHOICE_AXES[steps[-1]]).get(str(name))
+        model = choice_models(_COMPONENTS[steps[-1]]).get(str(name))
         return list(model.model_fields) if model else ["name"]
     if steps[-1] in ("product", "zip"):
         return list(AXES)
@@ -153,7 +156,7 @@ def _fault(error: Mapping[str, Any], document: Any) -> Fault | None:
         return Fault(where, "", "this key is required", "add it")
     if kind == "union_tag_invalid":
         axis = next(p for p in reversed(path) if isinstance(p, str))
-        catalog = CHOICE_AXES["norm" if axis not in CHOICE_AXES else axis]
+        catalog = _COMPONENTS["norm" if axis not in _COMPONENTS else axis]
         return _unknown_component(where, value, str(context["tag"]), catalog)
     if kind == "too_short" and value:
         return None  # an echo: the list has items, and their own faults are reported

@@ -15,7 +15,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from normbench.catalog import DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
+from normbench.catalog import AUGMENTATIONS, DATASETS, MODELS, NORMS, OPTIMIZERS, PROBES, SCHEDULES
 from normbench.protocol.choice import Choice, NameIn, OneOf, Stored
 from normbench.protocol.names import declared_name
 
@@ -79,6 +79,14 @@ def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _one_of_each(values: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    names = [value.name for value in values]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"each is listed once; {name!r} is listed more than once")
+    return values
+
+
 def _probe_list(value: Any) -> Any:
     """Turn ``"all"`` into every known probe, and a name into a list of it."""
     if value == "all":
@@ -108,6 +116,8 @@ Thresholds = Annotated[
     BeforeValidator(_one_or_more, json_schema_input_type=float | list[float]),
 ]
 
+Augmentation = Annotated[Choice, OneOf(AUGMENTATIONS)]
+Augmentations = Augmentation | list[Augmentation]
 ProbeNames = Literal["all"] | Annotated[str, NameIn(PROBES)] | list[Annotated[str, NameIn(PROBES)]]
 
 
@@ -167,6 +177,11 @@ class Cell(BaseModel):
     input_units: InputUnits = Field(
         default="unit", description="inputs in [0, 1], in [0, 255], or unevenly scaled channels"
     )
+    augment: Annotated[
+        tuple[Augmentation, ...],
+        BeforeValidator(_one_or_more, json_schema_input_type=Augmentations),
+        AfterValidator(_one_of_each),
+    ] = Field(default=(), description="random changes of training pictures, one after the other")
     optimizer: Annotated[Choice, OneOf(OPTIMIZERS)] = Field(
         default="sgd", validate_default=True, description="the optimizer and its parameters"
     )

@@ -75,6 +75,8 @@ def _given(table: BaseModel) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
     return value.model_dump() if isinstance(value, BaseModel) else value
 
 

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import pyarrow as pa
 
-from normbench.catalog import nearest
+from normbench.catalog import LIST_AXES, nearest
 from normbench.plan.spec import RunSpec
 from normbench.protocol.choice import Choice
 from normbench.protocol.schema import AXES, Cell
@@ -262,7 +262,8 @@ def axis_values(cell: Cell) -> dict[str, Any]:
             values[axis] = value.label
             values[f"{axis}_params"] = json.dumps(value.params, sort_keys=True)
         elif isinstance(value, tuple):
-            values[axis] = ",".join(value) or None
+            between = "+" if axis in LIST_AXES else ","
+            values[axis] = between.join(map(str, value)) or None
         else:
             values[axis] = value
     tuned = cell.learning_rate is not None

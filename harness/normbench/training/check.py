@@ -17,6 +17,7 @@ from normbench.models.plain import build
 from normbench.place import told
 from normbench.plan.code import packages_in
 from normbench.protocol.schema import Cell
+from normbench.training.augment import check_augment
 from normbench.training.curvature import check_curvature
 from normbench.training.data import arrays_of, check_batch_size, split_of
 from normbench.training.precision import check_settings
@@ -42,6 +43,7 @@ _OF_NO_SHAPE: dict[str, Any] = {
     "evaluations_per_epoch": 1,
     "evaluations": None,
     "input_norm": "raw",
+    "augment": (),
     "input_units": "unit",
     "train_size": None,
     "split_seed": 0,
@@ -121,6 +123,7 @@ def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | 
     check_batch_size(cell, len(split_of(cell).train))
     check_curvature(cell, arrays.task)
     check_settings(cell)
+    check_augment(cell, arrays.shape)
     if cell.input_norm == "imagenet":
         nothing = np.zeros(arrays.shape[0])
         input_constants(Moments(nothing, nothing), cell.input_norm)

@@ -19,6 +19,7 @@ from normbench.models.packed.choose import variants as packed_variants
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
+from normbench.training.augment import Batches
 from normbench.training.averaging import Average
 from normbench.training.budget import LearningRates, schedule_of
 from normbench.training.data import Prepared
@@ -68,8 +69,9 @@ class PackedEngine:
             decayed=[True, False],
             **choice.params,
         )
-        scaled = data.train.rows is None
-        self._resident = self.packed.resident(data.train.x) if scaled else None
+        self.batches = Batches(runs, data, self.schedule)
+        as_they_are = data.train.rows is None and self.batches.plain
+        self._resident = self.packed.resident(data.train.x) if as_they_are else None
         self.chunk = chunk_of(data)
         self.evaluator = self.packed.evaluator(self.chunk)
         self.batch_statistics = self.evaluator.batch_statistics
@@ -89,6 +91,7 @@ class PackedEngine:
     def begin(self, step: int) -> None:
         """Norms may change."""
         self._step = step
+        self.batches.begin(step)
         self._tell(0)
 
     def _tell(self, number: int) -> None:
@@ -113,7 +116,7 @@ class PackedEngine:
         if self._resident is not None:
             losses, logits = self.packed.train_items(self._resident, flat, labels)
         else:
-            inputs = self.packed.arrange(self.data.train.inputs(flat))
+            inputs = self.packed.arrange(self.batches.inputs(index))
             losses, logits = self.packed.train_batch(inputs, labels)
         if self.cell.accumulate > 1:
             gradient = self.packed.flat_gradient

@@ -15,6 +15,7 @@ from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.norms.schedule import scheduled
 from normbench.plan.spec import RunSpec
+from normbench.training.augment import Batches
 from normbench.training.averaging import Average
 from normbench.training.budget import LearningRates, schedule_of, set_batch
 from normbench.training.curvature import rate_unit
@@ -99,6 +100,7 @@ class PlainEngine:
         )
         self.average = Average(cell, self.weights, list(self.model.buffers()))
         self.scale = LossScale(1, device) if self.precision.scaled else None
+        self.batches = Batches(self.runs, data, self.schedule)
         self._step = 0
         self._gradients: list[Tensor] = []
 
@@ -115,6 +117,7 @@ class PlainEngine:
     def begin(self, step: int) -> None:
         """The place in the run is the norms' to know."""
         self._step, self._gradients = step, []
+        self.batches.begin(step)
         set_batch(self.scheduled, self.cell, step, self.schedule.steps)
 
     def gradients(self, index: Tensor, *, alone: bool = True) -> Step:
@@ -136,7 +139,7 @@ class PlainEngine:
         """Loss (), outputs (batch, outputs) and labels of the items at ``index`` (batch,)."""
         labels = self.data.train.y[index]
         with self.precision.autocast():
-            outputs = widened(self.forward(self.data.train.inputs(index)))
+            outputs = widened(self.forward(self.batches.inputs(index[None])))
         return self.objective.loss(outputs, labels), outputs, labels
 
     def backward(self, loss: Tensor) -> None:

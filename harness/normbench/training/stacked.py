@@ -19,6 +19,7 @@ from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.norms.schedule import scheduled
 from normbench.plan.spec import RunSpec
+from normbench.training.augment import Batches
 from normbench.training.averaging import Average
 from normbench.training.budget import LearningRates, schedule_of, set_batch
 from normbench.training.curvature import rate_unit
@@ -78,6 +79,7 @@ class StackedEngine:
         self.batch_statistics = self.evaluator.batch_statistics
         self._streams = [self._streams_of(run.seed) for run in runs]
         self._shapes = self._shapes_of_draws()
+        self.batches = Batches(runs, data, self.schedule)
         self._gradients: list[Tensor] = []
         self._step = 0
 
@@ -128,6 +130,7 @@ class StackedEngine:
     def begin(self, step: int) -> None:
         """The module's norms are those of all members."""
         self._step = step
+        self.batches.begin(step)
         set_batch(self.scheduled, self.cell, step, self.schedule.steps)
 
     def gradients(self, index: Tensor, *, alone: bool = True) -> Step:
@@ -148,7 +151,7 @@ class StackedEngine:
         set_batch(self.scheduled, self.cell, self._step, self.schedule.steps, number)
         flat = index.reshape(-1)
         labels = self.data.train.y[flat].view(index.shape)
-        x = self.data.train.inputs(flat)
+        x = self.batches.inputs(index)
         x = x.view(*index.shape, *x.shape[1:])
         with torch.enable_grad():
             outputs = self.function(self.trained | self.fixed, self.kept, x, self._draws())

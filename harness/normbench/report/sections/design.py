@@ -19,7 +19,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, Choice):
         return value.label
     if isinstance(value, tuple):
-        return " ".join(map(str, value))
+        return " ".join(map(str, value)) or "none"
     return "tuned" if value is None else str(value)
 
 
