@@ -120,8 +120,17 @@ def test_a_missing_file_or_package_says_what_to_do(tmp_path):
     targets.use_root(str(tmp_path))
     with pytest.raises(UsageError, match="relative to the folder of the protocol"):
         targets.load("gone.py:X")
-    with pytest.raises(UsageError, match=r"not installed.*gone_package\.py:X|gone_package"):
-        targets.load("gone_package:X")
+    with pytest.raises(UsageError, match=r"not installed.*gone_package/a\.py:X"):
+        targets.load("gone_package.a:X")
+
+
+def test_a_file_beside_the_protocol_is_no_package(tmp_path, monkeypatch):
+    write(tmp_path, zz_mine="class X:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    targets.use_root(str(tmp_path))
+    for asked in (targets.load, lambda text: target_code("norm", text, str(tmp_path))):
+        with pytest.raises(UsageError, match=r"write zz_mine\.py:X"):
+            asked("zz_mine:X")
 
 
 def test_what_a_file_raises_is_its_own_failure_with_its_place(tmp_path):

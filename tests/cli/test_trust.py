@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 import normbench
 from normbench.catalog import target as targets
 from normbench.errors import UsageError
+from normbench.executors.inline import InlineExecutor
 from normbench.protocol.load import load_text
+from normbench.results.store import Store
+from normbench.workflow import prepare_plan, run_study
 from normbench.workflow.trust import asked, config_folder, require
-from tests.support import status_counts
+from tests.support import Watcher, status_counts
 
 PROTOCOL = """
 [protocol]
@@ -140,6 +144,39 @@ def test_a_person_is_asked_and_may_refuse(study):
     require(found, text, grant=False, ask=None)
     assert len(heard) == 2
     assert "mine.py:Mine" in heard[0]
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 2), ("", 2)])
+def test_at_a_terminal_the_question_is_asked(cli, study, monkeypatch, answer, status):
+    class Keys(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Keys(answer))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    said = cli("plan", "study/own.toml", "--no-estimate")
+    assert said.status == status
+    assert "May this code run? [y/N]" in said.err
+    assert str(study / "zz_trust.py") in said.err
+
+
+def test_code_that_is_edited_while_a_sweep_runs_fails_its_runs_alone(study, tmp_path):
+    text = (study / "own.toml").read_text()
+    planned = prepare_plan(load_text(text, study / "own.toml"))
+    assert ran(tmp_path)
+    sys.modules.pop("zz_trust")
+    targets._loaded.clear()
+    (study / "zz_trust.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nscale = 2\n")
+    with InlineExecutor() as executor:
+        run_study(
+            planned, text, tmp_path / "r", executor, Watcher(), device="cpu", workers=0,
+            engine="plain",
+        )  # fmt: skip
+    assert not ran(tmp_path)
+    rows = {row["norm"]: row for row in Store(tmp_path / "r").read("runs").to_pylist()}
+    assert rows["layer"]["status"] == "finished"
+    assert rows["mine.py:Mine"]["status"] == "failed"
+    assert "changed while this was running" in rows["mine.py:Mine"]["error"]
 
 
 def test_a_protocol_without_targets_asks_nothing_and_needs_no_home(cli, tiny, monkeypatch):

@@ -24,7 +24,7 @@ from typing import Any
 
 from normbench.catalog.entries import Catalog
 from normbench.catalog.local_sources import local_sources
-from normbench.catalog.target import parsed
+from normbench.catalog.target import check_package, parsed
 from normbench.errors import WorkError
 
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
@@ -98,11 +98,18 @@ def target_code(kind: str, text: str, root: str) -> Code:
             for name, path in local_sources(target.file(root).resolve()).items()
         }
         return Code(key, target.module, "", _digest_of(target.module, files))
+    check_package(target, root)
     top = target.module.partition(".")[0]
     name, version = _distribution_of(top)
     if top == "torch":
         return Code(key, name, version, hashlib.sha256(version.encode()).hexdigest()[:16])
     return Code(key, name, version, _digest(name, (target.module,)))
+
+
+@cache
+def imported_target(kind: str, text: str, root: str) -> Code:
+    """:func:`target_code` of a package's target that this process imports: looked at once."""
+    return target_code(kind, text, root)
 
 
 @cache

@@ -57,6 +57,30 @@ class Target:
         return path
 
 
+def check_package(target: Target, root: str) -> None:
+    """Refuse a target of a package that is not installed, or that is a file beside the protocol.
+
+    Such a file would be code that is neither named by its file nor part of a run's identity.
+    """
+    top = target.module.partition(".")[0]
+    as_file = f"{target.module.replace('.', '/')}.py:{target.attribute}"
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        raise UsageError(
+            f"the target {target} needs the package {top}, which is not installed; likely fix: "
+            f"install it, or write {as_file} for a file of your own"
+        )
+    places = [*(spec.submodule_search_locations or ()), *filter(None, [spec.origin])]
+    if root and any(Path(place).resolve().parent == Path(root).resolve() for place in places):
+        raise UsageError(
+            f"the target {target} is beside the protocol, and no installed package; likely fix: "
+            f"write {as_file}"
+        )
+
+
 def parsed(text: str) -> Target:
     """A target as it is written; ``ValueError`` says what is wrong with it."""
     module, colon, attribute = text.partition(":")
@@ -138,16 +162,8 @@ def load(text: str) -> Any:
             known = _module_of_file(target)
             own = {_private(target), *(name for name in known.files if name)}
             return _own(target, known.module, own)
-        try:
-            module = importlib.import_module(target.module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{target.module}.".startswith(f"{error.name}."):
-                raise
-            raise UsageError(
-                f"the target {target} needs the package {error.name}, which is not installed; "
-                f"likely fix: install it, or write {target.module.replace('.', '/')}.py:"
-                f"{target.attribute} for a file of your own"
-            ) from None
+        check_package(target, _root)
+        module = importlib.import_module(target.module)
         return _own(target, module, {target.module.partition(".")[0]})
 
 

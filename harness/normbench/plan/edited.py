@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from normbench.catalog.fingerprints import imported, target_code
-from normbench.catalog.target import forget_edited, use_root
+from normbench.catalog.fingerprints import imported, imported_target, target_code
+from normbench.catalog.target import forget_edited, parsed, use_root
 from normbench.errors import WorkError
 from normbench.plan.code import components, targets
 from normbench.plan.spec import RunSpec
@@ -22,7 +22,8 @@ def check_code(run: RunSpec) -> None:
         return
     present = {}
     for kind, text in sorted(wanted):
-        code = present[f"{kind} {text}"] = target_code(kind, text, run.root)
+        found_by = target_code if parsed(text).is_file else imported_target
+        code = present[f"{kind} {text}"] = found_by(kind, text, run.root)
         if code == known.get(code.component):
             forget_edited(text)
     found = (imported(catalog, name) for catalog, name in components(run.cell))

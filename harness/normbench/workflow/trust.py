@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from normbench.catalog.local_sources import local_sources
-from normbench.catalog.target import content_of, parsed
+from normbench.catalog.target import check_package, content_of, parsed
 from normbench.errors import UsageError
 from normbench.plan.code import targets
 from normbench.plan.spec import digest
@@ -58,6 +58,8 @@ def asked(study: Study, text: str) -> Asked | None:
         if target.is_file:
             path = target.file(study.root).resolve()
             files |= {f"{target.module} {key}": one for key, one in local_sources(path).items()}
+        else:
+            check_package(target, study.root)
     named = tuple(f"{kind} {name}" for kind, name in used)
     content = digest([text, named, content_of(files)])
     return Asked(Path(study.file).resolve(), named, tuple(dict.fromkeys(files.values())), content)
