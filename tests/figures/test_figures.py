@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from normbench.catalog import NORMS as NORM_CATALOG
+from normbench.catalog import Entry
 from normbench.figures.batch_size import (
     costs_by_batch_size,
     error_by_batch_size,
@@ -20,8 +23,9 @@ from normbench.figures.look import Look
 from normbench.figures.mechanisms import drawn_rows, mechanism_curves
 from normbench.figures.profile import profile
 from normbench.figures.rates import rate_sensitivity
-from normbench.figures.render import COLOURS, colours, markers
+from normbench.figures.render import colours, markers
 from normbench.figures.times import time_to_threshold
+from normbench.report.phrases import norm_name
 
 NORMS = ("none", "batch", "layer", "group(groups=4)")
 SIZES = (2, 8, 32)
@@ -245,10 +249,25 @@ def test_a_run_is_drawn_as_what_became_of_it():
 
 
 def test_norms_have_colours_and_markers_of_their_own_throughout():
-    norms = [*COLOURS, "group(groups=4)", "group(groups=2)", "foreign"]
+    named = [name for name, entry in NORM_CATALOG.items() if entry.colour]
+    assert len(named) >= 6
+    norms = [*named, "group(groups=4)", "group(groups=2)", "foreign"]
     look = Look.of(norms)
     assert len(set(look.colour.values())) == len(norms)
     assert look.colour["layer"] == colours(["layer"])["layer"]
     assert len(set(markers(norms[:8]).values())) == 8
     many = [f"norm{i}" for i in range(60)]
     assert set(Look.of(many).colour) == set(Look.of(many).marker) == set(many)
+
+
+def test_a_new_norm_brings_its_colour_and_its_name(monkeypatch):
+    made = Entry("x:y", "made for this test", title="the made norm", colour="#123456")
+    monkeypatch.setitem(NORM_CATALOG._entries, "made", made)
+    monkeypatch.setitem(NORM_CATALOG._entries, "copy", replace(made, title=""))
+    found = colours(["copy", "made", "layer", "made(eps=1)", "other"])
+    assert found["copy"] == "#123456"
+    assert found["layer"] == NORM_CATALOG["layer"].colour
+    assert len(set(found.values())) == 5  # what would have another's colour gets its own
+    assert norm_name("made") == "the made norm"
+    assert norm_name("made(eps=1)") == "the made norm (eps 1)"
+    assert norm_name("copy") == "copy norm"

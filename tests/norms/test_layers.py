@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import NORMS
-from normbench.conformance.subject import default_params, make
+from normbench.conformance.subject import default_params, of_catalogue
 from normbench.errors import UndefinedError, UsageError
 from normbench.norms.factory import build_norm
 
@@ -248,7 +248,7 @@ def test_groups_that_do_not_divide_the_channels(channels: int, groups: int) -> N
 @pytest.mark.parametrize("name", NORMS.complete)
 def test_building_and_running_draws_nothing(name: str) -> None:
     before = torch.get_rng_state()
-    make(name, (8, 2, 2)).train()(torch.ones(4, 8, 2, 2))
+    of_catalogue(name).build((8, 2, 2)).train()(torch.ones(4, 8, 2, 2))
     assert torch.equal(before, torch.get_rng_state())
 
 

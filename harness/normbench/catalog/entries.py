@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,7 +36,9 @@ class Entry:
     """One component: where its code is, a line for people, its parameters and its traits.
 
     A probe also says which quantities it ``gives``. A norm may name its ``packed`` form, by which
-    the seeds of a cell are one computation: see :mod:`normbench.models.packed.forms`.
+    the seeds of a cell are one computation: see :mod:`normbench.models.packed.forms`. It says how it is called within a sentence
+    (its ``title``; default: by its name) and in which ``colour`` it is drawn, as ``#rrggbb``
+    (default: one that no other has).
     """
 
     target: str
@@ -44,6 +47,8 @@ class Entry:
     traits: frozenset[str] = frozenset()
     gives: tuple[Quantity, ...] = ()
     packed: str = ""
+    title: str = ""
+    colour: str = ""
 
     def load(self) -> Any:
         """Import the component's code."""
@@ -95,6 +100,10 @@ def fault_of(entry: Any) -> str | None:
         return f"its traits must be texts; received {entry.traits!r}"
     if not all(isinstance(quantity, Quantity) for quantity in entry.gives):
         return f"what it gives must be normbench.quantities.Quantity; received {entry.gives!r}"
+    if not _is_text(entry.title) or not (entry.title.isprintable() and len(entry.title) <= 80):
+        return f"its title must be a text of at most 80 characters; received {entry.title!r}"
+    if not _is_text(entry.colour) or not re.fullmatch("(#[0-9a-f]{6})?", entry.colour):
+        return f"its colour must be a text such as #d55e00; received {entry.colour!r}"
     return None
 
 

@@ -25,6 +25,8 @@ NORMS = Catalog(
             "no normalization: the baseline",
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.forms:NONE",
+            title="no normalization",
+            colour="#7f7f7f",
         ),
         "batch": Entry(
             "normbench.norms.batch:build",
@@ -47,6 +49,8 @@ NORMS = Catalog(
             },
             traits=frozenset({BATCH_STATISTICS}),
             packed="normbench.models.packed.batch_norm:BATCH",
+            title="batch norm",
+            colour="#d55e00",
         ),
         "layer": Entry(
             "normbench.norms.layer:build",
@@ -55,6 +59,8 @@ NORMS = Catalog(
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.layer_norm:LAYER",
+            title="layer norm",
+            colour="#0072b2",
         ),
         "group": Entry(
             "normbench.norms.group:build",
@@ -66,6 +72,8 @@ NORMS = Catalog(
             },
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.channel_norm:GROUP",
+            title="group norm",
+            colour="#009e73",
         ),
         "instance": Entry(
             "normbench.norms.instance:build",
@@ -73,12 +81,16 @@ NORMS = Catalog(
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.channel_norm:INSTANCE",
+            title="instance norm",
+            colour="#cc79a7",
         ),
         "weight": Entry(
             "normbench.norms.weight:build",
             "weight norm (Salimans & Kingma 2016, arXiv:1602.07868)",
             traits=frozenset({BATCH_INDEPENDENT, WEIGHTS}),
             packed="normbench.models.packed.forms:WEIGHT",
+            title="weight norm",
+            colour="#b38600",
         ),
         "batch-renorm": Entry(
             "normbench.norms.batch_renorm:build",
@@ -101,6 +113,7 @@ NORMS = Catalog(
             },
             traits=frozenset({BATCH_STATISTICS}),
             packed="normbench.models.packed.batch_variants:RENORM",
+            title="batch renorm",
         ),
         "batch-frozen": Entry(
             "normbench.norms.batch_frozen:build",
@@ -121,6 +134,7 @@ NORMS = Catalog(
             },
             traits=frozenset({BATCH_STATISTICS}),
             packed="normbench.models.packed.batch_variants:FROZEN",
+            title="frozen batch norm",
         ),
         "layer-channels": Entry(
             "normbench.norms.layer_channels:build",
@@ -129,6 +143,7 @@ NORMS = Catalog(
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.layer_norm:LAYER_CHANNELS",
+            title="layer norm over channels",
         ),
         "rms": Entry(
             "normbench.norms.rms:build",
@@ -137,6 +152,7 @@ NORMS = Catalog(
             params={"eps": _EPS, "affine": _AFFINE},
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.layer_norm:RMS",
+            title="RMS norm",
         ),
         "lrn": Entry(
             "normbench.norms.lrn:build",
@@ -148,6 +164,7 @@ NORMS = Catalog(
                 "k": Param(2.0, "added to the sum", above=0.0, at_most=1e6),
             },
             traits=frozenset({BATCH_INDEPENDENT}),
+            title="local response norm",
         ),
         "weight-standardized": Entry(
             "normbench.norms.weight_standardized:build",
@@ -161,6 +178,7 @@ NORMS = Catalog(
             },
             traits=frozenset({BATCH_INDEPENDENT, WEIGHTS, SITES_TOO}),
             packed="normbench.models.packed.channel_norm:WEIGHT_STANDARDIZED",
+            title="weight standardization with group norm",
         ),
         "dyt": Entry(
             "normbench.norms.dyt:build",
@@ -171,6 +189,7 @@ NORMS = Catalog(
             },
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.dynamic_tanh:DYT",
+            title="dynamic tanh",
         ),
         "own": Entry(
             "normbench.norms.own:build",

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from normbench.catalog import NORMS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Colours that remain apart for colour-blind readers (Okabe & Ito 2008), one per norm.
-COLOURS = {
-    "none": "#7f7f7f",
-    "batch": "#d55e00",
-    "layer": "#0072b2",
-    "group": "#009e73",
-    "instance": "#cc79a7",
-    "weight": "#b38600",
-}
+#: Colours that remain apart for colour-blind readers (Okabe & Ito 2008).
+GREY, VERMILION, BLUE, GREEN, PURPLE = "#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7"
 _SPARE = (
     "#56b4e9", "#8c564b", "#6a3d9a", "#17becf", "#a6761d", "#e7298a", "#332288", "#999933",
     "#882255",
@@ -58,9 +54,18 @@ _STYLE: dict[str, Any] = {
 
 
 def colours(norms: Sequence[str]) -> dict[str, str]:
-    """A colour per norm label, the same in every figure; variants of a norm get spare ones."""
-    spare = iter(_SPARE * (1 + len(norms) // len(_SPARE)))
-    return {norm: COLOURS[norm] if norm in COLOURS else next(spare) for norm in norms}
+    """A colour per norm label, the same in every figure: that of the norm's entry.
+
+    Variants of a norm get spare ones, and so do norms without a colour, or with another's.
+    """
+    found: dict[str, str] = {}
+    for norm in norms:
+        colour = NORMS[norm].colour if norm in NORMS else ""
+        if colour and colour not in found.values():
+            found[norm] = colour
+    left = [colour for colour in _SPARE if colour not in found.values()] or list(_SPARE)
+    spare = itertools.cycle(left)
+    return {norm: found.get(norm) or next(spare) for norm in norms}
 
 
 def markers(norms: Sequence[str]) -> dict[str, str]:

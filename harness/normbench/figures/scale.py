@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from normbench.figures.canvas import FAINT, Canvas, Key
-from normbench.figures.render import COLOURS, MARKERS
+from normbench.figures.render import BLUE, GREEN, GREY, MARKERS, PURPLE, VERMILION
 from normbench.figures.scales import Floats, Scale, decades, linear
 
 #: Colours of input normalizations, apart from each other as those of norms are.
 _COLOURS = {
-    "raw": COLOURS["batch"],
-    "centred": COLOURS["none"],
-    "global": COLOURS["group"],
-    "per-channel": COLOURS["layer"],
-    "imagenet": COLOURS["instance"],
+    "raw": VERMILION,
+    "centred": GREY,
+    "global": GREEN,
+    "per-channel": BLUE,
+    "imagenet": PURPLE,
 }
 #: Contours through these shares of the loss at the start of the path.
 _LEVELS = (1.0, 0.5, 0.2, 0.05)
@@ -93,8 +93,8 @@ def descent_paths(paths: pd.DataFrame, contours: pd.DataFrame, label: str) -> st
     """Draw rows of ``scale_paths`` on rows of ``scale_contours``, a panel per row of the latter."""
     canvas = Canvas(
         min(2, len(contours)), _WIDTH, _HEIGHT,
-        legend=[Key("equal loss", FAINT), Key("gradient descent", COLOURS["batch"], "o"),
-                Key("least loss", COLOURS["layer"], "*")],
+        legend=[Key("equal loss", FAINT), Key("gradient descent", VERMILION, "o"),
+                Key("least loss", BLUE, "*")],
     )  # fmt: skip
     for row in contours.to_dict("records"):
         path = paths[
@@ -111,9 +111,9 @@ def descent_paths(paths: pd.DataFrame, contours: pd.DataFrame, label: str) -> st
         for share in _LEVELS:
             for half in contour(row, share * first, y.low, y.high):
                 panel.line(*_within(*half, x, y), FAINT, width=0.8)
-        panel.line(path["x1"], path["x2"], COLOURS["batch"], width=1.0)
-        panel.marks(path["x1"], path["x2"], COLOURS["batch"], "o", size=1.7)
-        panel.marks([row["x1"]], [row["x2"]], COLOURS["layer"], "*", size=5.0)
+        panel.line(path["x1"], path["x2"], VERMILION, width=1.0)
+        panel.marks(path["x1"], path["x2"], VERMILION, "o", size=1.7)
+        panel.marks([row["x1"]], [row["x2"]], BLUE, "*", size=5.0)
     return canvas.svg(label)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from normbench.analysis.settings import Setting
-from normbench.catalog import quantity
+from normbench.catalog import NORMS, quantity
 from normbench.errors import UsageError
 from normbench.protocol.claims import probe_parts
 
@@ -44,17 +44,11 @@ def p_value(p: float) -> str:
 
 def norm_name(label: str) -> str:
     """A norm as it is said in a sentence."""
-    spoken = {"none": "no normalization", "batch": "batch norm", "layer": "layer norm",
-              "group": "group norm", "instance": "instance norm",
-              "weight": "weight norm", "batch-renorm": "batch renorm",
-              "batch-frozen": "frozen batch norm", "layer-channels": "layer norm over channels",
-              "rms": "RMS norm", "lrn": "local response norm",
-              "weight-standardized": "weight standardization with group norm",
-              "dyt": "dynamic tanh"}  # fmt: skip
     name, _, params = label.partition("(")
-    if params and name in spoken:
-        return f"{spoken[name]} ({params.removesuffix(')').replace('=', ' ')})"
-    return spoken.get(label, f"{label} norm" if label.isalpha() else label)
+    title = NORMS[name].title if name in NORMS else ""
+    if params and title:
+        return f"{title} ({params.removesuffix(')').replace('=', ' ')})"
+    return title or (f"{label} norm" if label.isalpha() else label)
 
 
 def degradation_sentence(row: Mapping[Any, Any], metric: str, alpha: float) -> str:
