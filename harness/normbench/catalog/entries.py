@@ -36,9 +36,9 @@ class Entry:
     """One component: where its code is, a line for people, its parameters and its traits.
 
     A probe also says which quantities it ``gives``. A norm may name its ``packed`` form, by which
-    the seeds of a cell are one computation: see :mod:`normbench.models.packed.forms`. It says how it is called within a sentence
-    (its ``title``; default: by its name) and in which ``colour`` it is drawn, as ``#rrggbb``
-    (default: one that no other has).
+    the seeds of a cell are one computation: see :mod:`normbench.models.packed.forms`. Its ``title``
+    is how it is called within a sentence (default: its name), and its ``colour``, as ``#rrggbb``,
+    how it is drawn (default: in one that no other has).
     """
 
     target: str
