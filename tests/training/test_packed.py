@@ -211,3 +211,8 @@ def test_seconds_are_amortised() -> None:
     found = train_together(runs, prepare(runs[0].cell))
     assert len({outcome.seconds for outcome in found}) == 1
     assert 0 < found[0].train_seconds + found[0].eval_seconds <= found[0].seconds
+
+
+@pytest.mark.parametrize("model", [CNN, "mlp"])
+def test_groups_of_a_size_are_those_of_the_plain_loop(model: Any) -> None:
+    assert_as_alone(runs_of(2, norm={"name": "group", "group_size": 4}, model=model))

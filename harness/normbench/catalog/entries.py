@@ -29,6 +29,9 @@ class Param:
     choices: tuple[str, ...] = ()
     #: Gives the value to keep, or raises ``ValueError`` with the rule; the default is checked too.
     check: Callable[[Any], Any] | None = None
+    #: Added when results without it were stored: its default is left out of what is written, so
+    #: that runs keep the identity that they had.
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,15 @@ class Catalog(Mapping[str, Entry]):
 
     @property
     def complete(self) -> list[str]:
-        """The components that are something by themselves: all but those that need a target."""
-        return [name for name, entry in self.items() if "target" not in entry.params]
+        """The components that are something by themselves.
+
+        Those are all but the ones that need a target, or a network of the user's own.
+        """
+        return [
+            name
+            for name, entry in self.items()
+            if "target" not in entry.params and OWN_NETWORKS not in entry.traits
+        ]
 
     def origin(self, name: str) -> Origin:
         """Where a component of another package comes from."""
@@ -198,5 +208,7 @@ BATCH_INDEPENDENT = "batch-independent"
 LINEAR_REGRESSION = "linear-regression"
 #: The norm changes a layer's weights instead of standing behind it: it is built from that layer.
 WEIGHTS = "weights"
+#: The norm is what a network of the user's own has: there is none at the sites of built-in models.
+OWN_NETWORKS = "own-networks"
 #: A norm that changes weights stands behind the layers besides: its code takes a site's shape, too.
 SITES_TOO = "sites-too"

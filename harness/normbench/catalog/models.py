@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from normbench.catalog.entries import Catalog, Entry, Param
+from normbench.catalog.entries import OWN_NETWORKS, Catalog, Entry, Param
+from normbench.catalog.target import ARGS, TARGET
+from normbench.catalog.weights import checked_weights
 
 _HIDDEN = {"hidden": Param(48, "hidden units", at_least=1, at_most=8192)}
 
@@ -67,6 +69,51 @@ MODELS = Catalog(
             "normbench.models.recurrent:rnn",
             "recurrent net with tanh (Elman 1990) and a linear layer on its last hidden state",
             params=_HIDDEN,
+        ),
+        "torch": Entry(
+            "normbench.models.own.network:OwnNet",
+            "a network of your own: a torch module, whose norm layers are replaced",
+            params={
+                "target": TARGET,
+                "args": ARGS,
+                "weights": Param(
+                    "",
+                    "file of trained weights beside the protocol: .safetensors, or a state_dict "
+                    "of torch.save; empty: none",
+                    check=checked_weights,
+                ),
+                "via": Param(
+                    "",
+                    "argument by which the target takes a norm layer; empty: norms are replaced "
+                    "where the network has some",
+                    choices=("", "norm_layer"),
+                ),
+                "affine": Param(
+                    "carry",
+                    "a replaced norm's scale, shift and running statistics go to the new one, or "
+                    "are reset",
+                    choices=("carry", "reset"),
+                ),
+                "constants": Param(
+                    "carry",
+                    "eps and momentum, where the norm has its defaults: of the replaced norm, or "
+                    "the norm's",
+                    choices=("carry", "norm"),
+                ),
+                "bias_before": Param(
+                    "add",
+                    "layers without bias before a batch norm that is replaced: add one that "
+                    "starts at 0, or leave them as they are",
+                    choices=("add", "as-is"),
+                ),
+                "on_misfit": Param(
+                    "refuse",
+                    "groups that do not divide the channels: refuse, or take the largest number "
+                    "below that does",
+                    choices=("refuse", "largest-divisor"),
+                ),
+            },
+            traits=frozenset({OWN_NETWORKS}),
         ),
     },
 )

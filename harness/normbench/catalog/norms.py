@@ -5,6 +5,7 @@ from __future__ import annotations
 from normbench.catalog.entries import (
     BATCH_INDEPENDENT,
     BATCH_STATISTICS,
+    OWN_NETWORKS,
     SITES_TOO,
     WEIGHTS,
     Catalog,
@@ -67,6 +68,12 @@ NORMS = Catalog(
             "group norm (Wu & He 2018, arXiv:1803.08494)",
             params={
                 "groups": Param(8, "channel groups; must divide the channels", at_least=1),
+                "group_size": Param(
+                    0,
+                    "channels of a group, in place of groups; 0: groups says it",
+                    at_least=0,
+                    late=True,
+                ),
                 "eps": _EPS,
                 "affine": _AFFINE,
             },
@@ -190,6 +197,11 @@ NORMS = Catalog(
             traits=frozenset({BATCH_INDEPENDENT}),
             packed="normbench.models.packed.dynamic_tanh:DYT",
             title="dynamic tanh",
+        ),
+        "keep": Entry(
+            "normbench.norms.keep:build",
+            "the norms that a network of your own has, as they are",
+            traits=frozenset({OWN_NETWORKS}),
         ),
         "own": Entry(
             "normbench.norms.own:build",

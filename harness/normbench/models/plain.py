@@ -99,6 +99,11 @@ class Net(nn.Module):
         """Inputs (N, C, H, W), or (N, features, steps), to logits of shape (N, classes)."""
         return self._along(self.way, x)
 
+    @property
+    def site_norms(self) -> list[nn.Module]:
+        """The norms at the sites."""
+        return [part for name, part in self.parts.items() if name.endswith("_norm")]
+
     def _along(self, way: tuple[str | Fork, ...], x: Tensor) -> Tensor:
         for place in way:
             if isinstance(place, Fork):
@@ -220,9 +225,8 @@ def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
 
 def sites_of(model: nn.Module) -> list[nn.Module]:
     """The norms that stand at the sites of a built network, those inside recurrent layers apart."""
-    if not isinstance(model, Net):
-        return []
-    return [part for name, part in model.parts.items() if name.endswith("_norm")]
+    found: list[nn.Module] = getattr(model, "site_norms", [])
+    return found
 
 
 class _Builder:

@@ -32,6 +32,8 @@ class BatchNorm(nn.Module):
     of the whole batch, with shared γ and β (Hoffer, Hubara & Soudry 2017, arXiv:1705.08741); the
     running statistics then move once a step, by the mean over the ghost batches.
 
+    Where a network folds positions into the batch, ``rows`` says how many rows of it an item makes.
+
     Raises ``ValueError`` for one value per channel in training. arXiv:1502.03167.
     """
 
@@ -49,6 +51,7 @@ class BatchNorm(nn.Module):
         self.mode: Mode = "running"
         self.evaluation_batch = 0
         self.ghost = 0
+        self.rows = 1
         self._batches = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,7 +132,7 @@ class BatchNorm(nn.Module):
         return y
 
     def _per_batch(self, x: Tensor) -> Tensor:
-        batch = self.evaluation_batch
+        batch = self.evaluation_batch * self.rows
         if self.mode != "collect":
             return self._folded(x, batch, None, None)
         batches = x.shape[0] // max(1, batch)

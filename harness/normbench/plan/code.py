@@ -14,6 +14,7 @@ from normbench.catalog.fingerprints import (
 )
 from normbench.catalog.guard import packages_of
 from normbench.catalog.target import packages_of_target
+from normbench.catalog.weights import weights_digest, weights_file
 from normbench.protocol.choice import Absent
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Study
@@ -37,6 +38,11 @@ def targets(cell: Cell) -> Iterator[tuple[str, str]]:
             yield catalog.kind, text
 
 
+def weights(cell: Cell) -> str:
+    """The file of trained weights that a cell's network starts from, as written; or nothing."""
+    return str(getattr(cell.model, "weights", ""))
+
+
 def packages_in(cell: Cell) -> set[str]:
     """The top-level packages that are not normbench's and that a cell uses code of."""
     own = packages_of(components(cell))
@@ -49,7 +55,18 @@ def code_of(cell: Cell, fingerprints: Fingerprints) -> tuple[Code, ...]:
         return ()
     used = {component(catalog, name) for catalog, name in components(cell)}
     used |= {f"{kind} {text}" for kind, text in targets(cell)}
+    used.add(_weights_key(weights(cell)))
     return tuple(sorted(fingerprints[key] for key in used & fingerprints.keys()))
+
+
+def weights_code(text: str, root: str) -> Code:
+    """A file of trained weights as it lies here now: its content is part of a run's identity."""
+    path = weights_file(text, root)
+    return Code(_weights_key(text), path.name, "", weights_digest(path))
+
+
+def _weights_key(text: str) -> str:
+    return f"weights {text}"
 
 
 def fingerprints_of(study: Study) -> dict[str, Code]:
@@ -62,6 +79,8 @@ def fingerprints_of(study: Study) -> dict[str, Code]:
     found = [fingerprint(catalog, name) for catalog, name in used]
     wanted = sorted({one for cell in cells for one in targets(cell)})
     found += [target_code(kind, text, study.root) for kind, text in wanted]
+    files = sorted({weights(cell) for cell in cells} - {""})
+    found += [weights_code(text, study.root) for text in files]
     return {code.component: code for code in found if code is not None}
 
 

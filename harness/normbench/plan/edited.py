@@ -5,7 +5,7 @@ from __future__ import annotations
 from normbench.catalog.fingerprints import imported, imported_target, target_code
 from normbench.catalog.target import forget_edited, parsed, use_root
 from normbench.errors import WorkError
-from normbench.plan.code import components, targets
+from normbench.plan.code import components, targets, weights, weights_code
 from normbench.plan.spec import RunSpec
 
 
@@ -26,6 +26,9 @@ def check_code(run: RunSpec) -> None:
         code = present[f"{kind} {text}"] = found_by(kind, text, run.root)
         if code == known.get(code.component):
             forget_edited(text)
+    if weights(run.cell):
+        code = weights_code(weights(run.cell), run.root)
+        present[code.component] = code
     found = (imported(catalog, name) for catalog, name in components(run.cell))
     present |= {code.component: code for code in found if code is not None}
     for key in {**known, **{f"{kind} {text}": None for kind, text in wanted}}:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-Purpose = Literal["init", "order", "dropout", "split", "subset", "probe", "draw", "augment"]
+Purpose = Literal[
+    "init", "order", "dropout", "split", "subset", "probe", "draw", "augment", "forward"
+]
 
 
 def stream_key(seed: int, purpose: Purpose, name: str = "") -> int:

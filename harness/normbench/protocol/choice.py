@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,11 +23,13 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     create_model,
+    model_serializer,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -44,13 +46,24 @@ class Choice(BaseModel):
 
     name: str
 
+    #: Parameters that are written only where they differ from their defaults.
+    late: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_late(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if k not in self._unwritten()}
+
+    def _unwritten(self) -> frozenset[str]:
+        fields = type(self).model_fields
+        return frozenset(k for k in self.late if getattr(self, k) == fields[k].default)
+
     def __str__(self) -> str:
         return self.label
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters alone, in the catalogue's order."""
-        return {k: v for k, v in self if k != "name"}
+        return {k: v for k, v in self if k != "name" and k not in self._unwritten()}
 
     @property
     def parts(self) -> tuple[str, dict[str, str]]:
@@ -150,7 +163,9 @@ def _model(kind: str, name: str, entry: Entry) -> type[Choice]:
             raise ValueError(f"{key!r} is no name for a parameter: it is taken")
         fields[key] = _field(param)
     title = f"{kind.title().replace(' ', '')}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
-    return create_model(title, __base__=Choice, __doc__=entry.summary, **fields)
+    model = create_model(title, __base__=Choice, __doc__=entry.summary, **fields)
+    model.late = frozenset(key for key, param in entry.params.items() if param.late)
+    return model
 
 
 @dataclass(frozen=True)

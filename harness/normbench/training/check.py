@@ -12,8 +12,7 @@ import torch
 from normbench.datasets.content import Content, content_of, name_of
 from normbench.datasets.inputs import Moments, input_constants
 from normbench.errors import ComponentError, DataMissingError, UndefinedError, UsageError
-from normbench.models.describe import network
-from normbench.models.plain import build
+from normbench.models.make import check
 from normbench.place import told
 from normbench.plan.code import packages_in
 from normbench.protocol.schema import Cell
@@ -136,7 +135,7 @@ def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | 
 def _undefined(cell: Cell, shape: tuple[int, ...], classes: int) -> str | None:
     """Why the network of such cells has no meaning for these samples, or None where it has."""
     try:
-        build(network(cell, shape, classes), "meta")
+        check(cell, shape, classes)
     except UndefinedError as error:
         return str(error)
     return None

@@ -30,17 +30,19 @@ class Optimizer(Protocol):
 
 
 def decay_mask(model: nn.Module) -> list[bool]:
-    """For each parameter in order, whether weight decay belongs on it by default.
+    """For each parameter that trains, in order, whether weight decay belongs on it by default.
 
-    It does on the weights of convolutions, linear and recurrent layers. On a norm's scale and shift
-    it would change the function that is studied, and on biases it does nothing useful.
+    It does on the weights of convolutions, linear and recurrent layers, and attention. On a norm's
+    scale and shift it would change the function that is studied, and on biases it does nothing
+    useful.
     """
-    weights = {
-        id(module.weight) for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+    with_weight = (nn.Linear, nn.modules.conv._ConvNd)
+    weights = {id(m.weight) for m in model.modules() if isinstance(m, with_weight)}
+    attentions = [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
+    weights |= {id(p) for m in attentions for n, p in m.named_parameters() if p.dim() == 2}
     weights |= {id(w) for m in model.modules() if isinstance(m, RecurrentLayer) for w in m.weights}
     directions = {id(module.v) for module in model.modules() if hasattr(module, "v")}
-    return [id(p) in weights | directions for p in model.parameters()]
+    return [id(p) in weights | directions for p in model.parameters() if p.requires_grad]
 
 
 @dataclass

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import OPTIMIZERS
-from normbench.models.describe import network
+from normbench.models.describe import Network, network
+from normbench.models.make import is_own
 from normbench.models.packed.choose import memory, pack
 from normbench.models.packed.choose import variants as packed_variants
+from normbench.models.packed.graph import UnsupportedError
 from normbench.models.plain import Net, build, initialise
 from normbench.plan.spec import RunSpec
 from normbench.protocol.schema import Cell
@@ -42,7 +44,7 @@ class PackedEngine:
         cell, dtype = runs[0].cell, data.train.dtype
         self.runs, self.cell, self.data, self.members = runs, cell, data, len(runs)
         self.schedule = schedule_of(runs[0], len(data.train))
-        described = network(cell, data.shape, data.classes)
+        described = _described(cell, data)
         self.described, self.device = described, device
         self.packed = pack(
             described, len(runs), task=data.task, variant=variant, dtype=dtype, device=device
@@ -198,16 +200,23 @@ class PackedEngine:
         return self._copy
 
 
+def _described(cell: Cell, data: Prepared) -> Network:
+    """The layers of a cell's network; a network of the user's own is no list of them."""
+    if is_own(cell):
+        raise UnsupportedError("a network of the user's own has no packed form")
+    return network(cell, data.shape, data.classes)
+
+
 def variants(cell: Cell, data: Prepared, device: str) -> list[str]:
     """The packed formulations worth trying for a cell, the most promising first.
 
     Raises :class:`~normbench.models.packed.net.UnsupportedError` where there is none.
     """
-    described = network(cell, data.shape, data.classes)
+    described = _described(cell, data)
     pack(described, 1, task=data.task)
     return packed_variants(described, device)
 
 
 def memory_of(cell: Cell, data: Prepared, members: int) -> int:
     """The bytes that ``members`` runs of a cell take together, roughly."""
-    return memory(network(cell, data.shape, data.classes), members)
+    return memory(_described(cell, data), members)

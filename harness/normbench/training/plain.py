@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import OPTIMIZERS
-from normbench.models.describe import network
-from normbench.models.plain import build, initialise
+from normbench.models.make import made
 from normbench.norms.schedule import scheduled
 from normbench.plan.spec import RunSpec
 from normbench.training.augment import Batches
@@ -77,8 +76,7 @@ class PlainEngine:
         self.cell, self.device = cell, device
         self.data, self.objective = data, data.objective
         self.schedule = schedule_of(run, len(data.train))
-        self.model = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
-        initialise(self.model, run.seed, cell.init)
+        self.model = made(cell, data.shape, data.classes, run.seed, device, data.train.dtype)
         self.precision = Precision.of(cell, device)
         self.precision.prepare_norms(self.model)
         self.forward: Callable[[Tensor], Tensor] = formulated(self.model, variant)
@@ -146,7 +144,7 @@ class PlainEngine:
         """Compute the gradients of a batch's loss, and add them to those of the step before it."""
         if self.scale is not None:
             loss = loss * self.scale.values[0]
-        found = list(torch.autograd.grad(loss, self.weights))
+        found = list(torch.autograd.grad(loss, self.weights, materialize_grads=True))
         # never in place: two parameters may have been given the same tensor
         self._gradients = (
             [*torch._foreach_add(self._gradients, found)] if self._gradients else found

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import OPTIMIZERS
-from normbench.models.describe import network
-from normbench.models.plain import build, initialise
+from normbench.models.make import made, restart
 from normbench.norms.schedule import scheduled
 from normbench.plan.spec import RunSpec
 from normbench.training.augment import Batches
@@ -42,15 +41,16 @@ class StackedEngine:
         cell = runs[0].cell
         self.runs, self.cell, self.data, self.device = runs, cell, data, device
         self.schedule = schedule_of(runs[0], len(data.train))
-        self.module = build(network(cell, data.shape, data.classes), device).to(data.train.dtype)
+        first = runs[0].seed
+        self.module = made(cell, data.shape, data.classes, first, device, data.train.dtype)
         self.precision = Precision.of(cell, device)
         self.precision.prepare_norms(self.module)
         self.function = StackedFunction(self.module, self.precision)
         self.scheduled = scheduled(self.module)
         members: list[State] = []
         for run in runs:
-            if not members or run.seed != runs[len(members) - 1].seed:
-                initialise(self.module, run.seed, cell.init)
+            if members and run.seed != runs[len(members) - 1].seed:
+                restart(self.module, cell, run.seed)
             members.append({n: t.detach().clone() for n, t in self._tensors()})
         stacked = {name: torch.stack([one[name] for one in members]) for name in members[0]}
         trained = [n for n, p in self.module.named_parameters() if p.requires_grad]
@@ -157,7 +157,8 @@ class StackedEngine:
             outputs = self.function(self.trained | self.fixed, self.kept, x, self._draws())
             losses = self.data.objective.each(outputs, labels).mean(1)
             scaled = losses if self.scale is None else losses * self.scale.values
-            found = list(torch.autograd.grad(scaled.sum(), list(self.trained.values())))
+            trained = list(self.trained.values())
+            found = list(torch.autograd.grad(scaled.sum(), trained, materialize_grads=True))
         # never in place: two parameters may have been given the same tensor
         self._gradients = [*torch._foreach_add(self._gradients, found)] if number else found
         return losses.detach(), outputs.detach(), labels

@@ -18,6 +18,7 @@ from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.forms import Form
 from normbench.models.packed.graph import NormNode
 from normbench.models.packed.layer_norm import LayerNorms
+from normbench.norms.group import groups_in
 
 
 @dataclass
@@ -41,7 +42,7 @@ class ChannelNorms(Operation):
         self.node, self.block, self.eps = node, block, float(node.params["eps"])
         self.channels = node.before[-1]
         self.positions = prod(node.before[:-1])
-        self.groups = int(node.params.get("groups", self.channels))
+        self.groups = groups_in(node.params, self.channels) or self.channels
         self.shape = self.set_shape(block.size, block.batch)
         members, sets, rows, channels = self.shape
         if node.together:

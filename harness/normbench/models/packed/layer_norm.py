@@ -11,6 +11,7 @@ from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.forms import Form
 from normbench.models.packed.graph import NormNode
+from normbench.norms.group import groups_in
 
 
 class LayerNorms(Operation):
@@ -23,7 +24,7 @@ class LayerNorms(Operation):
 
     def __init__(self, node: NormNode, block: Block) -> None:
         self.eps = float(node.params["eps"])
-        groups = int(node.params.get("groups", 1))
+        groups = groups_in(node.params, node.before[-1]) or 1
         whole = prod(node.before) if node.form.per_element else node.before[-1]
         rows, self.count = prod(node.before) // whole, whole // groups
         row, gradient = (block.size, 1, groups, self.count), (block.size, groups, self.count)
