@@ -13,8 +13,9 @@ from torch import nn
 from normbench.catalog import NORMS
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import network, select_sites
+from normbench.models.dropout import StreamDropout
 from normbench.models.layers import Conv, Dropout, Flatten, Linear, activated, site_names
-from normbench.models.plain import Net, StreamDropout, build, initialise
+from normbench.models.plain import Net, build, initialise
 from tests.builders import cell
 
 DIGITS = ((1, 8, 8), 10)

@@ -285,8 +285,8 @@ def test_sites_are_those_inside_the_cell() -> None:
 @pytest.mark.parametrize(
     ("axes", "said"),
     [
-        ({"position": "post"}, "position = 'post' has no meaning for the recurrent model lstm"),
-        ({"init": "he"}, "init = 'he' has no meaning for the recurrent model lstm"),
+        ({"position": "post"}, "position = 'post' has no meaning for the model lstm"),
+        ({"init": "he"}, "init = 'he' has no meaning for the model lstm"),
         ({"norm": "weight"}, "at site input: the norm weight has no form for recurrent nets"),
         ({"norm": {"name": "group", "groups": 5}}, "at site input: group norm needs groups that"),
         ({"shape": (1, 8, 8)}, "the model lstm takes sequences, inputs of shape"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -50,8 +51,11 @@ def test_the_formulas_are_those_of_torch(shape: tuple[int, ...]) -> None:
         # torch takes the mean over the window, the paper the sum
         "lrn": lambda: f.local_response_norm(t, 5, alpha=5 * 0.02, beta=0.75, k=2.0),
         "dyt": lambda: 2 * torch.sigmoid(2 * 0.02 * t) - 1,
+        # twice the normal distribution function of √2 times the argument, less one
+        "derf": lambda: 2 * torch.special.ndtr(math.sqrt(2) * (0.02 * t + 0.3)) - 1,
     }
-    params = {"eps": 0.1, "groups": 4, "n": 5, "alpha": 0.02, "beta": 0.75, "k": 2.0}
+    params = {"eps": 0.1, "groups": 4, "n": 5, "alpha": 0.02, "beta": 0.75, "k": 2.0,
+              "shift": 0.3}  # fmt: skip
     for name, formula in FORMULAS.items():
         if name in ("instance", "lrn") and len(shape) == 2:
             continue  # torch's own are for images

@@ -105,6 +105,9 @@ def test_those_without_a_shift_and_with_other_parameters() -> None:
         "alpha": [0.5], "weight": [1.0] * 4, "bias": [0.0] * 4
     }  # fmt: skip
     assert [n for n, _ in norm_of("dyt", IMAGE, affine=False).named_parameters()] == ["alpha"]
+    assert {n: p.tolist() for n, p in norm_of("derf", IMAGE).named_parameters()} == {
+        "alpha": [0.5], "shift": [0.0], "weight": [1.0] * 4, "bias": [0.0] * 4
+    }  # fmt: skip
 
 
 def test_layer_norm_over_channels_takes_each_pixel(x: Tensor) -> None:
@@ -151,6 +154,16 @@ def test_the_papers_local_response_norm_is_torchs_with_five_times_alpha(x: Tenso
 def test_a_window_without_a_middle_is_refused() -> None:
     with pytest.raises(UsageError, match=r"odd n.*received 4; use 3 or 5"):
         norm_of("lrn", IMAGE, n=4)
+
+
+def test_dynamic_erf_by_hand() -> None:
+    norm = norm_of("derf", (2,), alpha=2.0, shift=0.25)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([3.0, 1.0]))  # type: ignore[operator]
+        norm.bias.copy_(torch.tensor([0.0, -1.0]))  # type: ignore[operator]
+    y = norm(torch.tensor([[0.25, 0.0]]))
+    wanted = [3 * math.erf(0.75), math.erf(0.25) - 1]
+    assert y.tolist() == [[pytest.approx(value) for value in wanted]]
 
 
 def test_dynamic_tanh_by_hand() -> None:

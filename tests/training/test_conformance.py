@@ -41,21 +41,25 @@ AXES: dict[str, dict[str, Any]] = {
     "lstm": ROWS | {"model": {"name": "lstm", "hidden": 8}},
     "gru": ROWS | {"model": {"name": "gru", "hidden": 8}},
     "rnn": ROWS | {"model": {"name": "rnn", "hidden": 8}},
+    "transformer": {"model": {"name": "transformer", "width": 16, "depth": 1, "qk": True},
+                    "norm_group": {"name": "group", "groups": 2}},
 }  # fmt: skip
 #: The shape of a sample, where it is not that of the digits.
 SHAPES = {"alexnet": (3, 32, 32), "lstm": (8, 8), "gru": (8, 8), "rnn": (8, 8)}
 #: The norms that have no meaning in a model, and those for which it needs the plain loop.
 _IN_RECURRENT = {"instance", "weight", "batch-renorm", "batch-frozen", "weight-standardized"}
-_ALONE_IN_RECURRENT = {"lrn", "layer-channels", "rms", "dyt"}
+_ALONE_IN_RECURRENT = {"lrn", "layer-channels", "rms", "dyt", "derf"}
 RECURRENT = ("lstm", "gru", "rnn")
 UNDEFINED: dict[str, set[str]] = {
     "mlp": {"instance"},
     "linear": set(NORMS.complete) - {"none"},
     **dict.fromkeys(RECURRENT, _IN_RECURRENT),
+    "transformer": {"instance", "weight", "weight-standardized"},
 }
 ALONE: dict[str, set[str]] = {
-    **{model: {"lrn"} for model in ("mlp", "small-cnn", "alexnet")},
+    **{model: {"lrn", "derf"} for model in ("mlp", "small-cnn", "alexnet")},
     "resnet": set(NORMS.complete),
+    "transformer": set(NORMS.complete) - UNDEFINED["transformer"],
     **dict.fromkeys(RECURRENT, _ALONE_IN_RECURRENT),
 }
 
@@ -139,7 +143,7 @@ def test_what_needs_the_plain_loop_says_so(model: str, norm: str) -> None:
 def test_what_has_no_meaning_is_refused_by_both(model: str, norm: str) -> None:
     shape_and_classes = (SHAPES.get(model, (1, 8, 8)), 10)
     for engine in (build, lambda net: pack(net, 2)):
-        with pytest.raises((UndefinedError, UsageError)):
+        with pytest.raises((UndefinedError, UsageError, UnsupportedError)):
             engine(network(cell(**axes_of(model, norm)), *shape_and_classes))
 
 

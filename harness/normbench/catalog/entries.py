@@ -204,6 +204,8 @@ class Catalog(Mapping[str, Entry]):
 BATCH_STATISTICS = "batch-statistics"
 #: A sample's output is the same whatever else is in the batch: the conformance suite checks it.
 BATCH_INDEPENDENT = "batch-independent"
+#: The model takes sequences of tokens, and gives outputs at each of them.
+TOKENS = "tokens"
 #: The probe is about linear regressions, and gives nothing for any other model.
 LINEAR_REGRESSION = "linear-regression"
 #: The norm changes a layer's weights instead of standing behind it: it is built from that layer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normbench.catalog.entries import OWN_NETWORKS, Catalog, Entry, Param
+from normbench.catalog.entries import OWN_NETWORKS, TOKENS, Catalog, Entry, Param
 from normbench.catalog.target import ARGS, TARGET
 from normbench.catalog.weights import checked_weights
 
@@ -69,6 +69,24 @@ MODELS = Catalog(
             "normbench.models.recurrent:rnn",
             "recurrent net with tanh (Elman 1990) and a linear layer on its last hidden state",
             params=_HIDDEN,
+        ),
+        "transformer": Entry(
+            "normbench.models.transformer:layers",
+            "small transformer (Vaswani et al. 2017, arXiv:1706.03762) for tokens, images in "
+            "patches, and series",
+            params={
+                "width": Param(64, "features of a token", at_least=1, at_most=8192),
+                "depth": Param(2, "blocks", at_least=1, at_most=64),
+                "heads": Param(4, "heads of the attention; must divide the width", at_least=1),
+                "patch": Param(2, "pixels of a patch's side, of images", at_least=1),
+                "placement": Param(
+                    "pre",
+                    "norms in front of each branch, behind each addition, or around each branch",
+                    choices=("pre", "post", "sandwich"),
+                ),
+                "qk": Param(False, "norms on queries and keys, too"),
+            },
+            traits=frozenset({TOKENS}),
         ),
         "torch": Entry(
             "normbench.models.own.network:OwnNet",

@@ -198,6 +198,17 @@ NORMS = Catalog(
             packed="normbench.models.packed.dynamic_tanh:DYT",
             title="dynamic tanh",
         ),
+        "derf": Entry(
+            "normbench.norms.derf:build",
+            "dynamic erf in place of a norm (Chen et al. 2025, arXiv:2512.10938)",
+            params={
+                "alpha": Param(0.5, "initial factor of the input", above=0.0, at_most=1e3),
+                "shift": Param(0.0, "initial shift of the input", at_least=-1e3, at_most=1e3),
+                "affine": _AFFINE,
+            },
+            traits=frozenset({BATCH_INDEPENDENT}),
+            title="dynamic erf",
+        ),
         "keep": Entry(
             "normbench.norms.keep:build",
             "the norms that a network of your own has, as they are",

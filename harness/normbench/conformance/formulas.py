@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,12 @@ def dyt(x: Array, params: dict[str, Any]) -> Array:
     return result
 
 
+def derf(x: Array, params: dict[str, Any]) -> Array:
+    """Each value on its own; α and the shift are the initial ones."""
+    result: Array = np.vectorize(math.erf)(params["alpha"] * x + params["shift"])
+    return result
+
+
 #: Training-mode output at scale 1 and shift 0 and at the start of a run, by the norm's name.
 FORMULAS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
     "none": none,
@@ -85,4 +92,5 @@ FORMULAS: dict[str, Callable[[Array, dict[str, Any]], Array]] = {
     "rms": rms,
     "lrn": lrn,
     "dyt": dyt,
+    "derf": derf,
 }

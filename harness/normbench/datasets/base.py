@@ -28,6 +28,9 @@ class Arrays:
     is in that unit. ``features`` names the columns of tabular data. ``key`` names the content (data
     set, version, parameters): the split is derived from it.
 
+    Sequences of tokens are (items, tokens) as int64, from 0 to ``classes`` − 1, the vocabulary;
+    their ``labels`` have the same shape, a class for each token.
+
     ``test_inputs`` are what the items of the test split look like where that differs, such as
     sequences with more steps than in training: (items, …) in the order of ``inputs``, with the
     same channels and the same labels.
@@ -62,6 +65,11 @@ class Arrays:
             "given": self.given,
         }  # fmt: skip
         return digest_of(said, arrays, self.known)
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether the inputs are sequences of tokens."""
+        return self.inputs.ndim == 2 and bool(self.inputs.dtype == "int64")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,8 +20,16 @@ def check_arrays(arrays: Arrays) -> None:
             "a data set has inputs (items, channels, ...) and as many labels (items,); received "
             f"inputs of shape {inputs.shape} and labels of shape {labels.shape}"
         )
-    if labels.ndim != 1:
-        raise UsageError(f"labels have the shape (items,); received {labels.shape}")
+    if labels.ndim != 1 and not (arrays.of_tokens and labels.shape == inputs.shape):
+        raise UsageError(
+            "labels have the shape (items,), or (items, tokens) for inputs of that shape and type "
+            f"int64; received {labels.shape}"
+        )
+    if labels.ndim == 2 and not 0 <= inputs.min() <= inputs.max() < arrays.classes:
+        raise UsageError(
+            f"tokens are whole numbers from 0 to {arrays.classes - 1}, the classes; received "
+            f"{int(inputs.min())} to {int(inputs.max())}"
+        )
     for what, values in (("inputs", inputs), ("labels", labels), ("test inputs", _test(arrays))):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             wrong = int((~np.isfinite(values)).sum())

@@ -51,8 +51,11 @@ def strata_of(labels: NDArray[Any], task: Task) -> NDArray[np.int64]:
 
     In a classification that is the item's class. The labels of a regression rarely repeat, so that
     classes of them would hold one item each: there it is the item's tenth of the labels' ranks,
-    so that every part of a split covers the range of the labels alike.
+    so that every part of a split covers the range of the labels alike. Items with a label for each
+    token are one stratum.
     """
+    if labels.ndim > 1:
+        return np.zeros(len(labels), dtype=np.int64)
     if task == "classification":
         return labels
     ranks = np.empty(len(labels), dtype=np.int64)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from normbench.catalog import MODELS, nearest
+from normbench.catalog import MODELS, NORMS, WEIGHTS, nearest
 from normbench.catalog.guard import guarded
 from normbench.errors import UsageError
-from normbench.models.layers import Layer, Linear, Recurrent, Site, flat, site_names
+from normbench.models.layers import Attention, Layer, Linear, Recurrent, Site, flat, site_names
 from normbench.protocol.schema import Cell
 
 
@@ -61,24 +61,37 @@ def select_sites(wanted: str | Sequence[str], layers: Sequence[Layer]) -> frozen
     return frozenset(wanted)
 
 
-def _check_recurrent(cell: Cell) -> None:
-    """Refuse axes that would be without effect in a recurrent net."""
-    for axis, default, why in (
-        ("position", "pre", "its norms stand inside the cell"),
-        ("init", "torch", "He's initial weights are for layers with ReLU"),
-    ):
+#: Axes without effect where norms stand within the blocks of a model, and why.
+_WITHIN = {
+    "position": ("pre", "its norms have places of their own"),
+    "init": ("torch", "He's initial weights are for layers with ReLU"),
+}
+
+
+def _check_within(cell: Cell) -> None:
+    """Refuse axes that would be without effect in a recurrent net or a transformer."""
+    for axis, (default, why) in _WITHIN.items():
         received = getattr(cell, axis)
         if received != default:
             raise UsageError(
-                f"{axis} = {received!r} has no meaning for the recurrent model {cell.model.name}: "
-                f"{why}; leave {axis} out"
+                f"{axis} = {received!r} has no meaning for the model {cell.model.name}: {why}; "
+                f"leave {axis} out"
             )
+
+
+def _check_weights(cell: Cell) -> None:
+    """Refuse norms of weights where they have no form."""
+    if WEIGHTS in NORMS[cell.norm.name].traits:
+        raise UsageError(
+            f"the norm {cell.norm.label} changes the weights of layers, and has no form for the "
+            f"model {cell.model.name}; use a norm of activations, such as layer"
+        )
 
 
 def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
     """The network of a cell for inputs of ``shape`` in ``classes`` classes.
 
-    ``shape`` is (C, H, W), or (features, steps) for sequences.
+    ``shape`` is (C, H, W), (features, steps) for sequences, or (tokens,) for text.
     """
     if cell.batch_size % cell.statistics_batch:
         raise UsageError(
@@ -93,8 +106,10 @@ def network(cell: Cell, shape: tuple[int, ...], classes: int) -> Network:
             f"the model {cell.model.name} has no site at which a norm could stand; received the "
             f"norm {cell.norm.label}; use the norm none"
         )
-    if any(isinstance(layer, Recurrent) for layer in layers):
-        _check_recurrent(cell)
+    if any(isinstance(layer, Recurrent | Attention) for layer in flat(layers)):
+        _check_within(cell)
+    if any(isinstance(layer, Attention) for layer in flat(layers)):
+        _check_weights(cell)
     return Network(
         layers=tuple(layers),
         shape=shape,

@@ -26,10 +26,14 @@ class Conv:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fully connected layer with bias; it flattens nothing."""
+    """A fully connected layer with bias; it flattens nothing.
+
+    It takes vectors, or with ``tokens`` the vectors (tokens, features), each by itself.
+    """
 
     name: str
     features: int
+    tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,13 @@ class Site:
 
     ``name`` is the layer it belongs to. Both positions of a site are in the list; the protocol's
     ``position`` says which of them is used. With ``zero_scale`` the norm's scale starts at 0, if
-    it has one.
+    it has one. With ``tokens`` it stands on (tokens, features), and normalizes each token.
     """
 
     name: str
     position: str
     zero_scale: bool = False
+    tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,57 @@ class Recurrent:
         return ("input", "hidden", "cell") if self.kind == "lstm" else ("input", "hidden")
 
 
+@dataclass(frozen=True)
+class Embed:
+    """Tokens (tokens,) of a vocabulary to vectors (tokens, width), their positions added."""
+
+    name: str
+    width: int
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Patches:
+    """(C, H, W) in patches of ``patch``² pixels, or (features, steps), to (tokens, width)."""
+
+    name: str
+    width: int
+    patch: int
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Self-attention, (tokens, width) to the same; with ``causal`` tokens see no later ones.
+
+    Where ``block`` is named, norms may stand on its queries and keys, at the sites <block>_query
+    and <block>_key.
+    """
+
+    name: str
+    heads: int
+    causal: bool
+    block: str = ""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Where a norm may stand."""
+        return (f"{self.block}_query", f"{self.block}_key") if self.block else ()
+
+
+@dataclass(frozen=True)
+class Gelu:
+    """The activation x·Φ(x) (Hendrycks & Gimpel 2016)."""
+
+
+@dataclass(frozen=True)
+class TokenMean:
+    """(tokens, width) to (width,): the mean over all tokens."""
+
+
 Layer = (
     Conv | Linear | Site | ReLU | MaxPool | Flatten | Dropout | GlobalMean | Residual | Recurrent
-)
+    | Embed | Patches | Attention | Gelu | TokenMean
+)  # fmt: skip
 
 
 def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
@@ -133,6 +186,6 @@ def site_names(layers: Sequence[Layer]) -> list[str]:
     for layer in flat(layers):
         if isinstance(layer, Site):
             names[layer.name] = None
-        elif isinstance(layer, Recurrent):
+        elif isinstance(layer, Recurrent | Attention):
             names |= dict.fromkeys(layer.sites)
     return list(names)

@@ -12,62 +12,26 @@ from torch import Tensor, nn
 
 from normbench.errors import UndefinedError, UsageError
 from normbench.models.describe import Network
+from normbench.models.dropout import StreamDropout
 from normbench.models.layers import (
+    Attention,
     Conv,
     Dropout,
-    Flatten,
-    GlobalMean,
+    Embed,
     Layer,
     Linear,
-    MaxPool,
+    Patches,
     Recurrent,
-    ReLU,
     Residual,
     Site,
 )
-from normbench.models.recurrent_layer import RecurrentLayer, build_recurrent
+from normbench.models.parts import check_norm, part_of
+from normbench.models.recurrent_layer import RecurrentLayer
 from normbench.models.shapes import shape_after
-from normbench.norms.batch import BatchNorm
-from normbench.norms.factory import (
-    build_norm,
-    changes_weights,
-    guarded_norm,
-    is_foreign,
-    stands_at_sites,
-    wrap_layer,
-)
-from normbench.norms.own import depends_on_batch
+from normbench.models.tokens import Embedding, PatchEmbedding, SelfAttention
+from normbench.norms.factory import changes_weights, stands_at_sites, wrap_layer
 from normbench.norms.reparametrized import Reparametrized
 from normbench.plan.seeds import stream_key
-
-
-class StreamDropout(nn.Module):
-    """Dropout that draws its masks from a generator of its own, named by seed and layer.
-
-    Where ``draws`` are set, numbers between 0 and 1 in the inputs' shape, they take the place of
-    what the generator would give: where several runs are one function, it has none of its own.
-    """
-
-    def __init__(self, name: str, p: float) -> None:
-        super().__init__()
-        self.name, self.p = name, p
-        self.generator: torch.Generator | None = None
-        self.draws: Tensor | None = None
-
-    def seed(self, seed: int, device: torch.device) -> None:
-        """Start the stream of masks of this run."""
-        self.generator = torch.Generator(device).manual_seed(stream_key(seed, "dropout", self.name))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero each value with probability p in training, and scale the rest by 1/(1 − p)."""
-        if not self.training or self.p == 0:
-            return x
-        draws = self.draws
-        if draws is None:
-            place = x.device if self.generator is None else self.generator.device
-            draws = torch.rand(x.shape, generator=self.generator, device=place)
-        keep = draws.to(x.device) >= self.p
-        return x * keep / (1 - self.p)
 
 
 @dataclass(frozen=True)
@@ -96,13 +60,18 @@ class Net(nn.Module):
         self.way = tuple(parts) if way is None else way
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs (N, C, H, W), or (N, features, steps), to logits of shape (N, classes)."""
+        """Inputs (N, C, H, W), or (N, features, steps), to logits of shape (N, classes).
+
+        Tokens (N, tokens) have logits of shape (N, tokens, classes).
+        """
         return self._along(self.way, x)
 
     @property
     def site_norms(self) -> list[nn.Module]:
         """The norms at the sites."""
-        return [part for name, part in self.parts.items() if name.endswith("_norm")]
+        found = [part for name, part in self.parts.items() if name.endswith("_norm")]
+        heads = [part for part in self.parts.values() if isinstance(part, SelfAttention)]
+        return found + [norm for part in heads for norm in (part.query_norm, part.key_norm)]
 
     def _along(self, way: tuple[str | Fork, ...], x: Tensor) -> Tensor:
         for place in way:
@@ -113,114 +82,14 @@ class Net(nn.Module):
         return x
 
 
-class _Conv2d(nn.Conv2d):
-    """A convolution whose weights are left as memory holds them, until they are set."""
-
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
-
-
-class _Linear(nn.Linear):
-    """A linear layer whose weights are left as memory holds them, until they are set."""
-
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
-
-
-class _GlobalMean(nn.Module):
-    """The mean over all positions: (N, C, H, W) to (N, C).
-
-    ``AdaptiveAvgPool2d(1)`` gives the same bits, and has no rule of its own for several members.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Average over height and width."""
-        return x.mean((-2, -1))
-
-
-def _part(layer: Layer, shape: tuple[int, ...], net: Network, device: str) -> nn.Module:
-    """The module of one layer for samples of ``shape``; weights are left uninitialised."""
-    match layer:
-        case Conv():
-            if len(shape) != 3:
-                raise UsageError(
-                    f"the layer {layer.name} is a convolution and takes images; inputs of shape "
-                    f"{shape} are for a recurrent model such as lstm"
-                )
-            return _Conv2d(
-                shape[0], layer.channels, layer.kernel, layer.stride, layer.padding, device=device
-            )
-        case Linear():
-            return _Linear(shape[0], layer.features, device=device)
-        case Site():
-            with torch.device(device):
-                norm = build_norm(net.norm.name, net.norm.params, shape, net.norm.batch_size)
-            if isinstance(norm, BatchNorm) and net.norm.batch_size < net.batch_size:
-                norm.ghost = net.norm.batch_size
-            scale = getattr(norm, "weight", None)
-            if layer.zero_scale and isinstance(scale, nn.Parameter):
-                nn.init.zeros_(scale)
-            return norm
-        case ReLU():
-            return nn.ReLU()
-        case MaxPool():
-            return nn.MaxPool2d(layer.kernel, layer.stride)
-        case Flatten():
-            return nn.Flatten()
-        case Dropout():
-            return StreamDropout(layer.name, layer.p)
-        case GlobalMean():
-            return _GlobalMean()
-        case Residual():
-            raise TypeError("a block is built of its layers")
-        case Recurrent():
-            with torch.device(device):
-                return build_recurrent(layer, shape, net)
-
-
 def _name(index: int, layer: Layer) -> str:
     match layer:
         case Site():
             return f"{layer.name}_norm"
-        case Conv() | Linear() | Dropout() | Recurrent():
+        case Conv() | Linear() | Dropout() | Recurrent() | Embed() | Patches() | Attention():
             return layer.name
         case _:
             return f"{type(layer).__name__.lower()}{index}"
-
-
-def _check_norm(layer: Site, shape: tuple[int, ...], net: Network) -> None:
-    """Pass a batch through a norm, in training: one without meaning at this shape raises.
-
-    Built-in norms see two samples of zeros, one where the batch is one, or a ghost batch: their
-    rules know no other difference. One of another package sees its true batch, on the meta device,
-    or on the CPU where it takes numbers; only :class:`UndefinedError` says that it has no meaning.
-    """
-    name = net.norm.name
-    ghosts = net.norm.batch_size < net.batch_size
-    if ghosts and name == "own" and depends_on_batch(**net.norm.params, shape=shape):
-        raise UsageError(
-            "norm_batch_size is for batch norm and what knows of it; a norm of your own takes its "
-            "statistics from the whole batch; likely fix: leave norm_batch_size out, or write a "
-            "norm that takes parts of the batch"
-        )
-
-    def forward(device: str, batch: int) -> None:
-        _part(layer, shape, net, device).train()(torch.zeros((batch, *shape), device=device))
-
-    if is_foreign(name, net.norm.params):
-        with guarded_norm(name, net.norm.params):
-            try:
-                forward("meta", net.batch_size)
-            except UndefinedError:
-                raise
-            except (Exception, SystemExit):
-                forward("cpu", net.batch_size)
-        return
-    try:
-        forward("cpu", net.norm.batch_size if ghosts else min(net.batch_size, 2))
-    except (RuntimeError, ValueError) as error:
-        full = (net.batch_size, *shape)
-        raise UndefinedError(f"no meaning for a batch of shape {full}: {error}") from None
 
 
 def sites_of(model: nn.Module) -> list[nn.Module]:
@@ -277,9 +146,11 @@ class _Builder:
         """The module of one layer, and a sample's shape behind it."""
         net = self.net
         try:
-            part = _part(layer, shape, net, self.device)
+            part = part_of(layer, shape, net, self.device)
             if isinstance(layer, Site) and type(part) is not nn.Identity:
-                _check_norm(layer, shape, net)
+                check_norm(layer, shape, net)
+            if isinstance(layer, Attention) and isinstance(part, SelfAttention) and part.normed:
+                check_norm(layer, shape, net)
             after = shape_after(layer, shape, name, net.batch_size)
             if self.wraps and name in net.sites:
                 part = wrap_layer(net.norm.name, net.norm.params, part)
@@ -318,7 +189,7 @@ def initialise(model: Net, seed: int, init: Literal["torch", "he"]) -> None:
     for name, module in model.parts.items():
         if isinstance(module, StreamDropout):
             module.seed(seed, torch.device("cpu"))
-        if isinstance(module, RecurrentLayer):
+        if isinstance(module, RecurrentLayer | Embedding | PatchEmbedding | SelfAttention):
             module.initialise(seed, name)
         if not isinstance(module, nn.Conv2d | nn.Linear | Reparametrized):
             continue

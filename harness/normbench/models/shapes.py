@@ -10,17 +10,22 @@ from math import prod
 
 from normbench.errors import UsageError
 from normbench.models.layers import (
+    Attention,
     Conv,
     Dropout,
+    Embed,
     Flatten,
+    Gelu,
     GlobalMean,
     Layer,
     Linear,
     MaxPool,
+    Patches,
     Recurrent,
     ReLU,
     Residual,
     Site,
+    TokenMean,
 )
 
 Shape = tuple[int, ...]
@@ -40,6 +45,8 @@ def shape_after(layer: Layer, shape: Shape, name: str, batch_size: int) -> Shape
         case MaxPool(kernel=kernel, stride=stride):
             sizes = _windows(shape, kernel, stride, 0)
             found = None if sizes is None else (shape[0], *sizes)
+        case Linear(features=features, tokens=True):
+            found = (shape[0], features) if len(shape) == 2 else None
         case Linear(features=features):
             found = (features,) if len(shape) == 1 else None
         case GlobalMean():
@@ -48,7 +55,16 @@ def shape_after(layer: Layer, shape: Shape, name: str, batch_size: int) -> Shape
             found = (hidden,) if len(shape) == 2 else None
         case Flatten():
             found = (prod(shape),)
-        case Site() | ReLU() | Dropout():
+        case Embed(width=width):
+            found = (shape[0], width) if len(shape) == 1 else None
+        case Patches(width=width, patch=patch):
+            count = shape[-1] if len(shape) == 2 else prod(size // patch for size in shape[1:])
+            found = (count, width) if len(shape) in (2, 3) else None
+        case TokenMean():
+            found = shape[1:] if len(shape) == 2 else None
+        case Attention():
+            found = shape if len(shape) == 2 else None
+        case Site() | ReLU() | Gelu() | Dropout():
             found = shape
         case Residual():
             raise TypeError("a block's shape is that of its layers")
@@ -72,6 +88,12 @@ def _wanted(layer: Layer) -> str:
     match layer:
         case Conv(kernel=kernel) | MaxPool(kernel=kernel):
             return f"it takes images of at least {kernel}×{kernel} pixels, padding included"
+        case Linear(tokens=True) | Attention() | TokenMean():
+            return "it takes tokens (tokens, width)"
+        case Embed():
+            return "it takes sequences of tokens"
+        case Patches():
+            return "it takes images, or sequences (features, steps)"
         case Linear():
             return "it takes vectors; flatten before it"
         case Recurrent():

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from normbench.catalog import MODELS
+from normbench.catalog.entries import OWN_NETWORKS, TOKENS
+from normbench.datasets.base import Arrays
 from normbench.datasets.content import Content, content_of, name_of
 from normbench.datasets.inputs import Moments, input_constants
 from normbench.errors import ComponentError, DataMissingError, UndefinedError, UsageError
@@ -123,6 +126,7 @@ def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | 
     check_curvature(cell, arrays.task)
     check_settings(cell)
     check_augment(cell, arrays.shape)
+    _check_tokens(cell, arrays)
     if cell.input_norm == "imagenet":
         nothing = np.zeros(arrays.shape[0])
         input_constants(Moments(nothing, nothing), cell.input_norm)
@@ -130,6 +134,26 @@ def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | 
     if network_alone not in known:
         known[network_alone] = _undefined(*network_alone)
     return known[network_alone]
+
+
+def _check_tokens(cell: Cell, arrays: Arrays) -> None:
+    """Refuse tokens where a model takes none, and axes that would be without effect on them."""
+    name = cell.model.name
+    takes = MODELS[name].traits & {TOKENS, OWN_NETWORKS} or not MODELS.built_in(name)
+    if not arrays.of_tokens:
+        return
+    if not takes:
+        raise UsageError(
+            f"the data set {cell.dataset.name} has sequences of tokens, with a label for each; the "
+            f"model {name} takes none: use the model transformer"
+        )
+    for axis, default in (("input_norm", "per-channel"), ("input_units", "unit")):
+        received = getattr(cell, axis)
+        if received != default:
+            raise UsageError(
+                f"{axis} = {received!r} has no meaning for tokens, which are no quantities; leave "
+                f"{axis} out for the data set {cell.dataset.name}"
+            )
 
 
 def _undefined(cell: Cell, shape: tuple[int, ...], classes: int) -> str | None:

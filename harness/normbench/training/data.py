@@ -64,6 +64,8 @@ class Scaling:
 class Part:
     """Inputs of items (each of shape (C, H, W)) and labels of shape (items,), on one device.
 
+    Tokens are (items, tokens) as real numbers, and so may be their labels, as whole ones.
+
     Either ``x`` holds the items as the model takes them, or ``scaling`` and ``rows`` are set: then
     ``x`` is the whole data set as it is stored, ``rows`` the places of this part's items in it,
     and each batch is scaled when it is asked for.
@@ -180,6 +182,8 @@ def split_of(cell: Cell) -> Split:
 
 def _prepare(cell: Cell, device: str) -> Prepared:
     arrays, split = arrays_of(cell), split_of(cell)
+    if arrays.of_tokens:
+        return _of_tokens(arrays, split, device)
     factors = unit_factors(cell.input_units, arrays.shape[0])
     moments = channel_moments(arrays.inputs, split.train)
     shift, scale = input_constants(moments, cell.input_norm, factors)
@@ -204,6 +208,18 @@ def _prepare(cell: Cell, device: str) -> Prepared:
 
     parts = (part(split.train), part(split.validation), part(split.test, of_test))
     return Prepared(*parts, arrays.classes, arrays.task, arrays.tolerance)
+
+
+def _of_tokens(arrays: Arrays, split: Split, device: str) -> Prepared:
+    """Tokens as numbers of the model's type, which holds them exactly: nothing is scaled."""
+
+    def part(index: NDArray[np.int64]) -> Part:
+        x, y = (
+            torch.from_numpy(values[index]).to(device) for values in (arrays.inputs, arrays.labels)
+        )
+        return Part(x.float(), y)
+
+    return Prepared(part(split.train), part(split.validation), part(split.test), arrays.classes)
 
 
 def _shared(inputs: NDArray[Any]) -> Tensor:

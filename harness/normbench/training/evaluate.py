@@ -27,7 +27,8 @@ _INPUT_BYTES = 1 << 26
 class Score:
     """Mean loss and share of hits over a part, and which of its items were hits.
 
-    In a classification a hit is an item in its class; see
+    In a classification a hit is an item in its class; of sequences with a label for each token, it
+    is a token, and losses and shares are per token. See
     :class:`~normbench.training.objective.Objective`.
     """
 
@@ -181,10 +182,13 @@ def scores(
         keep = min(len(y), items - done)
         outputs, y = outputs[:, :keep], y[:keep]
         totals.append(objective.totals(outputs, y).double().cpu())
-        hits.append(objective.hits(outputs, y.expand(outputs.shape[:2])).cpu())
+        hits.append(objective.hits(outputs, y.expand(outputs.shape[:-1])).flatten(1).cpu())
         done += keep
     loss, correct = sum(totals, torch.zeros((), dtype=torch.float64)), torch.cat(hits, dim=1)
-    return [_score(float(total) / items, found) for total, found in zip(loss, correct, strict=True)]
+    labels = correct.shape[1]
+    return [
+        _score(float(total) / labels, found) for total, found in zip(loss, correct, strict=True)
+    ]
 
 
 def _score(loss: float, correct: Tensor) -> Score:

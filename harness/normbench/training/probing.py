@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.catalog import PROBES
-from normbench.models.plain import StreamDropout
+from normbench.models.dropout import StreamDropout
 from normbench.norms.schedule import scheduled
 from normbench.plan.seeds import stream_key
 from normbench.plan.spec import RunSpec

@@ -39,12 +39,13 @@ class Interval:
         #: The memory for several steps' losses, logits and labels, and that of each step.
         self._kept: tuple[Tensor, ...] = ()
         self._places: list[tuple[Tensor, ...]] = []
-        self._filled = 0
+        self._filled, self.labels_per_sample = 0, 1
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Keep a step's losses (members,), logits (members, samples, classes) and labels."""
         given = losses, logits, labels
         if not self._kept:
+            self.labels_per_sample = labels[0, 0].numel()
             room = max(1, min(_KEPT_STEPS, _KEPT_LOGITS // max(1, logits.numel())))
             self._kept = tuple(one.new_empty(room, *one.shape) for one in given)
             self._places = list(zip(*(kept.unbind() for kept in self._kept), strict=True))
@@ -68,7 +69,8 @@ class Interval:
         if self._filled:
             losses, outputs, labels = (kept[: self._filled] for kept in self._kept)
             self.loss += losses.double().sum(0).cpu()
-            self.correct += self.objective.hits(outputs, labels).sum((0, 2)).cpu()
+            hits = self.objective.hits(outputs, labels)
+            self.correct += hits.transpose(0, 1).flatten(1).sum(1).cpu()
         self._filled = 0
 
     def columns(self, member: int) -> dict[str, float]:
@@ -76,7 +78,8 @@ class Interval:
         self.sum_up()
         return {
             "train_loss": float(self.loss[member]) / self.steps,
-            "train_accuracy": int(self.correct[member]) / (self.steps * self.samples),
+            "train_accuracy": int(self.correct[member])
+            / (self.steps * self.samples * self.labels_per_sample),
             "grad_norm": self.grad_norms[member],
             "update_norm": self.update_norms[member],
         }

@@ -150,12 +150,13 @@ class StackedEngine:
         """One batch, whose gradients are added to those of the step before it."""
         set_batch(self.scheduled, self.cell, self._step, self.schedule.steps, number)
         flat = index.reshape(-1)
-        labels = self.data.train.y[flat].view(index.shape)
+        labels = self.data.train.y[flat]
+        labels = labels.view(*index.shape, *labels.shape[1:])
         x = self.batches.inputs(index)
         x = x.view(*index.shape, *x.shape[1:])
         with torch.enable_grad():
             outputs = self.function(self.trained | self.fixed, self.kept, x, self._draws())
-            losses = self.data.objective.each(outputs, labels).mean(1)
+            losses = self.data.objective.each(outputs, labels).flatten(1).mean(1)
             scaled = losses if self.scale is None else losses * self.scale.values
             trained = list(self.trained.values())
             found = list(torch.autograd.grad(scaled.sum(), trained, materialize_grads=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from normbench.models.plain import StreamDropout
+from normbench.models.dropout import StreamDropout
 from normbench.norms.batch import Mode
 from normbench.training.evaluate import batch_norms, evaluating
 from normbench.training.precision import MappedProducts, Precision, widened

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from normbench.catalog import NORMS
+from normbench.models.dropout import StreamDropout
 from normbench.models.layers import Dropout, Flatten, Linear
 from normbench.models.packed import PackedNet
-from normbench.models.plain import StreamDropout, build
+from normbench.models.plain import build
 from normbench.training.optimizers import decay_mask
 from tests.models.packed.twins import ALEXNET, CNN, Twins, described, started
 

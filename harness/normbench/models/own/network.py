@@ -15,13 +15,13 @@ from normbench.catalog.guard import guarding
 from normbench.catalog.target import load, made, packages_of_target
 from normbench.errors import UsageError
 from normbench.models.describe import NormSpec
+from normbench.models.dropout import StreamDropout
 from normbench.models.own.drawing import drawing
 from normbench.models.own.kinds import Given
 from normbench.models.own.places import Fused
 from normbench.models.own.replace import KEEP, Wish, replace_norms
 from normbench.models.own.survey import ITEMS, Survey, logits_of, survey
 from normbench.models.own.weights import load_weights
-from normbench.models.plain import StreamDropout
 from normbench.norms.schedule import Scheduled
 from normbench.plan.seeds import stream_key
 from normbench.protocol.schema import Cell
