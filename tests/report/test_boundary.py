@@ -152,7 +152,7 @@ def test_a_bug_in_one_experiment_leaves_the_others(
         (convergence, "learning_curves", "convergence-one-times"),
         (convergence, "profile", "convergence-one-curves"),
         (small_batches, "error_by_batch_size", "convergence-one-curves"),
-        (convergence, "titled", "small-batches-one"),
+        (convergence, "time_table", "small-batches-one"),
     ],
 )
 def test_a_bug_in_one_figure_or_section_is_said_in_its_place(

@@ -74,9 +74,9 @@ def test_the_first_paragraph_is_the_answer(whole):
     assert re.search(r"At batch sizes? 2(,| and| use)[^.]*layer norm", text)
     assert re.search(r"batch norm (is|are) worse|normalization and batch norm are worse", text)
     row = analysis["crossover"].set_index("norm").loc["batch"]
-    assert 2 < row["estimate"] < 32
-    shown = f"{row['estimate']:.0f}" if row["estimate"] >= 10 else f"{row['estimate']:.1f}"
-    assert f"no longer worse than layer norm, is {shown} (95 % interval" in text
+    assert (row["worse_up_to"], row["within_from"], row["margin"]) == (8, 32, 0.02)
+    assert "Batch norm is worse than layer norm up to batch size 8 and within the declared " in text
+    assert "declared 2.0 points of it, or better, at batch size 32 (10 seeds)." in text
     assert "Undecided: same." in text
     assert "would decide" not in " ".join(spoken(page))
     assert page.lines[1] in text

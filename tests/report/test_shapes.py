@@ -58,7 +58,7 @@ def test_a_study_of_any_shape_makes_a_page(tmp_path, kind):
         "one norm": "Only layer norm has results",
         "one norm that is batch norm": "the reference itself",
         "one batch size": "Only one batch size has results here",
-        "one seed": "no test is possible: 1 seed",
+        "one seed": "othing is decided by itself: 1 seed",
         "three seeds": "inconclusive",
         "losses": "nat",
         "batch norm as the reference": "it has no crossover",

@@ -38,6 +38,11 @@ from normbench.stats import (
     subset_mean_interval,
 )
 
+if __package__:
+    from . import automatic
+else:  # run as a script
+    import automatic
+
 ALPHA = 0.05
 FULL, AGAIN = 4_000, 16_000
 REFERENCE = 2_000
@@ -378,6 +383,41 @@ def verdict_rates(rng, replicates):
     return tuple(outcomes.count(o) / replicates for o in ("supported", "refuted"))
 
 
+def said(truth, noise):
+    """Studies of which a page speaks by itself: false statements, the true best, contradictions."""
+
+    def simulate(rng, replicates):
+        found = automatic.rates(automatic.TRUTHS[truth], noise, rng, replicates)
+        return found["any"], 1 - found["best"], found["contradiction"]
+
+    return simulate
+
+
+def _add_automatic(add) -> None:
+    """All that is said of an experiment without a claim, at α = .05."""
+    for truth in automatic.TRUTHS:
+        for label, noise in automatic.CONTROLLED.items():
+            add(
+                f"said-{truth}-{label}",
+                said(truth, noise),
+                (f"any false statement, {label}, {truth}", 0.05, "at most"),
+                (f"the true best is among those named, {label}, {truth}", 0.95, "at least"),
+                (f"contradictions, {label}, {truth}", 0.0, "at most"),
+            )
+    for label, figure in (("unequal skew", 0.18), ("divergence of one norm", 0.21)):
+        row = (f"any false statement, {label}, no norm worse: not controlled", figure, "simulated")
+        noise = automatic.NOT_CONTROLLED[label]
+        add(f"said-{label}", lambda rng, n, noise=noise: said("no norm worse", noise)(rng, n)[:1],
+            row)  # fmt: skip
+    powers = zip(("all", "half", "a quarter"), (0.74, 0.60, 0.47), strict=True)
+    add(
+        "said-power",
+        lambda rng, n: tuple(automatic.contrast_power(rng, n)),
+        *((f"a norm's degradation is found at {share} of α", power, "simulated")
+          for share, power in powers),
+    )  # fmt: skip
+
+
 def _studies() -> list[Study]:
     studies = []
 
@@ -452,6 +492,7 @@ def _studies() -> list[Study]:
         ("verdict at θ = 0, n = 20: supported", 0.025, "at most"),
         ("verdict at θ = 0, n = 20: refuted", 0.025, "at most"),
     )
+    _add_automatic(add)
     return studies
 
 

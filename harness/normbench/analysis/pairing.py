@@ -42,6 +42,11 @@ class Pairing:
     refusal: str
 
 
+def usable(cell: CellCurves) -> bool:
+    """Whether most of the cell's seeds have a run: a cell that lacks most is a missing cell."""
+    return 2 * len(cell.seeds) > cell.planned
+
+
 def block(cells: Sequence[Runs], planned: Sequence[int]) -> SeedBlock:
     """The seeds that cells can be compared over.
 

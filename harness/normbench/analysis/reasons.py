@@ -119,6 +119,13 @@ def provisional(runs: int, planned: int) -> Caveat:
     return Caveat("provisional", f"the threshold is provisional, from {runs} of {planned} runs")
 
 
+def few_seeds(n: int, least: int) -> Caveat:
+    """Too few seeds to decide anything that was not declared."""
+    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    text = f"{seeds}, at least {least} are needed to decide what was not declared as a claim"
+    return Caveat("few-seeds", text)
+
+
 def window(evaluations: int) -> Caveat:
     """Two result sets that are read in the same way."""
     return Caveat("window", f"both read with a window of {evaluations} evaluations")

@@ -58,10 +58,15 @@ def result_row(result: Result, notes: Iterable[Caveat] = ()) -> dict[str, Any]:
     }
 
 
-def verdict_row(verdict: Verdict, notes: Iterable[Caveat] = ()) -> dict[str, Any]:
-    """A comparison that was judged in a family: by itself, and corrected for the others."""
+def verdict_row(
+    verdict: Verdict, notes: Iterable[Caveat] = (), alone: Result | None = None
+) -> dict[str, Any]:
+    """A comparison that was judged in a family: by itself, and corrected for the others.
+
+    ``alone`` is the comparison by itself where its interval has another level than the family.
+    """
     low, high = ends(verdict.result.details.get("simultaneous_interval"))
-    return result_row(verdict.result, notes) | {
+    return result_row(alone or verdict.result, notes) | {
         "adjusted_p": number(verdict.adjusted_p),
         "simultaneous_low": low,
         "simultaneous_high": high,

@@ -18,6 +18,7 @@ from normbench.analysis.curves import Floats, computed_curves
 from normbench.analysis.endpoints import KEYS, final_values, key_columns, times
 from normbench.analysis.evaluations import evaluation_tables
 from normbench.analysis.export import to_csv
+from normbench.analysis.findings import declared_margins
 from normbench.analysis.input_norm import input_norm_table
 from normbench.analysis.invariance import invariance_table
 from normbench.analysis.mechanisms import mechanism_table, probe_cost_table
@@ -217,6 +218,8 @@ def analyse(results: Results) -> Analysis:
     timings = timings_by_cell(results.timings)
     tables = ByExperiment.read(results, curves)
     tuning = tables.named("tuning", lambda own: {"": tuning_table(results, curves, own)})[""]
+    pairs = tables.of("pairs", lambda some: pair_table(some, alpha))
+    margins = declared_margins(results.study)
     return Analysis(
         {
             "claims": claim_table(results, curves, tables.boundary),
@@ -227,8 +230,10 @@ def analyse(results: Results) -> Analysis:
             "profile": tables.of("profiles", lambda some: profile_table(some, alpha)),
             "costs": tables.of("costs", lambda some: cost_table(some, timings, alpha)),
             "comparisons": tables.of("comparisons", lambda some: comparison_table(some, alpha)),
-            "pairs": tables.of("pairs", lambda some: pair_table(some, alpha)),
-            **tables.several("small batches", lambda some: small_batch_tables(some, alpha)),
+            "pairs": pairs,
+            **tables.several(
+                "small batches", lambda some: small_batch_tables(some, alpha, pairs, margins)
+            ),
             **tables.several(
                 "kinds of statistics", lambda some: evaluation_tables(some, curves, alpha)
             ),

@@ -14,6 +14,7 @@ import pandas as pd
 
 from normbench.analysis.changes import read_changes
 from normbench.analysis.endpoints import KEYS, key_columns
+from normbench.analysis.findings import declared_margins
 from normbench.analysis.judging import direction, judge_changes
 from normbench.analysis.matching import Located, Matching, match_cells
 from normbench.analysis.seconds import timings_by_cell
@@ -69,7 +70,7 @@ def compare(a: Results, b: Results) -> Versus:
     known = {**read_execution(a.folder).environments, **read_execution(b.folder).environments}
     changes = [change for match in matching.matches for change in read_changes(match, known)]
     alpha = min(a.study.alpha, b.study.alpha)
-    judged = judge_changes(changes, _margins(a, b), alpha)
+    judged = judge_changes(changes, declared_margins(a.study, b.study), alpha)
     times = [timings_by_cell(results.timings) for results in (a, b)]
     tables = {
         "cells": _cell_table(matching, judged.table),
@@ -81,17 +82,6 @@ def compare(a: Results, b: Results) -> Versus:
         tables, judged.method, alpha, judged.tested, judged.equal_tested, judged.notes,
         all_settings(b.runs, b.study) | all_settings(a.runs, a.study),
     )  # fmt: skip
-
-
-def _margins(a: Results, b: Results) -> dict[tuple[str, str], float]:
-    """The least margin that an equivalence claim on the final error declares, by experiment."""
-    found: dict[tuple[str, str], float] = {}
-    for claim in (*a.study.claims, *b.study.claims):
-        metric = {"val_error": "accuracy", "val_loss": "loss"}.get(claim.endpoint.metric)
-        if claim.kind == "equivalence" and claim.endpoint.kind == "final" and metric:
-            key = (claim.experiment, metric)
-            found[key] = min(claim.margin, found.get(key, claim.margin))
-    return found
 
 
 def _cell_table(matching: Matching, changes: pd.DataFrame) -> pd.DataFrame:

@@ -51,17 +51,18 @@ def norm_name(label: str) -> str:
     return title or (f"{label} norm" if label.isalpha() else label)
 
 
-def degradation_sentence(row: Mapping[Any, Any], metric: str, alpha: float) -> str:
+def degradation_sentence(row: Mapping[Any, Any], metric: str) -> str:
     """What a row of the table ``degradation`` says."""
     norm, reference = norm_name(row["norm"]), norm_name(row["reference"])
     shrink = f"when the batch shrinks from {row['largest']} to {row['smallest']}"
     if row["refusal"]:
         return f"{norm} against {reference} {shrink}: no conclusion ({row['refusal']})."
-    level = f"{100 * row['level']:.0f} % interval"
+    if math.isnan(row["adjusted_p"]):
+        return f"{norm} against {reference} {shrink}: no conclusion ({row['warnings']})."
+    level, fragile = f"{100 * row['level']:.0f} % interval", ", fragile" if row["fragile"] else ""
     interval = f"{level} {bare(row['low'], metric)} to {bare(row['high'], metric)}"
-    tail = f"({interval}, {row['n']} seeds, {p_value(row['p'])})"
-    decided = row["p"] <= alpha and (row["low"] > 0 or row["high"] < 0)
-    if not decided:
+    tail = f"({interval}, {row['n']} seeds, adjusted {p_value(row['adjusted_p'])}{fragile})"
+    if row["finding"] == "undecided":
         return (
             f"Whether {norm} loses more or less than {reference} {shrink} is undecided: "
             f"{amount(row['estimate'], metric, signed=True)} {tail}."
@@ -70,7 +71,7 @@ def degradation_sentence(row: Mapping[Any, Any], metric: str, alpha: float) -> s
     size = amount(abs(row["estimate"]), metric)
     if row["estimate"] < 0:
         interval = f"{level} {bare(-row['high'], metric)} to {bare(-row['low'], metric)}"
-        tail = f"({interval}, {row['n']} seeds, {p_value(row['p'])})"
+        tail = f"({interval}, {row['n']} seeds, adjusted {p_value(row['adjusted_p'])}{fragile})"
     return f"{norm[0].upper()}{norm[1:]} loses {size} {more} than {reference} {shrink} {tail}."
 
 

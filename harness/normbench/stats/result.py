@@ -16,7 +16,7 @@ from typing import Literal
 CaveatKind = Literal[
     "fragile", "diverged", "skewed", "ties", "drawn-signs", "open-below", "open-above",
     "no-crossing", "test-set-noise", "seeds-left-out", "own-seeds", "window", "at-chance",
-    "provisional", "another-pass",
+    "provisional", "few-seeds",
 ]  # fmt: skip
 Detail = float | int | bool | str | None | tuple[float, ...] | tuple[str, ...]
 Interval = tuple[float, float]

@@ -44,7 +44,7 @@ def _no_results(source: Source) -> str:
 
 
 def breaking_point(source: Source) -> str:
-    """Where batch norm breaks: the crossover batch size of the main experiment, in a sentence."""
+    """Where batch norm breaks in the main experiment, in a sentence."""
     if source.main is None:
         return ""
     series, setting = source.main
@@ -60,7 +60,10 @@ def breaking_point(source: Source) -> str:
         return (
             f"{words.capital(norm_name(here[0]))} is the reference itself, so it has no crossover."
         )
-    return words.capital(crossover_sentence(source, _plainest(rows).to_dict("records")[0]))
+    row = _plainest(rows).to_dict("records")[0]
+    if "few-seeds" in row["caveats"]:
+        return ""  # the advice says so
+    return words.capital(crossover_sentence(source, row))
 
 
 def _plainest(rows: pd.DataFrame) -> pd.DataFrame:
@@ -72,8 +75,9 @@ def _degradation(source: Source, series: Experiment, setting: str) -> list[str]:
     rows = source.rows("degradation", series, setting)
     rows = rows[rows["norm"].map(source.uses_batch_statistics).astype(bool)]
     return [
-        words.capital(degradation_sentence(row, series.metric, source.alpha))
+        words.capital(degradation_sentence(row, series.metric))
         for row in _plainest(rows).head(1).to_dict("records")
+        if "few-seeds" not in row["caveats"]
     ]
 
 

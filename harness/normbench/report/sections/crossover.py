@@ -1,4 +1,4 @@
-"""The batch size from which on a norm is no longer worse than the reference, in words."""
+"""Up to which batch size a norm is worse than the reference, and where it is not, in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from normbench.report.phrases import norm_name
+from normbench.report.phrases import amount, norm_name
 from normbench.report.source import Source
 
 
@@ -16,51 +16,49 @@ def size_text(value: float) -> str:
 
 
 def crossover_span(row: Mapping[Any, Any]) -> str:
-    """The interval of a crossover in words; empty where there is none."""
+    """The interval of a crossing in words; empty where it is open at an end or not known."""
     low, high = float(row["low"]), float(row["high"])
-    if math.isnan(low) or math.isnan(high):
+    if not (low > 0 and math.isfinite(high)):
         return ""
-    below, above = low <= 0, math.isinf(high)
-    if below and above:
-        return "open at both ends"
-    if above and low >= row["largest"]:
-        return f"above {size_text(row['largest'])}"
-    if below and high <= row["smallest"]:
-        return f"below {size_text(row['smallest'])}"
-    if below:
-        return f"below {size_text(row['smallest'])} to {size_text(high)}"
-    if above:
-        return f"{size_text(low)} to above {size_text(row['largest'])}"
     return f"{size_text(low)} to {size_text(high)}"
 
 
 def crossover_sentence(source: Source, row: Mapping[Any, Any]) -> str:
-    """What a row of the table ``crossover`` says."""
+    """What may be said of where a norm breaks, from a row of the table ``crossover``."""
     norm, reference = norm_name(row["norm"]), norm_name(row["reference"])
     where = source.within(row["setting"])
-    estimate = float(row["estimate"])
-    if math.isnan(estimate):
+    if row["refusal"]:
         return f"where {norm} breaks against {reference} is not known{where}: {row['refusal']}."
-    span = crossover_span(row)
-    interval = f"{100 * row['level']:g} % interval {span}" if span else row["refusal"]
-    tail = f" ({interval}; {row['n']} seeds){where}."
-    if math.isinf(estimate):
-        decided = not math.isnan(float(row["low"])) and float(row["low"]) >= row["largest"]
-        if decided:
-            return (
-                f"{norm} is worse than {reference} at every batch size tested, up to "
-                f"{row['largest']}: the crossover batch size is larger{tail}"
-            )
-        return (
-            f"{norm} has a higher mean error than {reference} at every batch size up to "
-            f"{row['largest']}{tail}"
+    metric = source.study.experiment(row["experiment"]).metric
+    parts = []
+    up_to, first = float(row["worse_up_to"]), float(row["within_from"])
+    if not math.isnan(up_to):
+        parts.append(f"worse than {reference} {_up_to(row, up_to)}")
+    if not math.isnan(first):
+        whom = "it" if parts else reference
+        parts.append(
+            f"within the declared {amount(row['margin'], metric)} of {whom}, or better, "
+            f"{_from(row, first)}"
         )
-    if estimate <= row["smallest"]:
+    if not parts:
         return (
-            f"{norm} has no higher mean error than {reference} at the smallest batch size "
-            f"tested, {row['smallest']}: its crossover batch size is not above it{tail}"
+            f"from which batch size on {norm} is no worse than {reference} is not located{where} "
+            f"({row['n']} seeds)."
         )
-    return (
-        f"the crossover batch size, from which on {norm} is no longer worse than {reference}, is "
-        f"{size_text(estimate)}{tail}"
-    )
+    return f"{norm} is {' and '.join(parts)}{where} ({row['n']} seeds)."
+
+
+def _up_to(row: Mapping[Any, Any], size: float) -> str:
+    if size >= row["largest"]:
+        return f"at every batch size tested, up to {row['largest']}"
+    if size <= row["smallest"]:
+        return f"at batch size {row['smallest']}"
+    return f"up to batch size {size_text(size)}"
+
+
+def _from(row: Mapping[Any, Any], size: float) -> str:
+    if size <= row["smallest"]:
+        return "at every batch size tested"
+    if size >= row["largest"]:
+        return f"at batch size {row['largest']}"
+    return f"from batch size {size_text(size)} on"

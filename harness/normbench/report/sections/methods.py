@@ -13,6 +13,7 @@ from normbench.report.pooled import pooled_notes
 from normbench.report.sections import design, packages
 from normbench.report.sections.dictionary import data_dictionary, saved_tables
 from normbench.report.source import Source
+from normbench.stats.automatic import LEAST_SEEDS
 
 
 def _splits(study: Study) -> str:
@@ -41,9 +42,9 @@ def _endpoints(source: Source) -> list[tuple[str, str]]:
          "there, or diverges before, counts with all of it."),
         ("Degradation", "per seed, the difference to the reference is fitted against one over the "
          "batch size; reported is the fitted rise from the largest to the smallest batch."),
-        ("Crossover batch size", "where the mean difference, interpolated in the logarithm of the "
-         "batch size, first is no longer above 0; its interval holds the sizes at which the test "
-         "does not reject."),
+        ("Crossover", "worse up to a batch size: decided pair by pair from the smallest size "
+         "upwards. Within a declared margin from a batch size on: a fixed sequence of one-sided "
+         "tests from the largest size downwards, once the degradation is decided."),
     ]  # fmt: skip
 
 
@@ -57,16 +58,32 @@ def _tests(source: Source) -> list[tuple[str, str]]:
          "about the null value, which labels exchangeable within a seed imply."),
         ("Interval", "the inversion of that test (Hartigan 1969); where the differences are skewed "
          "it is widened by a bootstrap-t interval and a finding needs both."),
-        ("Families", "claims of a family, and all pairs of norms of one experiment and setting, "
-         "are corrected together by step-down max-T with joint sign flips (Westfall and Young "
-         "1993), or by Holm where max-T does not apply. All other p-values are of single "
-         "comparisons and say so."),
+        ("Families", "claims of a family are corrected together by step-down max-T with joint "
+         "sign flips (Westfall and Young 1993), or by Holm where max-T does not apply. "
+         f"{_families_said(source)} All other p-values are of single comparisons and say so."),
+        ("Without a claim", f"what the page says of an experiment by itself has the rate {alpha} "
+         "in all: half of it for all pairs of norms at all batch sizes, a quarter for the "
+         "degradation of all norms, each corrected by max-T, and a quarter, shared by the norms, "
+         "for the sequences over batch sizes; several settings share it evenly. A norm may be best "
+         "where it is not decidedly worse than any other. Below "
+         f"{LEAST_SEEDS} seeds nothing is decided by itself."),
         ("Equivalence", "two one-sided tests against a margin declared beforehand (Schuirmann "
          "1987; Berger 1982): no significant difference is never taken for equality."),
         ("Divergence", "counted beside every mean, with Clopper and Pearson intervals; below 20 "
          "seeds any diverged run marks a claim fragile. Below 6 seeds nothing is tested."),
         ("Level", f"α = {alpha} for each family; intervals at {100 * (1 - source.alpha):g} %."),
     ]  # fmt: skip
+
+
+def _families_said(source: Source) -> str:
+    """How many families there are in the whole study."""
+    claims = len(source.study.families) if len(source.analysis["claims"]) else 0
+    alone = source.analysis["pairs"]["experiment"].nunique()
+    return (
+        f"This study has {words.plural(claims, 'family of claims', 'families of claims')} and "
+        f"{words.plural(alone, 'experiment')} of which something is said without a claim, each "
+        f"with the rate {source.alpha:g}."
+    )
 
 
 def _families(source: Source) -> Table | None:

@@ -36,7 +36,7 @@ def _cell(row: Mapping[Any, Any], metric: str, flip: bool) -> Value:
     if not math.isnan(low):
         joint = f"all pairs at once: {words.span(low, high, metric).text}"
         hint = "; ".join(filter(None, [joint, hint]))
-    shown = f"{effect} ({span}), {p_value(row['adjusted_p'])}"
+    shown = ", ".join(filter(None, [f"{effect} ({span})", p_value(row["adjusted_p"])]))
     spoken = finding if _MARKS[finding] else ""
     return Value(shown, sort=sign * estimate, mark=_MARKS[finding], hint=hint, spoken=spoken)
 

@@ -70,7 +70,7 @@ def _sentences(source: Source, series: Experiment) -> list[str]:
     found = []
     for row in rows:
         where = f"{words.capital(source.said(row['setting']))}: " if row["setting"] else ""
-        said = degradation_sentence(row, series.metric, source.alpha)
+        said = degradation_sentence(row, series.metric)
         found.append(where + words.capital(said))
     crossing = source.rows("crossover", series).to_dict("records")
     for row in crossing:
