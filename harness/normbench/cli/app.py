@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normbench.cli import analyse, check, check_norm, plan, report, run, schema, status, time
+from normbench.cli import analyse, check, check_norm, data, plan, report, run, schema, status, time
 from normbench.streams import say
 
 app = typer.Typer(
@@ -46,3 +46,4 @@ app.command("analyse")(analyse.analyse)
 app.command("check")(check.check)
 app.command("check-norm")(check_norm.check_norm)
 app.command("schema")(schema.schema)
+app.add_typer(data.app, name="data")

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.datasets.about import About
 from normbench.datasets.base import Arrays
 from normbench.datasets.cache import Append, load_or_make
 from normbench.datasets.parallel import bar, in_order
@@ -58,6 +59,11 @@ class Pets:
         """Never missing: they are drawn when first asked for."""
         del params
         return None
+
+    def about(self, params: Mapping[str, Any]) -> About:
+        """What it will be, without drawing it."""
+        resolution = int(params["resolution"])
+        return About(int(params["items"]), (3, resolution, resolution), 2)
 
     def load(self, params: Mapping[str, Any]) -> Arrays:
         """The pictures as uint8 of shape (items, 3, resolution, resolution), from the cache.

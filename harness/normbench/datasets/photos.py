@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.datasets.about import About
 from normbench.datasets.base import Arrays
 from normbench.datasets.cache import Append, Cached, load_or_make, log_beside
 from normbench.datasets.decode import UnreadableError, read_photo
@@ -44,7 +45,8 @@ def _given_folder(params: Mapping[str, Any]) -> Path | None:
     return beside_protocol(path) if path else None
 
 
-def _cats_and_dogs_folder(params: Mapping[str, Any]) -> Path:
+def cats_and_dogs_folder(params: Mapping[str, Any]) -> Path:
+    """Where the photos of cats and dogs are looked for."""
     own = os.environ.get(DATA_VARIABLE, "")
     around = as_path(own or "data", f"the environment variable {DATA_VARIABLE}")
     return _given_folder(params) or around / "dogs-vs-cats"
@@ -95,6 +97,16 @@ class PhotoFolder:
                 "fix: allow reading it, or give another path"
             ) from error
         return None
+
+    def about(self, params: Mapping[str, Any]) -> About:
+        """What is known without decoding the photos."""
+        resolution, folder = int(params["resolution"]), self.place(params)
+        shape = (3, resolution, resolution)
+        if folder is None or self.missing(params):
+            return About(shape=shape)
+        listing = find_photos(folder)
+        items = int(params["items"]) or len(listing.photos)
+        return About(items, shape, len(set(self.label(listing))))
 
     def load(self, params: Mapping[str, Any]) -> Arrays:
         """The photos as uint8 of shape (items, 3, resolution, resolution), sorted by name.
@@ -189,12 +201,12 @@ def _decode(
 
 DOGS_VS_CATS = PhotoFolder(
     "dogs-vs-cats",
-    _cats_and_dogs_folder,
+    cats_and_dogs_folder,
     _cats_and_dogs,
-    'download Kaggle\'s "Dogs vs. Cats" (its train.zip) or Microsoft\'s "Cats and Dogs" '
-    "(PetImages) by hand, unpack it there, or say where it is: set the environment variable "
-    f"{DATA_VARIABLE} to the folder that holds dogs-vs-cats, or the parameter path. Without "
-    'photos use the data set "pets", which is drawn',
+    "run `normbench data fetch dogs-vs-cats` (Microsoft's Cats and Dogs, 825 MB), or unpack its "
+    'PetImages or Kaggle\'s "Dogs vs. Cats" (its train.zip) there by hand, or say where it is: set '
+    f"the environment variable {DATA_VARIABLE} to the folder that holds dogs-vs-cats, or the "
+    'parameter path. Without photos use the data set "pets", which is drawn',
 )
 IMAGE_FOLDER = PhotoFolder(
     "image-folder",
