@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from normbench.cli import analyse, check, check_norm, data, plan, report, run, schema, status, time
+from normbench.cli import (
+    analyse,
+    check,
+    check_norm,
+    data,
+    init,
+    plan,
+    report,
+    run,
+    schema,
+    status,
+    time,
+)
 from normbench.streams import say
 
 app = typer.Typer(
@@ -37,6 +49,7 @@ def options(
     del version
 
 
+app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
