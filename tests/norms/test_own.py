@@ -191,6 +191,13 @@ def test_all_faults_are_told_at_once():
     assert "evaluation changes seen" in found
 
 
+def test_a_norm_is_tried_with_gradients_whoever_builds_it():
+    with torch.no_grad():
+        assert build("Base").weight.requires_grad
+    with torch.no_grad(), pytest.raises(ComponentError, match="no gradient reaches weight"):
+        build("Unused")
+
+
 def test_kinds_are_found_by_trial():
     args = args_of({})
     assert not depends_on_batch("mine.py:Base", args, (4,))

@@ -62,8 +62,9 @@ def faults(make: Make, shape: tuple[int, ...]) -> Iterator[str]:
             "fix: start from fixed values, and compute without draws"
         )
         return
-    with _generators_kept():
-        yield from _of_training(make().train(), x)
+    # whoever builds the norm may do so without gradients
+    with _generators_kept(), torch.inference_mode(False), torch.enable_grad():
+        yield from [*_of_training(make().train(), x)]
 
 
 def _of_training(module: nn.Module, x: Tensor) -> Iterator[str]:
