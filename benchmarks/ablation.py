@@ -25,9 +25,9 @@ from benchmarks.work import BATCHES, TITLES, WIDTHS, Work, prepared, run_spec
 
 STORE = Path(__file__).parent / "results" / "ablation.json"
 NORMS = ("none", "batch", "layer", "group")
-#: The formulations; a variant that names one has it.
+#: The formulations, a variant that names one has it; and the passes that need not be made.
 WAYS = ("im2col", "grouped")
-PASSES = ("pools_first", "biases_in_products", "gradients_end", "arranged", "in_place")
+PASSES = ("pools_first", "gradients_end", "in_place")
 #: A mark between a variant and the pass that its net is made without.
 WITHOUT, NOTHING = " without ", "nothing"
 #: Turns at least and at most; who takes so many times the least after the least turns drops out.

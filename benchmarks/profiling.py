@@ -25,9 +25,8 @@ from benchmarks.summary import flops
 from benchmarks.work import Work
 from normbench.models.packed.grouped import Arrangements
 from normbench.models.packed.im2col import Im2colConvolutions
-from normbench.models.packed.linear import LinearLayers
 from normbench.models.packed.simple import Activations, Biases, Dropouts, Flattenings, Pools
-from normbench.models.packed.weights import Weighted
+from normbench.models.packed.weights import LinearLayers, Weighted
 
 #: How often everything is measured, and up to which batch size all formulations are.
 TURNS, LARGEST_COMPARED = 9, 8

@@ -107,10 +107,3 @@ def put_product(out: Tensor, left: Tensor, right: Tensor) -> None:
         out.copy_(torch.bmm(right.transpose(1, 2), left.transpose(1, 2)).transpose(1, 2))
     else:
         torch.bmm(left, right, out=out)
-
-
-def stacked(found: list[Tensor], out: Tensor | None) -> Tensor:
-    """One member's result as it is, several copied into one tensor."""
-    if len(found) == 1:
-        return found[0].unsqueeze(0)
-    return torch.stack(found) if out is None else torch.stack(found, out=out)

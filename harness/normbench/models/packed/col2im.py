@@ -7,7 +7,7 @@ for a batch of two as for any other, and rows of whole windows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 
@@ -36,7 +36,7 @@ def _overlap(
 
 
 def _places(layer: ConvNode) -> dict[int, _Shift]:
-    """The places in a window that lie in some image, the one that covers the image in front."""
+    """The places in a window that lie in some image."""
     before, after = layer.before, layer.after
     found = dict[int, _Shift]()
     for i, j in product(range(layer.kernel), repeat=2):
@@ -44,18 +44,7 @@ def _places(layer: ConvNode) -> dict[int, _Shift]:
         columns = _overlap(j, layer.stride, layer.padding, before[1], after[1])
         if rows is not None and columns is not None:
             found[i * layer.kernel + j] = (rows[0], columns[0]), (rows[1], columns[1])
-    whole = (slice(0, before[0], 1), slice(0, before[1], 1))
-    return dict(sorted(found.items(), key=lambda place: place[1][1] != whole))
-
-
-@dataclass
-class _Product:
-    """The product for one place: the filters' values, its rows, and what of them goes where."""
-
-    filters: Tensor
-    rows: Tensor
-    share: Tensor
-    to: Tensor
+    return found
 
 
 class Col2im:
@@ -75,35 +64,22 @@ class Col2im:
         size = (some.stop - some.start) * (batch.stop - batch.start) * row
         self.memory = work.take(f"{node.name} gradients of a place", size)
         # views take about as long as small products: they are made once
-        self.pieces = [(piece, self._products(piece)) for piece in found]
-        #: Whether the first place gives a value to every pixel. Windows may see padding alone.
-        self.covers = any(one.to.shape == out[found[0]].shape for one in self.pieces[0][1][:1])
+        self.pieces = [(piece, list(self._products(piece))) for piece in found]
 
-    def _products(self, piece: Piece) -> list[_Product]:
+    def _products(self, piece: Piece) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """For each place the filters' values, its rows, and what of them goes where."""
         image, filters = self.out[piece], self.filters[piece[0]]
         shape = (*image.shape[:2], *self.after, image.shape[-1])
         found = self.memory[: prod(shape)].view(shape)
-        rows = found.flatten(1, 3)
-        made = [
-            _Product(filters[:, :, place], rows, found[:, :, *at], image[:, :, *to])
-            for place, (at, to) in self.places.items()
-        ]
-        if made and found.shape == made[0].to.shape == image.shape:  # the first need no moving
-            made[0] = _Product(made[0].filters, image.flatten(1, 3), image, image)
-        return made
+        for place, (at, to) in self.places.items():
+            yield filters[:, :, place], found.flatten(1, 3), found[:, :, *at], image[:, :, *to]
 
     def into(self, gradient: Tensor) -> Tensor:
         """Write the input's gradient, from that of the output."""
-        if not self.covers:
-            self.out.zero_()
+        self.out.zero_()
         for piece, products in self.pieces:
             given = gradient[piece].flatten(1, 3)
-            fresh = self.covers
-            for one in products:
-                torch.bmm(given, one.filters, out=one.rows)
-                if not fresh:
-                    one.to.add_(one.share)
-                elif one.to is not one.share:
-                    one.to.copy_(one.share)
-                fresh = False
+            for filters, rows, share, to in products:
+                torch.bmm(given, filters, out=rows)
+                to.add_(share)
         return self.out

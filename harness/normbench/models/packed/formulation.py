@@ -15,9 +15,9 @@ GROUPED: Way = "grouped"
 
 @dataclass(frozen=True)
 class Formulation:
-    """A variant, read: ways by the convolution's name, ``default`` for the others.
+    """Ways by the convolution's name, and ``default`` for the others.
 
-    ``block``: so many members are computed together, 0 for as many as suit the shapes.
+    ``block`` members are computed together; 0 are as many as suit the shapes.
     """
 
     ways: Mapping[str, Way] = field(default_factory=dict)
@@ -40,10 +40,9 @@ def _way(text: str, variant: str) -> Way:
 
 
 def parse(variant: str) -> Formulation:
-    """Read a variant: parts with commas between them, in any order.
+    """Read a variant: parts with commas between them, such as ``conv1=grouped,im2col,block=4``.
 
-    ``im2col`` and ``grouped`` stand for all convolutions, ``conv1=grouped`` for one of them;
-    ``block=4`` as in :class:`Formulation`. An empty variant is ``im2col``.
+    A way alone stands for all convolutions that are not named, and is ``im2col`` if it is missing.
     """
     ways: dict[str, Way] = {}
     default, block = IM2COL, 0

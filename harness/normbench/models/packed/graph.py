@@ -51,11 +51,10 @@ class Node:
 class WeightNode(Node):
     """A layer with a weight, made of what is stored as ``weight`` says.
 
-    ``bias``: it adds its bias itself. ``passes_back``: something before it needs a gradient.
+    ``passes_back``: something before it needs a gradient.
     """
 
     weight: WeightForm = "plain"
-    bias: bool = False
     passes_back: bool = True
 
 
@@ -160,13 +159,6 @@ def form_of(net: Network) -> Form:
         )
     form: Form = entry.load_packed()
     return form
-
-
-def input_shape(net: Network) -> Shape:
-    """A sample's shape as the packed form takes it: (H, W, C), or (features,)."""
-    if len(net.shape) == 3 and not isinstance(net.layers[0], Flatten):
-        return _channels_last(net.shape)
-    return (prod(net.shape),)
 
 
 def lowered(net: Network) -> list[Node]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation, stacked
+from normbench.models.packed.block import Block, Operation
 from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import ArrangeNode, ConvNode
 from normbench.models.packed.together import apart, together
@@ -39,8 +39,7 @@ class GroupedConvolutions(Weighted):
         """The output; keeps the input."""
         self.prepare_weight()
         self.x = together(x)
-        bias = None if self.bias is None else self.bias.reshape(-1)
-        return apart(self._convolved(self.x, self.filters, bias, len(x)), len(x))
+        return apart(self._convolved(self.x, self.filters, None, len(x)), len(x))
 
     def _convolved(self, x: Tensor, filters: Tensor, bias: Tensor | None, groups: int) -> Tensor:
         stride, padding = [self.conv.stride] * 2, [self.conv.padding] * 2
@@ -51,7 +50,6 @@ class GroupedConvolutions(Weighted):
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
-        self.bias_backward(gradient)
         back, weight, _ = torch.ops.aten.convolution_backward(
             together(gradient), self.x, self.filters, [len(self.filters)],
             [self.conv.stride] * 2, [self.conv.padding] * 2, [1, 1], False, [0, 0], len(gradient),
@@ -73,7 +71,7 @@ class GroupedConvolutions(Weighted):
             ).movedim(1, -1)
             for i, (images, own) in enumerate(zip(x, filters, strict=True))
         ]
-        return stacked(found, None)
+        return torch.stack(found)
 
 
 class Arrangements(Operation):

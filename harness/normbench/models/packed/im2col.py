@@ -25,20 +25,9 @@ SHORT = 64
 
 
 def windows(padded: Tensor, kernel: int, stride: int) -> Tensor:
-    """A view (members, N, H', W', k, k·C) of padded images (members, N, H, W, C)."""
-    members, images, height, width, channels = padded.shape
-    step = padded.stride()
-    return padded.as_strided(
-        (
-            members,
-            images,
-            (height - kernel) // stride + 1,
-            (width - kernel) // stride + 1,
-            kernel,
-            kernel * channels,
-        ),
-        (step[0], step[1], step[2] * stride, step[3] * stride, step[2], 1),
-    )
+    """A view (members, N, H', W', k, k, C) of padded images (members, N, H, W, C)."""
+    found = padded.unfold(2, kernel, stride).unfold(3, kernel, stride)
+    return found.permute(0, 1, 2, 3, 5, 6, 4)
 
 
 class Columns:
@@ -66,14 +55,13 @@ class Columns:
     def rows(self, piece: Piece, *, fill: bool = True) -> Tensor:
         """The rows of a piece: (members, images·positions, k²·C); filled with its windows."""
         part = self.windows[piece]
-        size = (part.shape[0], part[0, ..., 0, 0].numel(), part[0, 0, 0, 0].numel())
         if self.transposed:
-            part = part.permute(0, 4, 5, 1, 2, 3)
-            size = (size[0], size[2], size[1])
+            part = part.permute(0, 4, 5, 6, 1, 2, 3)
         rows = self.memory[: part.numel()].view(part.shape)
         if fill:
             rows.copy_(part)
-        return rows.view(size).transpose(1, 2) if self.transposed else rows.view(size)
+        found = rows.flatten(1, 3).flatten(2)
+        return found.transpose(1, 2) if self.transposed else found
 
 
 class Im2colConvolutions(Weighted):
@@ -96,7 +84,7 @@ class Im2colConvolutions(Weighted):
         """The output; keeps the input, padded."""
         self.columns.inner.copy_(x)
         self.prepare_weight()
-        return self._rows_product(self.columns, self.weight, self.bias, self.y)
+        return self._rows_product(self.columns, self.weight, None, self.y)
 
     def _rows_product(
         self, columns: Columns, weight: Tensor, bias: Tensor | None, y: Tensor
@@ -119,7 +107,6 @@ class Im2colConvolutions(Weighted):
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The input's gradient, unless nothing before has parameters."""
-        self.bias_backward(gradient)
         back = self.col2im.into(gradient) if self.passes_back else gradient
         self._weight_gradient(gradient)
         self.finish_weight()

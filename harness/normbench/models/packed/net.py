@@ -18,11 +18,11 @@ from normbench.models.packed.block import Block, Operation, Workspace
 from normbench.models.packed.evaluator import Evaluator
 from normbench.models.packed.formulation import parse
 from normbench.models.packed.graph import (
+    BiasNode,
     LinearNode,
     NormNode,
     PoolNode,
     UnsupportedError,
-    input_shape,
     lowered,
 )
 from normbench.models.packed.operations import OPERATIONS, folded
@@ -73,7 +73,7 @@ class PackedNet(Members):
             if isinstance(node, NormNode) and node.form.running
         }
         self.work = Workspace(dtype, device)
-        self.image_input = len(input_shape(net)) == 3
+        self.image_input = len(nodes[0].before) == 3
         self.nodes = optimized(nodes, formulation)
         self.block = formulation.block or self._block_size()
         self.blocks = [
@@ -85,11 +85,9 @@ class PackedNet(Members):
             one for _, operations in self.blocks for one in operations if isinstance(one, Scheduled)
         ]
         #: Whether the logits are in memory that only they take.
-        self._own_logits = isinstance(self.nodes[-1], LinearNode)
+        self._own_logits = isinstance(self.nodes[-1], LinearNode | BiasNode)
         #: What the label's share of a batch takes off its logit's gradient.
         self._less = self.flat.new_full((), -1.0 / net.batch_size)
-        #: The inputs of a block, for :meth:`train_items`.
-        self._inputs: Tensor | None = None
 
     # -- building ------------------------------------------------------------------------------
 
@@ -160,18 +158,9 @@ class PackedNet(Members):
     def train_items(self, resident: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`train_batch` on the items at ``index`` (members·N,), member by member.
 
-        Each block's are copied right before they are read, and into the same memory.
+        Each block's are copied right before they are read.
         """
-        if self._inputs is None or self._inputs.shape[1:] != resident.shape[1:]:
-            samples = self.blocks[0][0].size * self.net.batch_size
-            self._inputs = resident.new_empty(samples, *resident.shape[1:])
-        memory = self._inputs
-
-        def copied(samples: slice) -> Tensor:
-            out = memory[: samples.stop - samples.start]
-            return torch.index_select(resident, 0, index[samples], out=out)
-
-        return self._train(copied, labels)
+        return self._train(lambda samples: resident.index_select(0, index[samples]), labels)
 
     def _train(self, inputs: Callable[[slice], Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Train on inputs, given by their places among all samples."""
@@ -182,7 +171,8 @@ class PackedNet(Members):
             found.append(self._train_block(block, made, x, labels))
         if len(found) == 1:
             return found[0]
-        return torch.cat([loss for loss, _ in found]), torch.cat([logits for _, logits in found])
+        losses, logits = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return losses, logits
 
     def _train_block(
         self, block: Block, operations: Sequence[Operation], x: Tensor, labels: Tensor
@@ -214,9 +204,8 @@ class PackedNet(Members):
 
     @property
     def bytes(self) -> int:
-        """The memory held between steps: parameters, gradients, statistics, workspace, inputs."""
+        """The memory held between steps: parameters, gradients, statistics, workspace."""
         kept = [self.flat, self.flat_gradient, *self.statistics]
-        kept += [] if self._inputs is None else [self._inputs]
         return sum(t.numel() * t.element_size() for t in kept) + self.work.bytes
 
     @property
@@ -224,5 +213,5 @@ class PackedNet(Members):
         """Estimated bytes of everything that is held at the most, data set apart."""
         # besides what is kept: the pools' outputs and places, and gradients on their way
         pooled = sum(prod(node.after) for node in self.nodes if isinstance(node, PoolNode))
-        passing = pooled * (self.flat.element_size() + 8) + 3 * self._largest()
+        passing = pooled * (self.flat.element_size() + 8) + 4 * self._largest()
         return self.bytes + self.block * self.net.batch_size * passing

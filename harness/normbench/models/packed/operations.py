@@ -25,9 +25,8 @@ from normbench.models.packed.graph import (
 )
 from normbench.models.packed.grouped import Arrangements, GroupedConvolutions
 from normbench.models.packed.im2col import Im2colConvolutions
-from normbench.models.packed.linear import LinearLayers
 from normbench.models.packed.simple import Activations, Biases, Dropouts, Flattenings, Pools
-from normbench.models.packed.weights import Weighted
+from normbench.models.packed.weights import LinearLayers, Weighted
 
 
 def _convolution(node: ConvNode, block: Block) -> Operation:
@@ -56,17 +55,20 @@ OPERATIONS: Mapping[type[Node], Callable[[Any, Block], Operation]] = {
 
 
 class Folded:
-    """A layer and the batch norm behind it: with fixed statistics it is a part of the weights."""
+    """A layer, its bias and a batch norm: with fixed statistics all are a part of the weights."""
 
-    def __init__(self, layer: Weighted, norm: BatchNorms) -> None:
-        self.layer, self.norm = layer, norm
+    def __init__(self, layer: Weighted, bias: Biases, norm: BatchNorms | None = None) -> None:
+        self.layer, self.bias, self.norm = layer, bias, norm
 
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
-        """As one if that may be, and else one after the other."""
+        """As one if that may be, and else the norm behind the others."""
+        bias = self.bias.values
+        if self.norm is None:
+            return self.layer.evaluate(x, conditions, (None, bias))
         if conditions.mode != "collect" and self.norm.fixed(conditions):
-            affine = self.norm.gain_and_shift(conditions)
-            return self.layer.evaluate(x, conditions, affine)
-        return self.norm.evaluate(self.layer.evaluate(x, conditions), conditions)
+            gain, shift = self.norm.gain_and_shift(conditions)
+            return self.layer.evaluate(x, conditions, (gain, shift.addcmul(bias, gain)))
+        return self.norm.evaluate(self.layer.evaluate(x, conditions, (None, bias)), conditions)
 
 
 def folded(operations: Sequence[Operation]) -> list[Evaluated]:
@@ -74,8 +76,10 @@ def folded(operations: Sequence[Operation]) -> list[Evaluated]:
     found: list[Evaluated] = []
     for one in operations:
         before = found[-1] if found else None
-        if isinstance(one, BatchNorms) and isinstance(before, Weighted):
+        if isinstance(one, Biases) and isinstance(before, Weighted):
             found[-1] = Folded(before, one)
+        elif isinstance(one, BatchNorms) and isinstance(before, Folded) and before.norm is None:
+            found[-1] = Folded(before.layer, before.bias, one)
         else:
             found.append(one)
     return found

@@ -47,14 +47,9 @@ class Slot:
         """One member's shape here."""
         return tuple(self.view[i] for i in self.order)
 
-    def packed(self, plain: Tensor) -> Tensor:
-        """A plain module's tensor in our order."""
-        return plain.reshape(self.view).permute(self.order)
-
     def plain(self, packed: Tensor) -> Tensor:
-        """One member's tensor in the plain module's order."""
-        back = sorted(range(len(self.order)), key=lambda i: self.order[i])
-        return packed.permute(back)
+        """One member's tensor, seen in the plain module's order."""
+        return packed.permute([self.order.index(i) for i in range(len(self.order))])
 
 
 def slots(nodes: Iterable[Node]) -> list[Slot]:
@@ -144,23 +139,26 @@ class Members:
         found: Tensor = torch.linalg.vector_norm(torch.stack(norms, 1), dim=1)
         return found
 
+    def _pairs(self, member: int, plain: Net, flat: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Each parameter's name, a member's values in its plain order, and the plain module's."""
+        for slot, (name, block) in zip(self.slots, self._blocks(flat), strict=True):
+            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
+            yield name, slot.plain(block[member]), theirs
+
     @torch.no_grad()
     def load(self, member: int, plain: Net) -> None:
         """Copy parameters and buffers of a plain module to a member."""
         for mine, theirs in self.statistics_of(member, plain):
             mine.copy_(theirs)
-        for slot in self.slots:
-            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
-            self.values[slot.name][member].copy_(slot.packed(theirs))
+        for _, mine, theirs in self._pairs(member, plain, self.flat):
+            mine.copy_(theirs.view(mine.shape))
 
     @torch.no_grad()
     def store(self, member: int, plain: Net) -> None:
         """Copy a member's parameters and buffers to a plain module."""
         for mine, theirs in self.statistics_of(member, plain):
             theirs.copy_(mine)
-        for slot in self.slots:
-            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
-            mine = slot.plain(self.values[slot.name][member])
+        for _, mine, theirs in self._pairs(member, plain, self.flat):
             theirs.copy_(mine.reshape(theirs.shape))
 
     def plain_values(self, member: int, plain: Net, flat: Tensor) -> dict[str, Tensor]:
@@ -168,9 +166,14 @@ class Members:
 
         Copies, in the order and the shapes of ``plain``, whose own values are not touched.
         """
-        found = {}
-        for slot, (_, block) in zip(self.slots, self._blocks(flat), strict=True):
-            theirs = attrgetter(slot.attribute)(plain.parts[slot.part])
-            mine = slot.plain(block[member]).reshape(theirs.shape)
-            found[f"parts.{slot.name}"] = mine.clone()
+        found = {
+            f"parts.{name}": mine.reshape(theirs.shape).clone()
+            for name, mine, theirs in self._pairs(member, plain, flat)
+        }
         return {name: found[name] for name, _ in plain.named_parameters()}
+
+    def set_step(self, step: int, steps: int) -> None:
+        """Tell what changes in the course of a run that ``step`` of ``steps`` are taken."""
+
+    def seed_dropout(self, member: int, seed: int) -> None:
+        """Start a member's streams of masks, as the plain module does for the run with ``seed``."""

@@ -54,17 +54,6 @@ def pools_first(nodes: Nodes) -> Nodes:
     return rewritten(nodes, rule)
 
 
-def biases_in_products(nodes: Nodes) -> Nodes:
-    """A product that adds a bias spares a call, and a pass over the values."""
-
-    def rule(first: Node, second: Node) -> Sequence[Node] | None:
-        if isinstance(first, WeightNode) and isinstance(second, BiasNode):
-            return (replace(first, bias=True),)
-        return None
-
-    return rewritten(nodes, rule)
-
-
 def first_trained(nodes: Sequence[Node]) -> int:
     """The place of the first node with parameters, behind the end if there is none."""
     return next((i for i, node in enumerate(nodes) if is_trained(node)), len(nodes))
@@ -128,13 +117,12 @@ def in_place(nodes: Nodes) -> Nodes:
             case _:
                 found.append(node)
         made = made or not isinstance(node, DropoutNode | FlattenNode | ArrangeNode)
-        own = isinstance(node, WeightNode) or (own and isinstance(node, ArrangeNode))
+        own = isinstance(node, WeightNode) or (own and isinstance(node, ArrangeNode | BiasNode))
     return found
 
 
-#: In this order: a bias that no pool let through is the product's, and layouts are inserted before
-#: what is in place is decided by neighbours.
-PASSES = (pools_first, biases_in_products, gradients_end, arranged, in_place)
+#: In this order: layouts are inserted before what is in place is decided by neighbours.
+PASSES = (pools_first, gradients_end, arranged, in_place)
 
 
 def optimized(nodes: Nodes, formulation: Formulation) -> Nodes:

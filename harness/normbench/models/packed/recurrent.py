@@ -113,9 +113,6 @@ class RecurrentNet(Members):
 
     # -- members -------------------------------------------------------------------------------
 
-    def set_step(self, step: int, steps: int) -> None:
-        """Nothing here changes in the course of a run."""
-
     def statistics_of(self, member: int, plain: Net) -> Iterator[tuple[Tensor, Tensor]]:
         """A member's running statistics, each with the plain module's."""
         for site, norm in self.norms.items():
@@ -124,9 +121,6 @@ class RecurrentNet(Members):
                 mean, variance = norm.statistics(member)
                 yield mean, theirs.running_mean
                 yield variance, theirs.running_var
-
-    def seed_dropout(self, member: int, seed: int) -> None:
-        """There is no dropout."""
 
     # -- data ----------------------------------------------------------------------------------
 

@@ -29,38 +29,30 @@ class StackedPerStep:
 
     def sequence(self, x: Tensor) -> Tensor:
         """All steps: they are further samples."""
-        return self._blocks(x)
+        return self.step(x, 0)
 
     def step(self, x: Tensor, t: int) -> Tensor:
         """One step."""
         del t
-        return self._blocks(x)
+        if self.absent:
+            return x
+        parts = [self._block(i, part) for i, part in enumerate(torch.split(x, self.sizes, -1))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def finish(self) -> None:
         """Nothing is kept."""
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        if self.absent:
-            return x
-        if len(self.kinds) == 1:
-            return self._block(0, x)
-        parts = enumerate(torch.split(x, self.sizes, -1))
-        return torch.cat([self._block(i, part) for i, part in parts], -1)
-
     def _block(self, i: int, x: Tensor) -> Tensor:
-        kind = self.kinds[i]
+        kind, y = self.kinds[i], x
         if isinstance(kind, nn.GroupNorm):
             rows = x.reshape(-1, x.shape[-1])
             y = functional.group_norm(rows, kind.num_groups, eps=kind.eps).view(x.shape)
         elif isinstance(kind, nn.LayerNorm):
             y = functional.layer_norm(x, kind.normalized_shape, eps=kind.eps)
-        else:
-            return x
         for name, operation in (("weight", torch.mul), ("bias", torch.add)):
             spread = self.parameters.get(f"blocks.{i}.{name}")
             if spread is not None:
-                shape = (len(spread), *([1] * (x.dim() - 2)), x.shape[-1])
-                y = operation(y, spread.view(shape))
+                y = operation(y, spread.view(len(spread), *([1] * (x.dim() - 2)), x.shape[-1]))
         return y
 
 
@@ -74,31 +66,22 @@ class StackedTimeBatch:
     def __init__(self, plain: TimeBatchNorm, members: int, parameters: Lookup) -> None:
         self.members = members
         self.norm = TimeBatchNorm(
-            members * plain.channels,
-            steps=plain.rows,
-            time="pooled" if plain.pooled else "per-step",
-            eps=plain.eps,
-            momentum=plain.momentum,
-            affine=False,
-            gamma=1.0,
-            shift=False,
-        )
+            members * plain.channels, steps=plain.rows,
+            time="pooled" if plain.pooled else "per-step", eps=plain.eps,
+            momentum=plain.momentum, affine=False, gamma=1.0, shift=False,
+        )  # fmt: skip
         self.norm.ghost = plain.ghost
         self.norm.weight, self.norm.bias = parameters.get("weight"), parameters.get("bias")
 
     def sequence(self, x: Tensor) -> Tensor:
-        """All steps."""
-        members, _, _, channels = x.shape
-        wide = x.permute(1, 2, 0, 3).flatten(2)
-        y = self.norm.sequence(wide)
-        return y.view(*y.shape[:2], members, channels).permute(2, 0, 1, 3)
+        """All steps (members, steps, N, channels)."""
+        y = self.norm.sequence(x.permute(1, 2, 0, 3).flatten(2))
+        return y.view(*y.shape[:2], self.members, -1).permute(2, 0, 1, 3)
 
     def step(self, x: Tensor, t: int) -> Tensor:
-        """One step."""
-        members, _, channels = x.shape
-        wide = x.transpose(0, 1).flatten(1)
-        y = self.norm.step(wide, t)
-        return y.view(-1, members, channels).transpose(0, 1)
+        """One step (members, N, channels)."""
+        y = self.norm.step(x.transpose(0, 1).flatten(1), t)
+        return y.view(len(y), self.members, -1).transpose(0, 1)
 
     def finish(self) -> None:
         """Move pooled running statistics."""
@@ -106,11 +89,9 @@ class StackedTimeBatch:
 
     def statistics(self, member: int) -> tuple[Tensor, Tensor]:
         """A member's running mean and variance (rows, channels), as views."""
-        rows = self.norm.rows
-        return (
-            self.norm.running_mean.view(rows, self.members, -1)[:, member],
-            self.norm.running_var.view(rows, self.members, -1)[:, member],
-        )
+        shape = (self.norm.rows, self.members, -1)
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        return mean.view(shape)[:, member], variance.view(shape)[:, member]
 
 
 StackedNorm = StackedPerStep | StackedTimeBatch

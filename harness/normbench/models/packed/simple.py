@@ -19,7 +19,8 @@ class Biases(Operation):
 
     def __init__(self, node: BiasNode, block: Block) -> None:
         shape = (block.size, *([1] * len(node.before)), node.before[-1])
-        self.bias = block.values[f"{node.name}.bias"].view(shape)
+        self.values = block.values[f"{node.name}.bias"]
+        self.bias = self.values.view(shape)
         self.gradient = block.gradients[f"{node.name}.bias"]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,20 +101,9 @@ class Pools(Operation):
     def evaluate(self, x: Tensor, conditions: Conditions) -> Tensor:
         """The same function as in training, without looking where the maxima are."""
         del conditions
-        rows = _maximum(x, 2, self.kernel[0], self.stride[0])
-        return _maximum(rows, 3, self.kernel[1], self.stride[1])
-
-
-def _maximum(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
-    """The maxima over windows along one dimension."""
-    count = (x.shape[dim] - kernel) // stride + 1
-    shifted = [x.narrow(dim, i, x.shape[dim] - i) for i in range(kernel)]
-    index = [slice(None)] * dim + [slice(0, stride * (count - 1) + 1, stride)]
-    first, *others = (part[tuple(index)] for part in shifted)
-    found = first.clone() if not others else torch.maximum(first, others[0])
-    for part in others[1:]:
-        torch.maximum(found, part, out=found)
-    return found
+        y = torch.max_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), self.kernel, self.stride)
+        last = y.permute(0, 2, 3, 1)
+        return last.view(len(x), -1, *last.shape[1:])
 
 
 class Flattenings(Operation):

@@ -1,4 +1,4 @@
-"""What convolutions and linear layers share: their weight, perhaps normalized, and their bias."""
+"""Layers with weights: what they share, and the fully connected ones."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from math import prod
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.block import Block, Operation, put_product
 from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.graph import WeightNode
+from normbench.models.packed.graph import LinearNode, WeightNode
 from normbench.norms.weight_standardized import WEIGHT_EPS
 
-#: Factor and summand (members, channels) of each channel of an output.
-Affine = tuple[Tensor, Tensor]
+#: Factor and summand (members, channels) of each channel of an output, if there are any.
+Affine = tuple[Tensor | None, Tensor | None]
 
 
 class Weighted(Operation):
-    """A layer with a weight, as a matrix (members, outputs, fan-in), and perhaps a bias.
+    """A layer with a weight, as a matrix (members, outputs, fan-in); its bias is another operation.
 
     With weight norm the weight is g·v/‖v‖ (Salimans & Kingma 2016, arXiv:1602.07868), with weight
     standardization (v − μ)/√(σ² + ε) (Qiao et al. 2019, arXiv:1903.10520); either is computed anew
@@ -32,8 +32,6 @@ class Weighted(Operation):
         matrix = (block.size, self.outputs, self.fan_in)
         self.stored = block.values[stored].view(matrix)
         self.stored_gradient = block.gradients[stored].view(matrix)
-        #: (members, 1, outputs), or none.
-        self.bias = block.values[f"{node.name}.bias"].unsqueeze(1) if node.bias else None
         self.weight, self.weight_gradient = self.stored, self.stored_gradient
         if node.weight != "plain":
             self.weight = block.work.take(f"{node.name}.weight", *matrix)
@@ -74,21 +72,12 @@ class Weighted(Operation):
             torch.mul(self.weight, along.neg_(), out=found)
             found.add_(given).sub_(given.mean(2, keepdim=True)).mul_(self.rstd)
 
-    def bias_backward(self, gradient: Tensor) -> None:
-        """The bias's gradient, if there is a bias, from the output's (members, …, outputs)."""
-        if self.bias is not None:
-            out = self.block.gradients[f"{self.node.name}.bias"]
-            torch.sum(gradient, tuple(range(1, gradient.dim() - 1)), out=out)
-
-    def evaluate(self, x: Tensor, conditions: Conditions, affine: Affine | None = None) -> Tensor:
+    def evaluate(self, x: Tensor, conditions: Conditions, affine: Affine = (None, None)) -> Tensor:
         """As in training; with ``affine`` under that map of each channel."""
         self.prepare_weight()
-        weight, bias = self.weight, self.bias
-        if affine is not None:
-            gain, shift = affine
-            weight, shift = weight * gain.unsqueeze(2), shift.unsqueeze(1)
-            bias = shift if bias is None else torch.addcmul(shift, bias, gain.unsqueeze(1))
-        return self.computed(x, weight, bias, conditions)
+        gain, shift = affine
+        weight = self.weight if gain is None else self.weight * gain.unsqueeze(2)
+        return self.computed(x, weight, None if shift is None else shift.unsqueeze(1), conditions)
 
     def computed(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, conditions: Conditions
@@ -102,3 +91,31 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | Non
     if bias is not None:
         return torch.baddbmm(bias, rows, weight.transpose(1, 2), out=out)
     return torch.bmm(rows, weight.transpose(1, 2), out=out)
+
+
+class LinearLayers(Weighted):
+    """y = x·Wᵀ for x of shape (members, N, features), one product of a batch of matrices."""
+
+    def __init__(self, node: LinearNode, block: Block) -> None:
+        super().__init__(node, block)
+        self.x = self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (members, N, outputs), in memory of their own."""
+        self.prepare_weight()
+        self.x = x
+        return product(x, self.weight, None, None)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The input's gradient, unless nothing before has parameters."""
+        back = torch.bmm(gradient, self.weight) if self.passes_back else gradient
+        put_product(self.weight_gradient, gradient.transpose(1, 2), self.x)
+        self.finish_weight()
+        return back
+
+    def computed(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, conditions: Conditions
+    ) -> Tensor:
+        """See :class:`Weighted`."""
+        del conditions
+        return product(x, weight, bias, None)
