@@ -19,7 +19,7 @@ from normbench.calibration.calibrate import calibrate, widths
 from normbench.calibration.candidates import Together, together
 from normbench.calibration.race import Candidate
 from normbench.calibration.tasks import Calibration, Measured
-from normbench.models.packed.net import UnsupportedError
+from normbench.models.packed import UnsupportedError
 from normbench.plan.execution import EngineSpec
 from normbench.training.data import prepare
 from normbench.training.packed import memory_of

@@ -12,7 +12,7 @@ from torch import Tensor
 from normbench.calibration.calibrate import calibrate
 from normbench.calibration.tasks import Calibration
 from normbench.errors import UsageError
-from normbench.models.packed.net import UnsupportedError
+from normbench.models.packed import UnsupportedError
 from normbench.stats.quadratic import rule_of_thumb, squared_error
 from normbench.training.check import check_cell
 from normbench.training.curvature import rate_unit, training_loss

@@ -7,7 +7,7 @@ sample's, (H, W, C) or (features,).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -60,12 +60,7 @@ class WeightNode(Node):
 
 @dataclass(frozen=True)
 class LinearNode(WeightNode):
-    """A product; where it reads a flattened image in the order (H, W, C), ``image`` is its shape.
-
-    The plain module's weight has the order (C, H, W) there.
-    """
-
-    image: Shape | None = None
+    """A product with the weight; inputs are vectors."""
 
 
 @dataclass(frozen=True)
@@ -117,17 +112,14 @@ class PoolNode(Node):
 
 @dataclass(frozen=True)
 class FlattenNode(Node):
-    """Images as vectors; with ``reorder`` in the order (C, H, W) of the plain module."""
-
-    reorder: bool = False
+    """Images as vectors, in the order (C, H, W) of the plain module."""
 
 
 @dataclass(frozen=True)
 class DropoutNode(Node):
-    """Masks from the stream of ``name``, drawn for a flattened image's shape ``image``, if any."""
+    """Zeroes with the probability ``p``, by masks from the stream of ``name``."""
 
     p: float = 0.0
-    image: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -135,11 +127,6 @@ class ArrangeNode(Node):
     """Brings images of all members ``together``, or apart again: see :mod:`.together`."""
 
     together: bool = True
-
-
-def is_trained(node: Node) -> bool:
-    """Whether a node has parameters."""
-    return isinstance(node, WeightNode | BiasNode | NormNode)
 
 
 def norm_params(net: Network) -> dict[str, Any]:
@@ -182,14 +169,10 @@ def lowered(net: Network) -> list[Node]:
     if isinstance(net.layers[0], Flatten):  # the data come flattened
         shape = (prod(shape),)
     found: list[Node] = []
-    image: Shape | None = None
-    for i, layer in enumerate(layers):
+    for layer in layers:
         before, shape = shape, _after(layer, shape, net.batch_size)
         if isinstance(layer, Flatten) and len(before) == 1:
             continue
-        keeps_order = isinstance(layer, Flatten) and _keeps_order(layers[i + 1 :])
-        if keeps_order:
-            image = _channels_last(before)
         around = _channels_last(before), _channels_last(shape)
         weight = form.weight if getattr(layer, "name", "") in net.sites else "plain"
         match layer:
@@ -199,9 +182,8 @@ def lowered(net: Network) -> list[Node]:
                 )
                 found += [conv, BiasNode(name, around[1], around[1])]
             case Linear(name):
-                found.append(LinearNode(name, *around, weight, image=image))
+                found.append(LinearNode(name, *around, weight))
                 found.append(BiasNode(name, around[1], around[1]))
-                image = None
             case Site(name):
                 params = norm_params(net)
                 norm = NormNode(f"{name}_norm", *around, form, params, net.norm.batch_size)
@@ -211,23 +193,15 @@ def lowered(net: Network) -> list[Node]:
             case MaxPool(kernel, stride):
                 found.append(PoolNode("", *around, kernel, stride))
             case Flatten():
-                found.append(FlattenNode("", *around, reorder=not keeps_order))
+                found.append(FlattenNode("", *around))
             case Dropout(name, p):
-                found.append(DropoutNode(name, *around, p, image))
+                found.append(DropoutNode(name, *around, p))
     return found
 
 
 def _channels_last(shape: Shape) -> Shape:
     """(C, H, W) as (H, W, C); a vector's shape as it is."""
     return (*shape[1:], shape[0]) if len(shape) == 3 else shape
-
-
-def _keeps_order(following: Sequence[Layer]) -> bool:
-    """Whether a flattened image may stay in the order (H, W, C): a linear layer reads it next."""
-    for layer in following:
-        if not isinstance(layer, ReLU | Dropout):
-            return isinstance(layer, Linear)
-    return False
 
 
 def _after(layer: Layer, shape: Shape, batch: int) -> Shape:

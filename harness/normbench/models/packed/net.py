@@ -22,7 +22,6 @@ from normbench.models.packed.graph import (
     LinearNode,
     NormNode,
     PoolNode,
-    UnsupportedError,
     lowered,
 )
 from normbench.models.packed.operations import OPERATIONS, folded
@@ -31,8 +30,6 @@ from normbench.models.packed.passes import first_trained, optimized
 from normbench.models.packed.simple import Dropouts
 from normbench.models.plain import Net, build
 from normbench.norms.schedule import Scheduled, set_step
-
-__all__ = ["PackedNet", "UnsupportedError"]
 
 #: The bytes of its largest activation that a block of members may have.
 BLOCK_BYTES = 1 << 22

@@ -61,10 +61,8 @@ def slots(nodes: Iterable[Node]) -> list[Slot]:
                 square = (node.kernel, node.kernel)
                 view = (node.after[-1], node.before[-1], *square)
                 found += _weight(node, view, (0, 2, 3, 1))
-            case LinearNode(image=None):
+            case LinearNode():
                 found += _weight(node, (*node.after, *node.before), (0, 1))
-            case LinearNode(image=(height, width, channels)):
-                found += _weight(node, (*node.after, channels, height, width), (0, 2, 3, 1))
             case BiasNode():
                 found.append(Slot(node.name, "bias", node.after[-1:], (0,)))
             case NormNode():

@@ -21,7 +21,6 @@ from normbench.models.packed.graph import (
     PoolNode,
     ReLUNode,
     WeightNode,
-    is_trained,
 )
 
 Nodes = list[Node]
@@ -56,7 +55,8 @@ def pools_first(nodes: Nodes) -> Nodes:
 
 def first_trained(nodes: Sequence[Node]) -> int:
     """The place of the first node with parameters, behind the end if there is none."""
-    return next((i for i, node in enumerate(nodes) if is_trained(node)), len(nodes))
+    trained = (isinstance(node, WeightNode | BiasNode | NormNode) for node in nodes)
+    return next((i for i, has_any in enumerate(trained) if has_any), len(nodes))
 
 
 def gradients_end(nodes: Nodes) -> Nodes:

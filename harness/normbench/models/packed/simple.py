@@ -107,7 +107,7 @@ class Pools(Operation):
 
 
 class Flattenings(Operation):
-    """Images as vectors: in our order (H, W, C), or in the plain module's (C, H, W)."""
+    """Images as vectors, in the plain module's order (C, H, W)."""
 
     def __init__(self, node: FlattenNode, block: Block) -> None:
         del block
@@ -115,13 +115,11 @@ class Flattenings(Operation):
 
     def forward(self, x: Tensor) -> Tensor:
         """(members, N, H, W, C) to (members, N, features)."""
-        return (x.movedim(-1, -3) if self.node.reorder else x).flatten(2)
+        return x.movedim(-1, -3).flatten(2)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The way back."""
         height, width, channels = self.node.before
-        if not self.node.reorder:
-            return gradient.reshape(*gradient.shape[:2], *self.node.before)
         images = gradient.reshape(*gradient.shape[:2], channels, height, width)
         return images.movedim(-3, -1).contiguous()
 
@@ -141,8 +139,7 @@ class Dropouts(Operation):
     def __init__(self, node: DropoutNode, block: Block) -> None:
         self.node = node
         self.generators = [torch.Generator() for _ in range(block.size)]
-        shape = node.before if node.image is None else node.image
-        self.drawn = (block.size, block.batch, *(shape[-1:] + shape[:-1]))
+        self.drawn = (block.size, block.batch, *node.before[-1:], *node.before[:-1])
         self.mask = torch.empty(0)
 
     def seed(self, member: int, seed: int) -> None:
