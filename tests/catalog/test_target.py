@@ -125,12 +125,15 @@ def test_a_missing_file_or_package_says_what_to_do(tmp_path):
 
 
 def test_a_file_beside_the_protocol_is_no_package(tmp_path, monkeypatch):
-    write(tmp_path, zz_mine="class X:\n    pass\n")
+    code = "class X:\n    pass\n"
+    write(tmp_path, zz_mine=code, zz_whole__slash____init__="", zz_whole__slash__part=code)
     monkeypatch.syspath_prepend(str(tmp_path))
     targets.use_root(str(tmp_path))
     for asked in (targets.load, lambda text: target_code("norm", text, str(tmp_path))):
         with pytest.raises(UsageError, match=r"write zz_mine\.py:X"):
             asked("zz_mine:X")
+        with pytest.raises(UsageError, match="from zz_whole.part import X"):
+            asked("zz_whole.part:X")
 
 
 def test_what_a_file_raises_is_its_own_failure_with_its_place(tmp_path):
@@ -148,6 +151,25 @@ def test_a_module_that_no_statement_names_is_refused(tmp_path):
     targets.use_root(str(tmp_path))
     with pytest.raises(UsageError, match="by an import statement"):
         targets.load("mine.py:X")
+
+
+def test_a_module_that_is_asked_for_when_it_runs_is_refused_afterwards(tmp_path):
+    write(
+        tmp_path,
+        mine="import importlib\ndef f():\n    return importlib.import_module('zz_late')\n",
+        other="import zz_seen\ndef g():\n    pass\n",
+        zz_late="",
+        zz_seen="",
+    )
+    targets.use_root(str(tmp_path))
+    targets.made("other.py:g", {}, {})
+    targets.refuse_unseen("mine.py:f")
+    targets.load("mine.py:f")
+    targets.refuse_unseen("mine.py:f")
+    targets.refuse_unseen("other.py:g")
+    targets.made("mine.py:f", {}, {})
+    with pytest.raises(UsageError, match=r"zz_late\.py in a way that cannot be seen"):
+        targets.refuse_unseen("mine.py:f")
 
 
 def test_arguments_are_filled_in_and_unknown_ones_refused():

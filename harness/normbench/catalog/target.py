@@ -14,7 +14,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import FunctionType, ModuleType
@@ -75,9 +75,15 @@ def check_package(target: Target, root: str) -> None:
         )
     places = [*(spec.submodule_search_locations or ()), *filter(None, [spec.origin])]
     if root and any(Path(place).resolve().parent == Path(root).resolve() for place in places):
+        fix = f"write {as_file}"
+        if spec.submodule_search_locations:
+            fix = (
+                "name a file of your own beside the protocol, and in it `from "
+                f"{target.module} import {target.attribute}` and a function that calls it"
+            )
         raise UsageError(
             f"the target {target} is beside the protocol, and no installed package; likely fix: "
-            f"write {as_file}"
+            f"{fix}"
         )
 
 
@@ -123,6 +129,7 @@ class _Loaded:
     module: ModuleType
     files: Mapping[str, Path]
     content: str
+    before: frozenset[str]
 
 
 _root = ""
@@ -183,6 +190,19 @@ def made(
         return called(*leading, **given)
 
 
+def refuse_unseen(text: str) -> None:
+    """Raise :class:`UsageError` if running a target imported what no identity covers.
+
+    A function may import a module when it is called, in a way that its source does not show.
+    """
+    target = parsed(text)
+    path = Path(_root, target.module).resolve()
+    known = _loaded.get(path) if target.is_file else None
+    if known is not None:
+        new = sys.modules.keys() - known.before - {_private(target)}
+        _refuse_unseen(target, path.parent, known.files, new)
+
+
 def forget_edited(text: str) -> None:
     """Drop what was imported of a target's file if other code lies there now.
 
@@ -221,7 +241,7 @@ def _module_of_file(target: Target) -> _Loaded:
     if path in _loaded:
         return _loaded[path]
     files = local_sources(path)
-    before, content, name = set(sys.modules), content_of(files), _private(target)
+    before, content, name = frozenset(sys.modules), content_of(files), _private(target)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(name, path)
@@ -234,17 +254,18 @@ def _module_of_file(target: Target) -> _Loaded:
     except BaseException:
         sys.modules.pop(name, None)
         raise
-    _refuse_unseen(target, path.parent, files, set(sys.modules) - before - {name})
+    _refuse_unseen(target, path.parent, files, sys.modules.keys() - before - {name})
     if content_of(files) != content:
         raise UsageError(f"the code of the target {target} changed while it was imported")
-    _loaded[path] = _Loaded(module, files, content)
+    _loaded[path] = _Loaded(module, files, content, before)
     return _loaded[path]
 
 
-def _refuse_unseen(target: Target, folder: Path, files: Mapping[str, Path], new: set[str]) -> None:
+def _refuse_unseen(target: Target, folder: Path, files: Mapping[str, Path], new: Set[str]) -> None:
     """Refuse modules of the folder that no statement of a source names, or another folder's."""
     installed = [Path(p).resolve() for p in sys.path if p and Path(p).resolve() != folder]
     seen = {path.resolve() for path in files.values()}
+    seen |= {path for other in _loaded.values() for path in other.files.values()}
     for name in sorted(new):
         place = getattr(sys.modules.get(name), "__file__", None)
         if not place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normbench.catalog.fingerprints import imported, imported_target, target_code
-from normbench.catalog.target import forget_edited, parsed, use_root
+from normbench.catalog.target import forget_edited, parsed, refuse_unseen, use_root
 from normbench.errors import WorkError
 from normbench.plan.code import components, targets, weights, weights_code
 from normbench.plan.spec import RunSpec
@@ -40,3 +40,12 @@ def check_code(run: RunSpec) -> None:
                 f"the code of the {key} changed while this was running: planned was {said}, "
                 f"there is now {now}; run the same command again"
             )
+
+
+def check_imported(run: RunSpec) -> None:
+    """Refuse what a run's targets imported while they ran, if its identity does not cover it.
+
+    Raises :class:`~normbench.errors.UsageError`.
+    """
+    for _, text in targets(run.cell):
+        refuse_unseen(text)

@@ -14,7 +14,7 @@ import torch
 from normbench.errors import ComponentError, UndefinedError
 from normbench.place import told
 from normbench.plan.code import packages_in
-from normbench.plan.edited import check_code
+from normbench.plan.edited import check_code, check_imported
 from normbench.plan.spec import RunSpec
 from normbench.training.data import prepare
 from normbench.training.engines import make_engine, units
@@ -63,7 +63,9 @@ def _trained(group: Group, runs: Sequence[RunSpec]) -> list[Outcome]:
     try:
         check_code(run)
         data = prepare(run.cell, group.device)
-        return train(make_engine(group.engine, runs, data, group.device))
+        outcomes = train(make_engine(group.engine, runs, data, group.device))
+        check_imported(run)
+        return outcomes
     except UndefinedError as error:
         seconds = (time.perf_counter() - started) / len(runs)
         return [Outcome(status="undefined", error=str(error), seconds=seconds) for _ in runs]
