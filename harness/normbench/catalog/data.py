@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normbench.catalog.entries import Catalog, Entry, Param
-from normbench.catalog.target import ARGS, TARGET
+from normbench.catalog.target_name import ARGS, TARGET
 
 _RESOLUTION = Param(224, "height and width in pixels", at_least=32, at_most=512)
 _PHOTO_ITEMS = Param(0, "use this many photos (stratified); 0: all", at_least=0)

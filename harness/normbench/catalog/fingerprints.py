@@ -24,7 +24,7 @@ from typing import Any
 
 from normbench.catalog.entries import Catalog
 from normbench.catalog.local_sources import local_sources
-from normbench.catalog.target import check_package, parsed
+from normbench.catalog.target_name import check_package, parsed
 from normbench.errors import WorkError
 
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)

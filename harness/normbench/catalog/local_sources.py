@@ -7,8 +7,9 @@ another way is noticed when it has been imported, and refused (see :mod:`normben
 from __future__ import annotations
 
 import ast
+import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +37,15 @@ def local_sources(file: Path) -> dict[str, Path]:
                     found[module] = path
                     waiting.append(module)
     return found
+
+
+def content_of(files: Mapping[str, Path]) -> str:
+    """A hash of the names and the contents of some files."""
+    content = hashlib.sha256()
+    for name in sorted(files):
+        found = hashlib.sha256(files[name].read_bytes()).hexdigest()
+        content.update(f"{name}\0{found}\n".encode())
+    return content.hexdigest()
 
 
 def _imports(path: Path, name: str) -> Iterator[str]:

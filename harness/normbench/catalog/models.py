@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normbench.catalog.entries import OWN_NETWORKS, TOKENS, Catalog, Entry, Param
-from normbench.catalog.target import ARGS, TARGET
+from normbench.catalog.target_name import ARGS, TARGET
 from normbench.catalog.weights import checked_weights
 
 _HIDDEN = {"hidden": Param(48, "hidden units", at_least=1, at_most=8192)}

@@ -12,7 +12,7 @@ from normbench.catalog.entries import (
     Entry,
     Param,
 )
-from normbench.catalog.target import ARGS, TARGET
+from normbench.catalog.target_name import ARGS, TARGET
 
 _EPS = Param(1e-5, "added to the variance", above=0.0, at_most=1.0)
 _AFFINE = Param(True, "whether a scale and a shift are learned")

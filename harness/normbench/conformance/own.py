@@ -12,7 +12,8 @@ from typing import Any
 
 from normbench.calibration.timing import TimingTask, time_cells
 from normbench.calibration.trial import why_not_stacked
-from normbench.catalog.target import parsed, use_root
+from normbench.catalog.target import use_root
+from normbench.catalog.target_name import parsed
 from normbench.conformance.norms import Finding, examine
 from normbench.conformance.subject import SHAPES, of_target
 from normbench.errors import NormbenchError, UsageError

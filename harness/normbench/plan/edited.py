@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from normbench.catalog.fingerprints import imported, imported_target, target_code
-from normbench.catalog.target import forget_edited, parsed, refuse_unseen, use_root
+from normbench.catalog.target import forget_edited, refuse_unseen, use_root
+from normbench.catalog.target_name import parsed
 from normbench.errors import WorkError
 from normbench.plan.code import components, targets, weights, weights_code
 from normbench.plan.spec import RunSpec

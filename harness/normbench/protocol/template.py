@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from normbench.catalog import DATASETS, MODELS, NORMS, Catalog
-from normbench.catalog.target import parsed
+from normbench.catalog.target_name import parsed
 from normbench.errors import UsageError
 from normbench.protocol.load import load_text
 from normbench.protocol.names import folder_name, study_name

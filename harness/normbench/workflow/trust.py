@@ -16,8 +16,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from normbench.catalog.local_sources import local_sources
-from normbench.catalog.target import check_package, content_of, parsed
+from normbench.catalog.local_sources import content_of, local_sources
+from normbench.catalog.target_name import check_package, parsed
 from normbench.errors import UsageError
 from normbench.plan.code import targets
 from normbench.plan.spec import digest
