@@ -89,7 +89,7 @@ MODELS = Catalog(
             traits=frozenset({TOKENS}),
         ),
         "torch": Entry(
-            "normbench.models.own.network:OwnNet",
+            "normbench.models.own.network:OwnModel",
             "a network of your own: a torch module, whose norm layers are replaced",
             params={
                 "target": TARGET,

@@ -30,6 +30,20 @@ from normbench.protocol.schema import Cell
 _TRIED = 8
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnModel:
+    """What a protocol says of a network of the user's own: parameters of the model ``torch``."""
+
+    target: str
+    args: Mapping[str, Any]
+    weights: str
+    via: str
+    affine: str
+    constants: str
+    bias_before: str
+    on_misfit: str
+
+
 @dataclass(frozen=True)
 class Made:
     """The user's network before any norm is replaced, and what is not as its file of weights."""
@@ -68,7 +82,7 @@ class OwnNet(Scheduled, nn.Module):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What people should know of the network, a line each."""
-        weights = self.cell.model.params["weights"]
+        weights = model_of(self.cell).weights
         fresh = [f"{name} is not taken from {weights}: its shape differs" for name in self.fresh]
         return (*self.found.warnings, *fresh)
 
@@ -121,10 +135,15 @@ def no_shortcuts() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(kept)
 
 
+def model_of(cell: Cell) -> OwnModel:
+    """The parameters of a cell's network."""
+    return OwnModel(**cell.model.params)
+
+
 def packages_in(cell: Cell) -> set[str]:
     """The top-level packages whose code a forward pass of the cell's network runs."""
     norm = getattr(cell.norm, "target", "")
-    targets = [cell.model.params["target"], *([norm] if norm else [])]
+    targets = [model_of(cell).target, *([norm] if norm else [])]
     return set().union(*map(packages_of_target, targets))
 
 
@@ -148,15 +167,15 @@ def wish_of(cell: Cell) -> Wish:
             "norm_batch_size must divide batch_size, so that all ghost batches are whole; "
             f"received {cell.statistics_batch} and {cell.batch_size}"
         )
-    params = cell.model.params
+    model = model_of(cell)
     return Wish(
         norm=NormSpec(cell.norm.name, cell.norm.params, cell.statistics_batch),
         batch_size=cell.batch_size,
         sites=cell.sites,
-        affine=params["affine"],
-        constants=params["constants"],
-        bias_before=params["bias_before"],
-        on_misfit=params["on_misfit"],
+        affine=model.affine,
+        constants=model.constants,
+        bias_before=model.bias_before,
+        on_misfit=model.on_misfit,
     )
 
 
@@ -166,11 +185,11 @@ def made_with(cell: Cell, shape: tuple[int, ...], classes: int, seed: int) -> Ma
     Its dropout is one that draws from the streams of the seed. Layers that learn their shapes from
     a first input have seen one.
     """
-    params = cell.model.params
-    args, target = dict(params["args"]), params["target"]
+    model = model_of(cell)
+    args, target = dict(model.args), model.target
     values: dict[str, Any] = {"classes": classes, "in_shape": shape, "in_channels": shape[0]}
-    if params["via"] and cell.norm.name != KEEP:
-        args[params["via"]] = "$norm_layer"
+    if model.via and cell.norm.name != KEEP:
+        args[model.via] = "$norm_layer"
         values["norm_layer"] = Given
     with drawing(stream_key(seed, "init", "network")):
         module = made(target, args, values)
@@ -185,7 +204,7 @@ def made_with(cell: Cell, shape: tuple[int, ...], classes: int, seed: int) -> Ma
                 with torch.no_grad():
                     module.eval()(torch.zeros((ITEMS, *shape)))
                 module.train(training)
-    fresh = load_weights(module, params["weights"], classes) if params["weights"] else ()
+    fresh = load_weights(module, model.weights, classes) if model.weights else ()
     for name, inner in list(module.named_modules()):
         for child, dropout in list(inner.named_children()):
             if type(dropout) is nn.Dropout:
@@ -201,16 +220,16 @@ _MOST_SURVEYS = 64
 
 def _surveyed(cell: Cell, module: nn.Module, shape: tuple[int, ...], classes: int) -> Survey:
     """What a network has: looked at once a process for each way to make it."""
-    params = cell.model.params
-    kept = params["via"] and cell.norm.name == KEEP
-    key = (load(params["target"]), cell.model, bool(kept), shape, classes)
+    model = model_of(cell)
+    kept = bool(model.via) and cell.norm.name == KEEP
+    key = (load(model.target), cell.model, kept, shape, classes)
     if key not in _surveys:
-        with guarding(packages_of_target(params["target"]), UsageError):
+        with guarding(packages_of_target(model.target), UsageError):
             found = survey(module, shape)
         _check_outputs(found, classes)
-        if params["via"] and not kept and all(s.kind.family != "given" for s in found.sites):
+        if model.via and not kept and all(s.kind.family != "given" for s in found.sites):
             raise UsageError(
-                f"the target {params['target']} takes {params['via']} and makes no layer of it; "
+                f"the target {model.target} takes {model.via} and makes no layer of it; "
                 "likely fix: leave via out"
             )
         while len(_surveys) >= _MOST_SURVEYS:
