@@ -17,6 +17,7 @@ from normbench.calibration.candidates import Together, together
 from normbench.calibration.race import Candidate, race
 from normbench.calibration.tasks import Calibrated, Calibration, Measured
 from normbench.errors import NormbenchError
+from normbench.models.make import is_own
 from normbench.plan.edited import check_code
 from normbench.plan.execution import EngineSpec
 from normbench.training.budget import schedule_of
@@ -107,7 +108,7 @@ def calibrate(task: Calibration) -> Calibrated:
         return result
     best: Candidate | None = None
     if task.runs > 1:
-        found = together(task, data, plain.seconds * schedule.steps * task.total)
+        found = together(task, data, work, plain.seconds)
         result = replace(result, reason=found.reason)
         packed, best = _all_together(task, data, found, plain.seconds, schedule.steps)
         measured += packed
@@ -262,7 +263,8 @@ def _other_plain(task: Calibration, data: Prepared, work: float, steps: int) -> 
     with contextlib.suppress(RuntimeError, ValueError):
         if filters and _SHARE * work > _TRIAL_SECONDS:
             found.append(_plain(task, data, CHANNELS_LAST))
-    if not task.compiling or work < _COMPILE_FROM * max(1, task.workers):
+    # a network of the user's own may draw random numbers, which compiled code draws otherwise
+    if is_own(task.run.cell) or not task.compiling or work < _COMPILE_FROM * max(1, task.workers):
         return found
     with contextlib.suppress(Exception):  # a compiler may be missing, or fail in its own ways
         started = time.perf_counter()

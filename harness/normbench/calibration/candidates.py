@@ -22,6 +22,9 @@ _OVERHEAD = 2.0
 #: Where a packed form is there, stacking is tried for work of so many seconds: the trial takes
 #: some tenths of one.
 _TRIED_FROM = 60.0
+#: A trial takes about as long as so many steps of the plain engine. There is none where that is
+#: more than a second and than this share of the work that waits.
+_TRIAL_STEPS, _TRIAL_SHARE = 150, 0.1
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Together:
     reason: str = ""
 
 
-def together(task: Calibration, data: Prepared, work: float) -> Together:
+def together(task: Calibration, data: Prepared, work: float, step: float = 0.0) -> Together:
     """What may be tried for a cell whose runs would take ``work`` seconds by the plain engine.
+
+    A ``step`` of it takes so many seconds.
 
     A net of this package's own layers and norms has packed forms. Any other is stacked, where a
     trial shows that this gives the same numbers.
@@ -56,7 +61,14 @@ def together(task: Calibration, data: Prepared, work: float) -> Together:
         unpacked = f"the packed engine computes in fp32 alone, not in {cell.precision}"
     by_itself = work >= _TRIED_FROM and task.mode != "packed"
     wanted = task.mode == "stacked" or not packed or by_itself
-    against = why_not_stacked(task.run, data) if wanted else ""
+    trial = _TRIAL_STEPS * step
+    against = ""
+    if wanted and task.mode != "stacked" and trial > max(1.0, _TRIAL_SHARE * work):
+        against = (
+            f"too little work waits: a trial of stacking takes as long as some {_TRIAL_STEPS} steps"
+        )
+    elif wanted:
+        against = why_not_stacked(task.run, data)
     stacked = (EngineSpec("stacked", "", task.threads),) if wanted and not against else ()
     reason = "; ".join(filter(None, [unpacked, against]))
     if packed:

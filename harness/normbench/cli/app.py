@@ -12,6 +12,7 @@ from normbench.cli import (
     check_norm,
     data,
     init,
+    inspect,
     plan,
     report,
     run,
@@ -52,6 +53,7 @@ def options(
 app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("inspect")(inspect.inspect)
 app.command("status")(status.status)
 app.command("time")(time.time)
 app.command("report")(report.report)

@@ -54,6 +54,11 @@ class BatchNorm(nn.Module):
         self.rows = 1
         self._batches = 0
 
+    def extra_repr(self) -> str:
+        """What torch's own batch norm says of itself."""
+        affine = self.weight is not None
+        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}, affine={affine}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` of shape (N, C) or (N, C, H, W)."""
         if self.training and 0 < self.ghost < x.shape[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -228,10 +228,3 @@ def _put(model: nn.Module, name: str, module: nn.Module) -> None:
     if not child:
         raise UsageError("the network is a norm and nothing else")
     model.get_submodule(parent)._modules[child] = module
-
-
-def gained_and_lost(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[int, int]:
-    """How many numbers are new and how many are gone, of parameters by name."""
-    gained = sum(t.numel() for n, t in after.items() if n not in before)
-    lost = sum(t.numel() for n, t in before.items() if n not in after)
-    return gained, lost

@@ -38,7 +38,8 @@ class Site:
     ``names`` are its qualified names: more than one where a module is shared. ``shape`` is that of
     a sample with the channels first, and ``rows`` how many such samples an item makes, where a
     network folds positions into the batch; None where the forward pass does not reach it.
-    ``before`` names the layer without bias whose output it takes.
+    ``before`` names the layer without bias whose output it takes, ``parameters`` counts the numbers
+    that it learns, and ``fault`` says why no statistics over items can be taken there.
     """
 
     names: tuple[str, ...]
@@ -48,6 +49,7 @@ class Site:
     last: bool = False
     rows: int = 1
     before: str = ""
+    parameters: int = 0
     fault: str = ""
 
     @property
@@ -189,7 +191,8 @@ class _Seen(TorchFunctionMode):
 def _site(module: nn.Module, names: list[str], seen: _Seen) -> Site:
     kind = kind_of(module)
     assert kind is not None  # noqa: S101  (that is how it was found)
-    site = Site(tuple(names), kind, type(module).__name__)
+    parameters = sum(p.numel() for p in module.parameters(recurse=False))
+    site = Site(tuple(names), kind, type(module).__name__, parameters=parameters)
     calls = list(dict.fromkeys(seen.inputs.get(names[0], ())))
     if not calls:
         return site
