@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -10,14 +11,19 @@ import pytest
 from normbench.analysis.tables import analyse
 from normbench.report.page import build_page
 from tests.analysis.made import noise, write
-from tests.report.made_study import doc, spoken
+from tests.report.made_study import END, doc, spoken
 
 NORMS = ["batch", "layer", "group"]
 
 
-def lead(folder: Path, accuracy: Any, norms: list[str] = NORMS, **header: Any) -> str:
+def lead(
+    folder: Path, accuracy: Any, norms: list[str] = NORMS, claims: Any = (),
+    family: Any = (), **header: Any,
+) -> str:  # fmt: skip
     experiment = [{"name": "one", "product": {"norm": norms, "batch_size": [8, 32]}}]
-    made = doc(experiment=experiment, **({"seeds": 12} | header))
+    made = doc(claims, experiment=experiment, **({"seeds": 12} | header))
+    if family:
+        made["family"] = family
     results = write(folder, made, lambda run: [0.1, accuracy(run)])
     page = build_page(results, analyse(results))
     assert not any("would decide" in text for text in spoken(page))
@@ -64,3 +70,57 @@ def test_below_eight_seeds_the_answer_decides_nothing_and_says_so(
     assert said.count("at least 8 are needed") == 1
     assert "worse than" not in said
     assert "better than" not in said
+
+
+def claim(name: str, a: str, b: str, size: int = 8, **more: Any) -> dict[str, Any]:
+    sides = {"a": {"norm": a, "batch_size": size}, "b": {"norm": b, "batch_size": size}}
+    return {"id": name, "kind": "superiority", "endpoint": END} | sides | more
+
+
+def apart(deviations: float) -> Any:
+    """Layer norm better than both others, which are equal, by so many deviations of a seed."""
+    spread = [NormalDist().inv_cdf((i + 0.5) / 12) for i in range(12)]
+
+    def accuracy(run: Any) -> float:
+        gain = 0.01 * (deviations + spread[run.seed]) if run.cell.norm.name == "layer" else 0.0
+        return 0.8 + 0.001 * run.seed + gain
+
+    return accuracy
+
+
+def test_a_claim_has_the_word_on_its_pair(tmp_path: Path) -> None:
+    close = apart(0.67)  # enough at α, and too little for half of it
+    without = lead(tmp_path / "a", close)
+    assert "At batch sizes 8 and 32 no norm is told apart" in without
+    said = lead(tmp_path / "b", close, claims=[claim("c", "layer", "group")])
+    assert "At batch size 32 no norm is told apart from another" in said
+    assert "group norm is worse (with the word of the claim c)." in said
+    turned = lead(tmp_path / "c", close, claims=[claim("c", "group", "layer")])
+    assert "group norm is worse (with the word of the claim c)." in turned
+
+
+def test_an_undecided_claim_has_the_word_too(tmp_path: Path) -> None:
+    """In a large family of claims a pair may be open that all pairs together decide."""
+    clear = apart(1.0)
+    assert "use layer norm (mean error" in lead(tmp_path / "a", clear)
+    many = [claim(f"x{i}", "group", "batch") for i in range(60)]
+    both = [claim("c", "layer", "group", size) | {"id": f"c{size}"} for size in (8, 32)]
+    claims = [one | {"family": "wide"} for one in [*both, *many]]
+    said = lead(tmp_path / "b", clear, claims=claims, family=[{"id": "wide", "method": "holm"}])
+    assert "use layer norm or group norm, not told apart" in said
+    assert "(with the word of the claims x0 and c8)." in said
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": "noninferiority", "margin": 0.01},
+        {"margin": 0.0001},
+        {"endpoint": END | {"kind": "best"}},
+        {"endpoint": END | {"metric": "test_error"}},
+        {"a": {"norm": "layer", "batch_size": 32}},
+    ],
+)
+def test_claims_about_something_else_have_no_word(tmp_path: Path, more: dict[str, Any]) -> None:
+    said = lead(tmp_path, apart(0.67), claims=[claim("c", "layer", "group") | more])
+    assert "with the word" not in said

@@ -55,14 +55,14 @@ def page_of(base: tuple[Results, Grid, Analysis], errors: np.ndarray) -> list[st
             curves = np.repeat(level[:, None], cell.curves.shape[1], axis=1)
             cells[(norm, size)] = replace(cell, curves=curves)
     own = [replace(grid, cells=cells)]
-    pairs = pair_table(own, 0.05)
+    pairs = pair_table(own, 0.05).assign(claim="")
     made = {"pairs": pairs, "final": final_table(own)}
     made |= small_batch_tables(own, 0.05, pairs, declared_margins(results.study))
     source = Source(results, Analysis(analysis.tables | made))
     sections = [answer.section(source), pairwise.section(source), small_batches.section(source)]
     found = [text for section in sections for text in texts(section)]
     assert not source.boundary.bugs
-    return [one for text in found for one in re.split(r"(?<=[.;:]) ", text)]
+    return [one for text in found for one in re.split(r"(?<=[.;]) ", text)]
 
 
 def texts(section: Section) -> list[str]:
@@ -102,6 +102,9 @@ def false(sentence: str, sizes: list[int], means: np.ndarray) -> bool:
         return wrong
     if low.rstrip(".").endswith("worse"):  # "batch norm and group norm are worse"
         return any((means[i, k] <= means[:, k].min() + 1e-9) for i in named(low) for k in at)
+    if "every other norm is worse" in low:
+        others = np.delete(means, named(low)[0], axis=0)
+        return any((others[:, k] <= means[:, k].min() + 1e-9).any() for k in at)
     if "it is better than" in low:
         best = named(low)[0]
         return any((np.delete(means[:, k], best) <= means[best, k] + 1e-9).any() for k in at)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from normbench.analysis.by_experiment import ByExperiment
 from normbench.analysis.cells import Grid
+from normbench.analysis.claimed_pairs import with_claims
 from normbench.analysis.claims import claim_table
 from normbench.analysis.comparisons import comparison_table
 from normbench.analysis.curves import Floats, computed_curves
@@ -218,11 +219,14 @@ def analyse(results: Results) -> Analysis:
     timings = timings_by_cell(results.timings)
     tables = ByExperiment.read(results, curves)
     tuning = tables.named("tuning", lambda own: {"": tuning_table(results, curves, own)})[""]
+    claims = claim_table(results, curves, tables.boundary)
+    every = [panel for some in tables.panels.values() for panel in some]
     pairs = tables.of("pairs", lambda some: pair_table(some, alpha))
+    pairs = with_claims(pairs, claims, results, every)
     margins = declared_margins(results.study)
     return Analysis(
         {
-            "claims": claim_table(results, curves, tables.boundary),
+            "claims": claims,
             "completeness": completeness(results),
             "curves": tables.of("learning curves", curve_table),
             "final": tables.of("final errors", final_table),

@@ -21,7 +21,7 @@ class Advice:
     ``best`` has the lowest mean error, ``tied`` are the others that may be best: none of these is
     decidedly worse than any norm. ``worse`` are. ``beats_all`` says that ``best`` is decidedly
     better than each of them. ``refusal`` says why nothing could be decided, ``fragile`` that runs
-    diverged and seeds are few.
+    diverged and seeds are few, ``claims`` which claims have the word on some of the pairs.
     """
 
     batch_size: int
@@ -32,13 +32,14 @@ class Advice:
     beats_all: bool = False
     refusal: str = ""
     fragile: bool = False
+    claims: tuple[str, ...] = ()
 
     @property
     def same(self) -> tuple[object, ...]:
         """What must be equal for two batch sizes to be spoken of together."""
         alone = self.best if not self.tied or not self.worse else ""
         sets = (frozenset([self.best, *self.tied]), frozenset(self.worse))
-        return (alone, *sets, self.beats_all, self.refusal, self.fragile)
+        return (alone, *sets, self.beats_all, self.refusal, self.fragile, self.claims)
 
 
 def advice(source: Source, series: Experiment, setting: str) -> list[Advice]:
@@ -73,6 +74,7 @@ def _at(size: int, means: dict[str, float], rows: Sequence[Mapping[Any, Any]]) -
         worse=losers,
         beats_all=bool(losers) and all((norm, best) in worse for norm in losers),
         refusal=why[0] if why and all(why) else "",
+        claims=tuple(str(row["claim"]) for row in rows if row["claim"]),
         fragile=any(bool(row["fragile"]) for row in rows if row["finding"] != "undecided"),
     )  # fmt: skip
 
@@ -104,7 +106,11 @@ def sentences(found: list[Advice], metric: str) -> list[str]:
         ends = [words.error(pick(a.error for a in same), metric) for pick in (min, max)]
         shown = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
         where, best = f"at {words.sizes([a.batch_size for a in same])}", norm_name(first.best)
-        fragile = " (fragile: runs diverged, and seeds are few)" if first.fragile else ""
+        marks = ["fragile: runs diverged, and seeds are few"] if first.fragile else []
+        if first.claims:
+            what = "claim" if len(first.claims) == 1 else "claims"
+            marks.append(f"with the word of the {what} {words.listed(first.claims)}")
+        mark = f" ({'; '.join(marks)})" if marks else ""
         if first.refusal:
             said.append(
                 f"{where} {best} has the lowest mean {name} ({shown}), which decides nothing."
@@ -118,17 +124,18 @@ def sentences(found: list[Advice], metric: str) -> list[str]:
             why = f"it is better than {others}"
             if not first.beats_all:
                 why = "every other norm is worse than it or than another"
-            said.append(f"{where} use {best} (mean {name} {shown}): {why}{fragile}.")
+            said.append(f"{where} use {best} (mean {name} {shown}): {why}{mark}.")
         elif not first.worse:
             said.append(
-                f"{where} no norm is told apart from another (lowest mean {name}: {best}, {shown})."
+                f"{where} no norm is told apart from another (lowest mean {name}: {best}, {shown})"
+                f"{mark}."
             )
         else:
             lowest = [norm_name(n) for n in dict.fromkeys(a.best for a in same)]
             said.append(
                 f"{where} use {_names((first.best, *first.tied), 'or')}, not told apart (lowest "
                 f"mean {name}: {words.listed(lowest, 'or')}, {shown}); {_names(first.worse)} "
-                f"{'is' if len(first.worse) == 1 else 'are'} worse{fragile}."
+                f"{'is' if len(first.worse) == 1 else 'are'} worse{mark}."
             )
     said += [f"nothing is decided by itself: {why}." for why in dict.fromkeys(
         one.refusal for one in found if one.refusal)]  # fmt: skip

@@ -27,7 +27,8 @@ def _cell(row: Mapping[Any, Any], metric: str, flip: bool) -> Value:
         return Value("–", sort=math.nan, hint=str(row["refusal"]))
     finding = _OTHER[row["finding"]] if flip else row["finding"]
     effect = words.difference(sign * estimate, metric).text
-    hint = words.minuses(str(row["refusal"] or row["warnings"]))
+    claimed = f"decided by the claim {row['claim']}, not by this family" if row["claim"] else ""
+    hint = words.minuses("; ".join(filter(None, [claimed, row["refusal"] or row["warnings"]])))
     if math.isnan(row["low"]):
         return Value(f"{effect} (no interval)", sort=sign * estimate, hint=hint)
     ends = ("low", "high") if not flip else ("high", "low")
@@ -66,9 +67,18 @@ def _matrix(source: Source, series: Experiment, setting: str, pairs: pd.DataFram
         f"{series.title}{source.within(setting)}. Positive: the norm of the row is better, ✓ or ✗: "
         "decidedly better or worse. In brackets "
         f"the {source.level} of this pair alone; p is adjusted over the {len(pairs)} pairs of the "
-        "table",
+        f"table{_claimed(pairs)}",
         columns, rows, folded=index > 0,
     )  # fmt: skip
+
+
+def _claimed(pairs: pd.DataFrame) -> str:
+    """Which pairs are not decided by the family."""
+    names = list(dict.fromkeys(pairs.loc[pairs["claim"] != "", "claim"]))
+    if not names:
+        return ""
+    what = "the claim" if len(names) == 1 else "the claims"
+    return f"; of a pair that {what} {words.listed(names)} was declared about, that has the word"
 
 
 def _sentence(pairs: pd.DataFrame) -> str:
