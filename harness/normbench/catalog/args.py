@@ -57,6 +57,26 @@ class Args(dict[str, Any]):
         return {key: _shown(v) for key, v in self.items() if not _is_asked(v)}
 
 
+class Names(tuple[str, ...]):
+    """Several names, in an order, as a parameter; nothing where none is given."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        texts = core_schema.list_schema(core_schema.str_schema(min_length=1), max_length=1000)
+        return core_schema.no_info_before_validator_function(
+            lambda value: list(value) if isinstance(value, tuple) else value,
+            core_schema.no_info_after_validator_function(cls, texts),
+            serialization=core_schema.plain_serializer_function_ser_schema(list),
+        )
+
+    def __str__(self) -> str:
+        return "+".join(self)
+
+
 def args_of(value: Any) -> Args:
     """A table of a protocol as :class:`Args`; ``ValueError`` where it holds anything else."""
     if not isinstance(value, Mapping):

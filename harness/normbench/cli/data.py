@@ -78,11 +78,13 @@ def fetch(
     if name not in ARCHIVES:
         if name not in DATASETS:
             raise UsageError(DATASETS.unknown(name))
-        missing = (
-            DATASETS[name]
-            .load()
-            .missing({key: param.default for key, param in DATASETS[name].params.items()})
-        )
+        dataset = DATASETS[name].load()
+        if hasattr(dataset, "fetch"):
+            if url:
+                raise UsageError(f"{name} is fetched from where its library says; leave --url out")
+            say(f"{name} is in {dataset.fetch(to)}")
+            return
+        missing = dataset.missing({k: param.default for k, param in DATASETS[name].params.items()})
         here = missing or "it is here: it comes with what is installed, or is made when asked for"
         raise UsageError(
             f"the data set {name} is none that is fetched ({here}); those are {', '.join(ARCHIVES)}"

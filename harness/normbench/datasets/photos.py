@@ -125,7 +125,7 @@ class PhotoFolder:
         listing = replace(listing, photos=[replace(p, label=c) for p, c in named])
         check_classes(listing, labels, "images")
         resolution, items = int(params["resolution"]), int(params["items"])
-        cached = self._decoded(listing, resolution)
+        cached = decoded(self.name, listing, resolution)
         key = f"{self.name}/{VERSION}/{resolution}/{items}/{_names(listing, cached)}"
         files = len(listing.photos) + len(listing.skipped)
         skipped = Skipped(cached.notes["skipped"], files, str(log_beside(cached.path)))
@@ -144,17 +144,21 @@ class PhotoFolder:
             read_by=f"Pillow {cached.notes['pillow']}", known=(cached.images, cached.digest),
         )  # fmt: skip
 
-    def _decoded(self, listing: Listing, resolution: int) -> Cached:
-        digests = file_digests(listing.root, listing.photos)
-        content = [(p.name, digest) for p, digest in zip(listing.photos, digests, strict=True)]
-        identity = [self.name, VERSION, READER, resolution, content,
-                    sorted(listing.skipped.items())]  # fmt: skip
-        return load_or_make(
-            f"{self.name}-{resolution}px",
-            identity,
-            (3, resolution, resolution),
-            lambda append: _decode(listing, digests, resolution, append),
-        )
+
+def decoded(name: str, listing: Listing, resolution: int) -> Cached:
+    """The photos of a listing, decoded once and kept: in their order, without those in its notes.
+
+    ``name`` is the data set's.
+    """
+    digests = file_digests(listing.root, listing.photos)
+    content = [(p.name, digest) for p, digest in zip(listing.photos, digests, strict=True)]
+    identity = [name, VERSION, READER, resolution, content, sorted(listing.skipped.items())]
+    return load_or_make(
+        f"{name}-{resolution}px",
+        identity,
+        (3, resolution, resolution),
+        lambda append: _decode(listing, digests, resolution, append),
+    )
 
 
 def _names(listing: Listing, cached: Cached) -> str:

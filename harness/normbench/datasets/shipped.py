@@ -1,4 +1,4 @@
-"""Tables that scikit-learn ships, read from its folder."""
+"""Tables that packages ship, read from their folders."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def shipped_table(name: str, delimiter: str | None = None) -> NDArray[np.float64] | None:
-    """The numbers of a compressed file of scikit-learn's data sets; None where it has no such file.
+def shipped_file(package: str, name: str) -> Path | None:
+    """A file of a package's data sets, whose installed folder is looked at; None if not there.
 
-    It is read from the installed package: importing the package takes seconds, longer than
-    training on the digits does.
+    Importing the package takes seconds, longer than training on the digits does.
     """
-    found = find_spec("sklearn")
+    found = find_spec(package)
     for place in found.submodule_search_locations or [] if found is not None else []:
-        path = Path(place) / "datasets" / "data" / name
-        if path.is_file():
-            with gzip.open(path, "rt", encoding="ascii") as file:
-                return np.loadtxt(file, delimiter=delimiter)
+        for folder in (Path(place, "datasets", "data"), Path(place, "data", "data")):
+            if (folder / name).is_file():
+                return folder / name
     return None
+
+
+def shipped_table(
+    name: str, delimiter: str | None = None, package: str = "sklearn"
+) -> NDArray[np.float64] | None:
+    """The numbers of a compressed file of a package's data sets; None where it has no such file."""
+    path = shipped_file(package, name)
+    if path is None:
+        return None
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        return np.loadtxt(file, delimiter=delimiter)

@@ -35,7 +35,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from normbench.catalog import Catalog, Entry, Param
-from normbench.catalog.args import Args
+from normbench.catalog.args import Args, Names
 from normbench.place import told
 
 
@@ -128,8 +128,8 @@ def _field(param: Param) -> tuple[Any, Any]:
     limits = {"gt": param.above, "ge": param.at_least, "le": param.at_most}
     limits = {k: v for k, v in limits.items() if v is not None}
     kind: Any = Literal[param.choices] if param.choices else type(param.default)
-    if isinstance(param.default, Args):
-        kind = Args
+    if isinstance(param.default, Args | Names):
+        kind = type(param.default)
     elif param.check is not None:
         kind = Annotated[kind, AfterValidator(param.check)]
         limits["validate_default"] = True
