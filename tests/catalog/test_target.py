@@ -1,6 +1,9 @@
 """Targets: parsed, found by reading, loaded under a private name, and covered by the identity."""
 
+import importlib.util
 import pickle
+import py_compile
+import struct
 import sys
 from pathlib import Path
 
@@ -252,6 +255,35 @@ def test_an_edited_file_is_imported_anew(folder):
     (folder / "zz_scale.py").write_text("scale = 30\n")
     check_code(planned(folder)[-1])
     assert targets.made("mine.py:Mine", {}, {"channels": 2}, "channels")(1) == 30
+
+
+def test_bytecode_that_came_with_a_folder_is_never_run(tmp_path):
+    write(tmp_path, mine="from zz_beside import y\ndef f():\n    return y\n", zz_beside="y = 1\n")
+    cached = tmp_path / "__pycache__"
+    for name, other in (("mine", "def f():\n    return 2\n"), ("zz_beside", "y = 3\n")):
+        source = tmp_path / f"{name}.py"
+        wrong = tmp_path / "wrong.py"
+        wrong.write_text(other)
+        made = Path(importlib.util.cache_from_source(str(source)))
+        py_compile.compile(str(wrong), cfile=str(made), doraise=True)
+        wrong.unlink()
+        stat = source.stat()
+        told = struct.pack("<II", int(stat.st_mtime) & 0xFFFFFFFF, stat.st_size & 0xFFFFFFFF)
+        content = made.read_bytes()
+        made.write_bytes(content[:8] + told + content[16:])
+    before = {path.name: path.read_bytes() for path in cached.iterdir()}
+    targets.use_root(str(tmp_path))
+    assert targets.made("mine.py:f", {}, {}) == 1
+    assert {path.name: path.read_bytes() for path in cached.iterdir()} == before
+
+
+def test_a_module_without_its_source_is_not_imported(tmp_path):
+    write(tmp_path, mine="import zz_secret\ndef f():\n    pass\n", zz_secret="")
+    py_compile.compile(str(tmp_path / "zz_secret.py"), cfile=str(tmp_path / "zz_secret.pyc"))
+    (tmp_path / "zz_secret.py").unlink()
+    targets.use_root(str(tmp_path))
+    with pytest.raises(ComponentError, match="No module named 'zz_secret'"):
+        targets.load("mine.py:f")
 
 
 def test_a_packages_target_is_its_distribution_and_torch_its_version(tmp_path):

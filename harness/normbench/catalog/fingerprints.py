@@ -23,7 +23,7 @@ from types import CodeType, MappingProxyType
 from typing import Any
 
 from normbench.catalog.entries import Catalog
-from normbench.catalog.local_sources import local_sources
+from normbench.catalog.local_sources import content_of, local_sources
 from normbench.catalog.target_name import check_package, parsed
 from normbench.errors import WorkError
 
@@ -97,7 +97,7 @@ def target_code(kind: str, text: str, root: str) -> Code:
             name or target.module: path
             for name, path in local_sources(target.file(root).resolve()).items()
         }
-        return Code(key, target.module, "", _digest_of(target.module, files))
+        return Code(key, target.module, "", content_of(files)[:16])
     check_package(target, root)
     top = target.module.partition(".")[0]
     name, version = _distribution_of(top)
@@ -126,10 +126,6 @@ def _digest(name: str, modules: tuple[str, ...]) -> str:
     files = dict(_of_distribution(name))
     for module in modules:
         files |= _of_module(module)
-    return _digest_of(name, files)
-
-
-def _digest_of(name: str, files: Mapping[str, Path]) -> str:
     content = hashlib.sha256()
     for label in sorted(files):
         if _is_stale(files[label]):

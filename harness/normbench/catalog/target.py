@@ -21,6 +21,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from normbench.catalog.args import asks, filled
+from normbench.catalog.from_source import SourceLoader, append_folder
 from normbench.catalog.guard import guarding
 from normbench.catalog.local_sources import content_of, local_sources
 from normbench.catalog.target_name import Target, check_package, parsed
@@ -136,9 +137,8 @@ def _module_of_file(target: Target) -> _Loaded:
         return _loaded[path]
     files = local_sources(path)
     before, content, name = frozenset(sys.modules), content_of(files), _private(target)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
+    append_folder(path.parent)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise UsageError(f"the target {target} cannot be loaded from {path}")
     module = importlib.util.module_from_spec(spec)
