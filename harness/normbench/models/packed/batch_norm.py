@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block
+from normbench.models.packed.block import Block, Conditions
 from normbench.models.packed.channel_norm import Centred, ChannelNorms
-from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.forms import Form
-from normbench.models.packed.graph import NormNode
+from normbench.models.packed.forms import Form, NormNode
 
 
 class BatchNorms(ChannelNorms):

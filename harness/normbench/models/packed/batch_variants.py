@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from normbench.models.packed.batch_norm import BatchNorms
-from normbench.models.packed.block import Block
+from normbench.models.packed.block import Block, Conditions
 from normbench.models.packed.channel_norm import Centred, Correction
-from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.forms import Form
-from normbench.models.packed.graph import NormNode
+from normbench.models.packed.forms import Form, NormNode
 from normbench.norms.batch_frozen import Freezing
 from normbench.norms.batch_renorm import limits
 from normbench.norms.schedule import Scheduled

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from normbench.models.packed.evaluator import Conditions
+from normbench.norms.batch import Mode
+
+#: Mean and variance by the name of a batch norm, each of shape (members, channels).
+Statistics = Mapping[str, tuple[Tensor, Tensor]]
 
 
 #: Products with fewer columns than this, and not a whole number of registers of values, take up to
@@ -42,6 +43,27 @@ class Workspace:
     def bytes(self) -> int:
         """The memory held."""
         return sum(t.numel() * t.element_size() for t in self._tensors.values())
+
+
+@dataclass
+class Conditions:
+    """Which statistics batch norms use, as in :class:`normbench.norms.batch.BatchNorm`.
+
+    ``running`` are those of mode ``"running"``; in the other modes each ``batch`` consecutive
+    samples are normalized by their own. ``moments`` receives what mode ``"collect"`` adds up.
+    ``work`` is memory that samples computed earlier have used.
+    """
+
+    running: Statistics
+    work: Workspace
+    mode: Mode = "running"
+    batch: int = 0
+    moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def add(self, name: str, members: slice, first: Tensor, second: Tensor) -> None:
+        """Add float64 sums over batches of the first and second moments, (members, channels)."""
+        for total, more in zip(self.moments[name], (first, second), strict=True):
+            total[members] += more
 
 
 @dataclass

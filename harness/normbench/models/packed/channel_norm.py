@@ -13,10 +13,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
-from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.forms import Form
-from normbench.models.packed.graph import NormNode
+from normbench.models.packed.block import Block, Conditions, Operation
+from normbench.models.packed.forms import Form, NormNode
 from normbench.models.packed.layer_norm import LayerNorms
 from normbench.norms.group import groups_in
 

@@ -7,10 +7,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
-from normbench.models.packed.evaluator import Conditions
-from normbench.models.packed.forms import Form
-from normbench.models.packed.graph import NormNode
+from normbench.models.packed.block import Block, Conditions, Operation
+from normbench.models.packed.forms import Form, NormNode
 
 
 class DynamicTanhs(Operation):

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Workspace
+from normbench.models.packed.block import Block, Conditions, Statistics, Workspace
 from normbench.norms.batch import Mode
-
-#: Mean and variance by the name of a batch norm, each of shape (members, channels).
-Statistics = Mapping[str, tuple[Tensor, Tensor]]
-
-
-@dataclass
-class Conditions:
-    """Which statistics batch norms use, as in :class:`normbench.norms.batch.BatchNorm`.
-
-    ``running`` are those of mode ``"running"``; in the other modes each ``batch`` consecutive
-    samples are normalized by their own. ``moments`` receives what mode ``"collect"`` adds up.
-    ``work`` is memory that samples computed earlier have used.
-    """
-
-    running: Statistics
-    work: Workspace
-    mode: Mode = "running"
-    batch: int = 0
-    moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    def add(self, name: str, members: slice, first: Tensor, second: Tensor) -> None:
-        """Add float64 sums over batches of the first and second moments, (members, channels)."""
-        for total, more in zip(self.moments[name], (first, second), strict=True):
-            total[members] += more
 
 
 class Evaluated(Protocol):
@@ -46,7 +21,7 @@ class Evaluated(Protocol):
         ...
 
 
-class Evaluator:
+class PackedEvaluator:
     """Logits of all members for samples that they share; nothing of the training is changed.
 
     It reads the parameters and running statistics of the net that made it, as they are at each

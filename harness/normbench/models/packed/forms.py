@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from normbench.models.packed.block import Block, Operation
-    from normbench.models.packed.graph import NormNode
+from normbench.models.packed.block import Block, Operation
+
+Shape = tuple[int, ...]
 
 #: How the weights of the layers at sites are made of what is stored.
 WeightForm = Literal["plain", "normed", "standardized"]
@@ -17,6 +17,15 @@ WeightForm = Literal["plain", "normed", "standardized"]
 def _always(params: Mapping[str, Any]) -> bool:
     del params
     return True
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: its name in the plain module, if it has one, and the shapes around it."""
+
+    name: str
+    before: Shape
+    after: Shape
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,21 @@ class Form:
     def stands(self, params: Mapping[str, Any]) -> bool:
         """Whether something stands at the sites, by the norm's parameters."""
         return self.operation is not None and self.where(params)
+
+
+@dataclass(frozen=True)
+class NormNode(Node):
+    """A norm at a site, in the form that its entry in the catalogue names.
+
+    ``ghost`` samples of a batch share statistics. ``in_place``: nobody else needs the input.
+    ``together``: images of all members lie together.
+    """
+
+    form: Form
+    params: Mapping[str, Any]
+    ghost: int
+    in_place: bool = False
+    together: bool = False
 
 
 #: Of the norm that is none, and of weight norm, which changes nothing but weights.

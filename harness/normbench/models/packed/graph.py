@@ -7,7 +7,6 @@ sample's, (H, W, C) or (features,).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -27,24 +26,13 @@ from normbench.models.layers import (
     Residual,
     Site,
 )
-from normbench.models.packed.forms import Form, WeightForm
+from normbench.models.packed.forms import Form, Node, NormNode, Shape, WeightForm
 from normbench.models.packed.formulation import IM2COL, Way
 from normbench.models.shapes import shape_after
-
-Shape = tuple[int, ...]
 
 
 class UnsupportedError(Exception):
     """The packed form does not cover this network, and the plain loop is needed; says why."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operation: its name in the plain module, if it has one, and the shapes around it."""
-
-    name: str
-    before: Shape
-    after: Shape
 
 
 @dataclass(frozen=True)
@@ -76,21 +64,6 @@ class ConvNode(WeightNode):
 @dataclass(frozen=True)
 class BiasNode(Node):
     """Adds the bias of the layer ``name``, one value per channel."""
-
-
-@dataclass(frozen=True)
-class NormNode(Node):
-    """A norm at a site, in the form that its entry in the catalogue names.
-
-    ``ghost`` samples of a batch share statistics. ``in_place``: nobody else needs the input.
-    ``together``: images of all members lie together.
-    """
-
-    form: Form
-    params: Mapping[str, Any]
-    ghost: int
-    in_place: bool = False
-    together: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
-from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.block import Block, Conditions, Operation
 from normbench.models.packed.graph import ArrangeNode, ConvNode
 from normbench.models.packed.together import apart, together
 from normbench.models.packed.weights import Weighted

@@ -13,9 +13,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Workspace, put_product
+from normbench.models.packed.block import Block, Conditions, Workspace, put_product
 from normbench.models.packed.col2im import Col2im
-from normbench.models.packed.evaluator import Conditions
 from normbench.models.packed.graph import ConvNode
 from normbench.models.packed.pieces import Piece, pieces
 from normbench.models.packed.weights import Weighted, product

@@ -15,15 +15,10 @@ from torch import Tensor
 
 from normbench.models.describe import Network
 from normbench.models.packed.block import Block, Operation, Workspace
-from normbench.models.packed.evaluator import Evaluator
+from normbench.models.packed.evaluator import PackedEvaluator
+from normbench.models.packed.forms import NormNode
 from normbench.models.packed.formulation import parse
-from normbench.models.packed.graph import (
-    BiasNode,
-    LinearNode,
-    NormNode,
-    PoolNode,
-    lowered,
-)
+from normbench.models.packed.graph import BiasNode, LinearNode, PoolNode, lowered
 from normbench.models.packed.operations import OPERATIONS, folded
 from normbench.models.packed.parameters import Members, slots
 from normbench.models.packed.passes import first_trained, optimized
@@ -188,11 +183,11 @@ class PackedNet(Members):
             gradient = one.backward(gradient)
         return losses, logits
 
-    def evaluator(self, chunk: int) -> Evaluator:
+    def evaluator(self, chunk: int) -> PackedEvaluator:
         """Evaluates all members on shared samples, ``chunk`` of them at a time or fewer."""
         room = max(_EVALUATION_SAMPLES, _EVALUATION_BYTES // (self._largest() * self.block))
         evaluated = [(block, folded(operations)) for block, operations in self.blocks]
-        return Evaluator(evaluated, self.running, min(chunk, room), self.image_input)
+        return PackedEvaluator(evaluated, self.running, min(chunk, room), self.image_input)
 
     @property
     def statistics(self) -> list[Tensor]:

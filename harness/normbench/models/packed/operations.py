@@ -9,7 +9,8 @@ from torch import Tensor
 
 from normbench.models.packed.batch_norm import BatchNorms
 from normbench.models.packed.block import Block, Operation
-from normbench.models.packed.evaluator import Conditions, Evaluated
+from normbench.models.packed.evaluator import Evaluated
+from normbench.models.packed.forms import Node, NormNode
 from normbench.models.packed.formulation import GROUPED
 from normbench.models.packed.graph import (
     ArrangeNode,
@@ -18,8 +19,6 @@ from normbench.models.packed.graph import (
     DropoutNode,
     FlattenNode,
     LinearNode,
-    Node,
-    NormNode,
     PoolNode,
     ReLUNode,
 )

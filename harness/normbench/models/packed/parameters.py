@@ -10,14 +10,8 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from normbench.models.packed.graph import (
-    BiasNode,
-    ConvNode,
-    LinearNode,
-    Node,
-    NormNode,
-    WeightNode,
-)
+from normbench.models.packed.forms import Node, NormNode
+from normbench.models.packed.graph import BiasNode, ConvNode, LinearNode, WeightNode
 from normbench.models.plain import Net
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from normbench.models.packed.forms import Node, NormNode
 from normbench.models.packed.formulation import GROUPED, Formulation
 from normbench.models.packed.graph import (
     ArrangeNode,
@@ -16,8 +17,6 @@ from normbench.models.packed.graph import (
     ConvNode,
     DropoutNode,
     FlattenNode,
-    Node,
-    NormNode,
     PoolNode,
     ReLUNode,
     WeightNode,

@@ -7,8 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation
-from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.block import Block, Conditions, Operation
 from normbench.models.packed.graph import BiasNode, DropoutNode, FlattenNode, PoolNode, ReLUNode
 from normbench.models.packed.together import apart, together
 from normbench.plan.seeds import stream_key

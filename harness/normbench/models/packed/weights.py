@@ -7,8 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from normbench.models.packed.block import Block, Operation, put_product
-from normbench.models.packed.evaluator import Conditions
+from normbench.models.packed.block import Block, Conditions, Operation, put_product
 from normbench.models.packed.graph import LinearNode, WeightNode
 from normbench.norms.weight_standardized import WEIGHT_EPS
 
