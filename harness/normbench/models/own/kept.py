@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from normbench.errors import UndefinedError, UsageError
-from normbench.models.own.survey import Site
+from normbench.models.own.survey import NormSite
+from normbench.models.own.wish import Wish
 from normbench.norms.batch import BatchNorm, require_two_values
 from normbench.norms.schedule import Scheduled
-
-if TYPE_CHECKING:
-    from normbench.models.own.replace import Wish
 
 
 class AveragingBatchNorm(BatchNorm, Scheduled):
@@ -32,7 +28,7 @@ class AveragingBatchNorm(BatchNorm, Scheduled):
 
 
 @torch.no_grad()
-def kept(site: Site, old: nn.Module, wish: Wish) -> BatchNorm:
+def kept(site: NormSite, old: nn.Module, wish: Wish) -> BatchNorm:
     """A batch norm of torch or timm as ours: values, momentum, ε and what trains are the same.
 
     Raises :class:`UsageError` where it keeps no running statistics, without which there is no

@@ -19,9 +19,10 @@ from normbench.models.dropout import StreamDropout
 from normbench.models.own.drawing import drawing
 from normbench.models.own.kinds import Given
 from normbench.models.own.places import Fused
-from normbench.models.own.replace import KEEP, Wish, replace_norms
+from normbench.models.own.replace import KEEP, replace_norms
 from normbench.models.own.survey import ITEMS, Survey, logits_of, survey
 from normbench.models.own.weights import load_weights
+from normbench.models.own.wish import Wish
 from normbench.norms.schedule import Scheduled
 from normbench.plan.seeds import stream_key
 from normbench.protocol.schema import Cell

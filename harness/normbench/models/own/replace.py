@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 
 from normbench.catalog import BATCH_STATISTICS, NORMS, nearest
 from normbench.errors import UndefinedError, UsageError
-from normbench.models.describe import NormSpec
 from normbench.models.own.kept import kept
 from normbench.models.own.places import Apart, ChannelsLast, Fused
-from normbench.models.own.survey import Site, Survey, norms_of
+from normbench.models.own.survey import NormSite, Survey, norms_of
+from normbench.models.own.wish import Wish
 from normbench.norms.batch import BatchNorm
 from normbench.norms.factory import build_norm, changes_weights
 from normbench.norms.group import divisors
@@ -26,24 +25,7 @@ KEEP = "keep"
 _CONSTANTS = {"eps": "eps", "momentum": "momentum"}
 
 
-@dataclass(frozen=True)
-class Wish:
-    """The norm that is to stand at the sites, and how what was there is taken over.
-
-    ``sites`` are ``all``, ``first-two``, or globs of qualified names; the rest are parameters of
-    the model ``torch``.
-    """
-
-    norm: NormSpec
-    batch_size: int
-    sites: str | Sequence[str]
-    affine: str
-    constants: str
-    bias_before: str
-    on_misfit: str
-
-
-def chosen(wanted: str | Sequence[str], found: Survey) -> list[Site]:
+def chosen(wanted: str | Sequence[str], found: Survey) -> list[NormSite]:
     """The sites that are to be replaced, in order of their call.
 
     Raises :class:`UsageError` where a pattern matches nothing, or matches a subclass of a norm of
@@ -123,7 +105,7 @@ def replace_norms(model: nn.Module, found: Survey, wish: Wish) -> dict[str, nn.M
     return made
 
 
-def parameters_at(site: Site, old: nn.Module, wish: Wish) -> dict[str, Any]:
+def parameters_at(site: NormSite, old: nn.Module, wish: Wish) -> dict[str, Any]:
     """The norm's parameters at one site: as the protocol has them, or fitted to what was there."""
     params = dict(wish.norm.params)
     known = NORMS[wish.norm.name].params
@@ -149,7 +131,7 @@ def _constant(name: str, value: Any, default: Any) -> Any:
     return torch.finfo(torch.float32).eps if name == "eps" else default
 
 
-def _new(site: Site, old: nn.Module, wish: Wish) -> nn.Module:
+def _new(site: NormSite, old: nn.Module, wish: Wish) -> nn.Module:
     assert site.shape is not None  # noqa: S101  (only those that are reached are replaced)
     norm = wish.norm
     batch = norm.batch_size * site.rows
@@ -169,7 +151,7 @@ def _new(site: Site, old: nn.Module, wish: Wish) -> nn.Module:
     return _finished(site, old, module)
 
 
-def _finished(site: Site, old: nn.Module, module: nn.Module) -> nn.Module:
+def _finished(site: NormSite, old: nn.Module, module: nn.Module) -> nn.Module:
     if site.last:
         module = ChannelsLast(module)
     if site.kind.then:

@@ -32,7 +32,7 @@ _CALLS = {
 
 
 @dataclass(frozen=True)
-class Site:
+class NormSite:
     """A norm of a network.
 
     ``names`` are its qualified names: more than one where a module is shared. ``shape`` is that of
@@ -66,7 +66,7 @@ class Survey:
     training draws random numbers besides dropout's.
     """
 
-    sites: tuple[Site, ...]
+    sites: tuple[NormSite, ...]
     unknown: Mapping[str, str]
     warnings: tuple[str, ...]
     draws: bool
@@ -188,11 +188,11 @@ class _Seen(TorchFunctionMode):
         return before, after
 
 
-def _site(module: nn.Module, names: list[str], seen: _Seen) -> Site:
+def _site(module: nn.Module, names: list[str], seen: _Seen) -> NormSite:
     kind = kind_of(module)
     assert kind is not None  # noqa: S101  (that is how it was found)
     parameters = sum(p.numel() for p in module.parameters(recurse=False))
-    site = Site(tuple(names), kind, type(module).__name__, parameters=parameters)
+    site = NormSite(tuple(names), kind, type(module).__name__, parameters=parameters)
     calls = list(dict.fromkeys(seen.inputs.get(names[0], ())))
     if not calls:
         return site
@@ -224,7 +224,7 @@ def _channels_last(module: nn.Module, kind: Kind, shape: tuple[int, ...]) -> boo
     return kind.last and len(shape) > 2
 
 
-def _warnings(model: nn.Module, sites: list[Site], seen: _Seen) -> Iterator[str]:
+def _warnings(model: nn.Module, sites: list[NormSite], seen: _Seen) -> Iterator[str]:
     for (name, place), count in seen.loose.items():
         times = "once" if count == 1 else f"{count} times"
         yield (

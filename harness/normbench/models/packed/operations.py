@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from normbench.models.packed.batch_norm import BatchNorms
-from normbench.models.packed.block import Block, Operation
+from normbench.models.packed.block import Block, Conditions, Operation
 from normbench.models.packed.evaluator import Evaluated
 from normbench.models.packed.forms import Node, NormNode
 from normbench.models.packed.formulation import GROUPED
