@@ -85,7 +85,11 @@ def test_the_profile_is_the_threshold_sweep_at_both_ends(tmp_path):
     own = table[(table["norm"] == "none") & (table["batch_size"] == 32)]
     assert np.allclose(own["threshold"], grid)
     a, b = (np.array(curves[(norm, 32)]) for norm in ("none", "layer"))
-    sweep = threshold_sweep(np.arange(3.0), a, b, grid, goal="max", budget=2.0, window=1)
+    each = 0.05 / 6  # three norms against the reference at two batch sizes
+    sweep = threshold_sweep(
+        np.arange(3.0), a, b, grid, goal="max", budget=2.0, window=1, alpha=each
+    )
+    assert set(own["level"]) == {0.95}
     assert np.allclose(own["saved"], sweep.band.mean)
     assert np.allclose(own["low"], sweep.band.low, equal_nan=True)
     assert np.allclose(own["high"], sweep.band.high, equal_nan=True)

@@ -101,9 +101,10 @@ def profile_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
 
     The thresholds are pooled from all runs of the panel, blind to their norm: from one that
     95 % of the runs reach to one that half of them do. ``low`` and ``high`` are a band that
-    holds for all thresholds of a pair at once. Only the smallest and the largest batch size
-    are compared, and of an experiment with several settings the first: a band costs as much
-    as twenty comparisons.
+    holds for all thresholds, norms and batch sizes of the experiment at once, at ``level``: each
+    pair has its share of the error rate. Only the smallest and the largest batch size are
+    compared, and of an experiment with several settings the first: a band costs as much as twenty
+    comparisons.
     """
     frames, seen = [], set()
     for panel in panels:
@@ -111,8 +112,9 @@ def profile_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
         if panel.series.name in seen or len(panel.norms) < 2 or not sizes:
             continue
         seen.add(panel.series.name)
-        grid = _grid(panel)
-        for size in dict.fromkeys([sizes[0], sizes[-1]]):
+        grid, ends = _grid(panel), list(dict.fromkeys([sizes[0], sizes[-1]]))
+        pairs = sum((n, b) in panel.cells for n in panel.norms if n != base for b in ends)
+        for size in ends:
             reference = panel.cells.get((base, size))
             if reference is None:
                 continue
@@ -125,7 +127,8 @@ def profile_table(panels: list[Grid], alpha: float) -> pd.DataFrame:
                 if isinstance(grid, str) or isinstance(known, str):
                     found: dict[str, Any] = {"refusal": str(grid), "n": 0}
                 else:
-                    found = _tried(panel, cell, reference, grid, known, alpha)
+                    found = _tried(panel, cell, reference, grid, known, alpha / pairs)
+                    found |= {"level": 1 - alpha} if "low" in found else {}
                 theta = grid if "saved" in found else [np.nan]
                 row = key_columns(cell) | {"reference": base, "threshold": theta} | found
                 frames.append(pd.DataFrame(row))

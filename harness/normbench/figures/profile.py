@@ -12,7 +12,8 @@ from normbench.figures.scales import linear
 def profile(table: pd.DataFrame, metric: str, look: Look, label: str) -> str:
     """Draw one experiment's rows of the table ``profile``, a panel per batch size.
 
-    Lines are mean epochs saved against the reference; bands hold for all thresholds at once.
+    Lines are mean epochs saved against the reference; bands hold for all thresholds, norms and
+    sizes at once.
     """
     norms = list(dict.fromkeys(table["norm"]))
     sizes = sorted(table["batch_size"].unique())

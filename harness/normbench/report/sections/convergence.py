@@ -217,7 +217,7 @@ def _profile_figure(source: Source, series: Experiment) -> Figure | str | None:
         profile(drawn, series.metric, source.look, label),
         f"Mean epochs that a norm saves against {norm_name(series.reference)} until it first "
         "reaches each threshold; above 0 it is faster. The 20 thresholds are pooled from all runs, "
-        "blind to their norm. The band holds for all thresholds of a norm at once "
+        "blind to their norm. The band holds for all thresholds, norms and sizes at once "
         f"({100 * (1 - source.alpha):g} %). Only the smallest and the largest batch size are "
         f"compared.{where}",
         said,
