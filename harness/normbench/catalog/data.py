@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from normbench.catalog.args import Names
 from normbench.catalog.entries import Catalog, Entry, Param
 from normbench.catalog.target_name import ARGS, TARGET
@@ -40,6 +42,15 @@ _FILES = {
     ),
     "classes": Param(Names(), "use these classes alone, numbered in this order"),  # type: ignore[arg-type]
 }
+
+
+def _hub_source(text: str) -> str:
+    if text and not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", text):
+        raise ValueError(
+            'a data set of the hub is "hf:owner/name@COMMIT", with all 40 digits of the commit, so '
+            f"that it stays what it is; received {text!r}"
+        )
+    return text
 
 
 def _torchvision(attribute: str, summary: str) -> Entry:
@@ -116,6 +127,15 @@ DATASETS = Catalog(
             "normbench.datasets.torchvision_sets:OXFORD_PETS",
             "7,349 photos of 37 breeds of cats and dogs (Parkhi et al. 2012)",
             params={**_FILES, "resolution": _RESOLUTION},
+        ),
+        "hf": Entry(
+            "normbench.datasets.hugging_face:HUB",
+            "a data set of the Hugging Face hub, by its commit: hf:owner/name@COMMIT",
+            params={
+                "source": Param("", "owner/name@COMMIT", check=_hub_source),
+                "config": Param("", "which of its configurations; empty: its only one"),
+                **_GIVEN,
+            },
         ),
         "own": Entry(
             "normbench.datasets.own:OWN",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from normbench.catalog.guard import guarding
 from normbench.catalog.target import made, packages_of_target
 from normbench.datasets.base import Arrays
 from normbench.datasets.given import data_set
+from normbench.datasets.map_style import array_of, is_map_style, items_of
 from normbench.datasets.named import PARTS, WHOLE, Pairs, pairs_of
 from normbench.errors import UsageError
 from normbench.plan.seeds import stream_key
@@ -50,66 +49,22 @@ class OwnData:
 
 def _pairs(given: Any, text: str) -> Pairs:
     if isinstance(given, Mapping):
-        return pairs_of({str(k): _array(v, text) for k, v in given.items()}, text)
+        return pairs_of({str(k): array_of(v, text) for k, v in given.items()}, text)
     if isinstance(given, tuple) and len(given) in (2, 3):
         names = [*PARTS] if len(given) == 3 else ["train", "test"]
         if all(isinstance(one, tuple) and len(one) == 2 for one in given):
             return {
-                name: (_array(x, text), _array(y, text))
+                name: (array_of(x, text), array_of(y, text))
                 for name, (x, y) in zip(names, given, strict=True)
             }
-        if all(_is_map_style(one) for one in given):
-            return {name: _items(one, text) for name, one in zip(names, given, strict=True)}
+        if all(is_map_style(one) for one in given):
+            return {name: items_of(one, text) for name, one in zip(names, given, strict=True)}
         if len(given) == 2:
-            return {WHOLE: (_array(given[0], text), _array(given[1], text))}
-    if _is_map_style(given):
-        return {WHOLE: _items(given, text)}
+            return {WHOLE: (array_of(given[0], text), array_of(given[1], text))}
+    if is_map_style(given):
+        return {WHOLE: items_of(given, text)}
     kind = f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__
     raise UsageError(f"the target {text} is to give a data set: {_FORMS}; it gave {kind}")
-
-
-def _is_map_style(given: Any) -> bool:
-    plain = isinstance(given, str | bytes | tuple | list) or hasattr(given, "__array__")
-    return not plain and hasattr(given, "__getitem__") and hasattr(given, "__len__")
-
-
-def _items(given: Any, text: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """All items of a map-style data set, one on the other."""
-    inputs, labels = [], []
-    for number in range(len(given)):
-        item = given[number]
-        if isinstance(item, Mapping):
-            one = pairs_of({str(k): _array(v, text) for k, v in item.items()}, f"item {number}")
-            item = one.get(WHOLE, ())
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            shown = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
-            raise UsageError(
-                f"an item of a Dataset is (input, label); item {number} of {text} is {shown}"
-            )
-        inputs.append(_array(item[0], text))
-        labels.append(_array(item[1], text))
-    shapes = {one.shape for one in inputs}
-    if len(shapes) != 1:
-        found = ", ".join(map(str, sorted(shapes)[:3])) or "no item"
-        raise UsageError(
-            f"the inputs of a data set have one shape; {text} gave {found}; likely fix: resize "
-            "and crop them in the Dataset"
-        )
-    return np.stack(inputs), np.stack(labels)
-
-
-def _array(value: Any, text: str) -> NDArray[Any]:
-    """A value as an array: an array, a tensor, a picture of Pillow, a list or a number."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        value = value.float() if value.dtype == torch.bfloat16 else value
-    try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"the target {text} gave {type(value).__name__}, which is no array of numbers ({error})"
-        ) from error
 
 
 @contextmanager

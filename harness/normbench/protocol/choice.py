@@ -178,6 +178,14 @@ class OneOf:
         return id(self.catalog)
 
     def _spell_out(self, value: Any) -> Any:
+        table = self._table(value)
+        head, colon, rest = str(table["name"]).partition(":")
+        known = self.catalog[head].params if colon and head in self.catalog else {}
+        if "source" in known and table["name"] not in self.catalog:  # hf:owner/name@COMMIT
+            return {**table, "name": head, "source": rest}
+        return table
+
+    def _table(self, value: Any) -> dict[str, Any]:
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, dict):
