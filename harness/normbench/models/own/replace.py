@@ -82,6 +82,11 @@ def replace_norms(model: nn.Module, found: Survey, wish: Wish) -> dict[str, nn.M
     names = {names[0]: module for module, names in norms_of(model).items()}
     wanted = chosen(wish.sites, found)
     replaced = [] if wish.norm.name == KEEP else [s for s in wanted if s.shape is not None]
+    if not wanted and wish.norm.name not in (KEEP, "none"):
+        raise UsageError(
+            f"the network has no norm that could be replaced; received the norm {wish.norm.name}; "
+            "likely fix: keep, or a network with norm layers"
+        )
     if wanted and not any(site.shape is not None for site in wanted):
         raise UsageError("no norm of the network is reached by its forward pass")
     made: dict[str, nn.Module] = {}
