@@ -131,3 +131,21 @@ def test_a_network_that_raises_fails_alone(cli, protocol: Path, tmp_path: Path) 
     runs = normbench.load("results/swap").runs
     assert set(runs["status"]) == {"failed"}
     assert runs["error"].str.contains("mat1 and mat2 shapes cannot be multiplied").all()
+
+
+def test_norms_that_no_module_holds_are_warned_about(cli, protocol: Path, tmp_path: Path) -> None:
+    net = (
+        _NET.replace("nn.Flatten()", "Loose(), nn.Flatten()")
+        + """
+
+class Loose(nn.Module):
+    def forward(self, x):
+        return nn.functional.layer_norm(x, x.shape[1:])
+"""
+    )
+    (tmp_path / "mynet.py").write_text(net, encoding="utf-8")
+    warned = "warning: mynet.py:make: layer_norm is called once in the forward pass of 3, outside"
+    for command in ("plan", "run"):
+        said = cli(command, "swap.toml", "--trust", "--workers", "1")
+        assert said.status == 0, said.err
+        assert (said.out + said.err).count(warned) == 1

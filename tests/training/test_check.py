@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from normbench.models import make
 from normbench.protocol.schema import AXES
 from normbench.training import check
 from tests.builders import cell, experiment, study
@@ -21,8 +22,8 @@ OTHERS = {
 
 def test_cells_that_differ_in_no_shape_are_built_once(monkeypatch):
     built = []
-    real = check.build
-    monkeypatch.setattr(check, "build", lambda *given: built.append(1) or real(*given))
+    real = make.build
+    monkeypatch.setattr(make, "build", lambda *given: built.append(1) or real(*given))
     cells = [cell(), *(cell(**{axis: value}) for axis, value in OTHERS.items())]
     cells.append(cell(epochs=None, budget_steps=5))
     assert {found.kind for found in check.check_all(cells)} == {"sound"}
@@ -54,14 +55,14 @@ def test_each_cell_gets_what_it_would_get_alone():
 def test_checking_leaves_the_threads_as_they_were(monkeypatch):
     before = torch.get_num_threads()
     seen = []
-    real = check.build
+    real = make.build
     monkeypatch.setattr(
         check, "build", lambda *given: seen.append(torch.get_num_threads()) or real(*given)
     )
     check.check_all([cell()])
     assert seen == [1]
     assert torch.get_num_threads() == before
-    monkeypatch.setattr(check, "build", lambda *given: 1 / 0)
+    monkeypatch.setattr(make, "build", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         check.check_all([cell()])
     assert torch.get_num_threads() == before

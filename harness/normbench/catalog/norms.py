@@ -213,7 +213,7 @@ NORMS = Catalog(
             "normbench.norms.keep:build",
             "the norms that a network of your own has, as they are",
             traits=frozenset({OWN_NETWORKS}),
-            title="the network's own norms",
+            title="the network's own norm",
         ),
         "own": Entry(
             "normbench.norms.own:build",

@@ -48,9 +48,14 @@ def restart(model: nn.Module, cell: Cell, seed: int) -> None:
         initialise(model, seed, cell.init)
 
 
-def check(cell: Cell, shape: tuple[int, ...], classes: int) -> None:
-    """Raise what :func:`made` raises, and what the norm raises for a batch."""
-    if is_own(cell):
-        OwnNet(cell, shape, classes, 0).tried()
-    else:
+def check(cell: Cell, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+    """What people should know of a network, a line each.
+
+    Raises what :func:`made` raises, and what the norm raises for a batch.
+    """
+    if not is_own(cell):
         build(network(cell, shape, classes), "meta")
+        return ()
+    net = OwnNet(cell, shape, classes, 0)
+    net.tried()
+    return net.warnings

@@ -56,12 +56,16 @@ _OF_NO_SHAPE: dict[str, Any] = {
 }
 
 
+#: Why a network has no meaning, or None where it has; and what people should know of it.
+Found = tuple[str | None, tuple[str, ...]]
+
+
 def check_all(cells: Sequence[Cell]) -> list[Checked]:
     """What is found for each cell, in one thread: with more, small norms wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        known: dict[Any, str | None] = {}
+        known: dict[Any, Found] = {}
         return [checked(cell, known) for cell in cells]
     finally:
         torch.set_num_threads(threads)
@@ -86,13 +90,13 @@ def check_data(group: Group) -> None:
             )
 
 
-def checked(cell: Cell, known: dict[Any, str | None]) -> Checked:
+def checked(cell: Cell, known: dict[Any, Found]) -> Checked:
     """What is found for a cell; nothing is raised for one that does not fit.
 
     ``known`` keeps what was found for networks before.
     """
     try:
-        reason = check_cell(cell, known)
+        reason, warnings = _found(cell, known)
         content = _content(cell)
     except DataMissingError as error:
         return Checked("missing", str(error))
@@ -105,7 +109,7 @@ def checked(cell: Cell, known: dict[Any, str | None]) -> Checked:
         if not packages:
             raise  # a bug of ours
         return _failed(cell, told(error, packages))
-    return Checked("sound" if reason is None else "undefined", reason or "", content)
+    return Checked("sound" if reason is None else "undefined", reason or "", content, warnings)
 
 
 def _failed(cell: Cell, why: str) -> Checked:
@@ -114,13 +118,16 @@ def _failed(cell: Cell, why: str) -> Checked:
     return Checked("failed", why)
 
 
-def check_cell(cell: Cell, known: dict[Any, str | None] | None = None) -> str | None:
+def check_cell(cell: Cell, known: dict[Any, Found] | None = None) -> str | None:
     """None if the cell can be trained, or why its configuration has no meaning.
 
     Raises :class:`~normbench.errors.DataMissingError` where its data are not on this machine
     and :class:`~normbench.errors.UsageError` where its values do not fit each other.
     """
-    known = {} if known is None else known
+    return _found(cell, {} if known is None else known)[0]
+
+
+def _found(cell: Cell, known: dict[Any, Found]) -> Found:
     arrays = arrays_of(cell)
     check_batch_size(cell, len(split_of(cell).train))
     check_curvature(cell, arrays.task)
@@ -156,10 +163,9 @@ def _check_tokens(cell: Cell, arrays: Arrays) -> None:
             )
 
 
-def _undefined(cell: Cell, shape: tuple[int, ...], classes: int) -> str | None:
-    """Why the network of such cells has no meaning for these samples, or None where it has."""
+def _undefined(cell: Cell, shape: tuple[int, ...], classes: int) -> Found:
+    """Why the network of such cells has no meaning for these samples, and what is said of it."""
     try:
-        check(cell, shape, classes)
+        return None, check(cell, shape, classes)
     except UndefinedError as error:
-        return str(error)
-    return None
+        return str(error), ()

@@ -42,9 +42,10 @@ class Checked:
 
     ``missing`` data are not on this machine, a ``misfit`` has values that do not fit each other,
     an ``undefined`` cell has no meaning, and of one that ``failed`` a component of another package
-    raised.
+    raised. ``warnings`` are what people should know of a network of their own.
     """
 
     kind: Literal["sound", "undefined", "missing", "misfit", "failed"]
     why: str = ""
     content: dict[str, Content] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

@@ -43,6 +43,8 @@ class Planned:
     code: Fingerprints = field(default_factory=dict)
     #: What a component of another package raised when a cell was checked, by the cell's hash.
     failing: dict[str, str] = field(default_factory=dict)
+    #: What people should know of networks of their own, a line each.
+    warnings: tuple[str, ...] = ()
 
     @property
     def basis(self) -> dict[str, str]:
@@ -87,11 +89,14 @@ def prepare_plan(
     contents: dict[str, Content] = {}
     missing: dict[str, None] = {}
     faults: dict[str, Fault] = {}
+    warnings: dict[str, None] = {}
     # the learning rate decides no shape: a cell is checked once for all its rates
     keys = _keys(runs)
     different = list({keys[run.cell_hash]: run for run in one_per_cell(runs)}.values())
     for run, found in zip(different, check_runs(different, executor), strict=True):
         contents |= found.content
+        for warning in found.warnings:
+            warnings[f"warning: {run.cell.model.label}: {warning}"] = None
         if found.kind == "missing":
             missing[found.why] = None
         elif found.kind == "misfit":
@@ -104,7 +109,9 @@ def prepare_plan(
         raise ProtocolError(f"protocol {study.name}", list(faults.values()))
     undefined = {cell: reasons[key] for cell, key in keys.items() if key in reasons}
     failing = {cell: failing[key] for cell, key in keys.items() if key in failing}
-    return Planned(study, runs, undefined, list(missing), reasons, contents, code, failing)
+    return Planned(
+        study, runs, undefined, list(missing), reasons, contents, code, failing, tuple(warnings)
+    )
 
 
 def _keys(runs: Iterable[RunSpec]) -> dict[str, str]:

@@ -76,5 +76,9 @@ def before_training(store: Store, planned: Planned, *, replace: bool = False) ->
 
 def notes_on(store: Store, planned: Planned, left: Unplanned) -> tuple[str, ...]:
     """What is to be said of the stored results before a plan is run, a line each."""
-    said = (left.sentence(), *upcoming(store.folder, planned.study, planned.basis))
+    said = (
+        *planned.warnings,
+        left.sentence(),
+        *upcoming(store.folder, planned.study, planned.basis),
+    )
     return tuple(note for note in said if note)
