@@ -57,7 +57,7 @@ def test_checking_leaves_the_threads_as_they_were(monkeypatch):
     seen = []
     real = make.build
     monkeypatch.setattr(
-        check, "build", lambda *given: seen.append(torch.get_num_threads()) or real(*given)
+        make, "build", lambda *given: seen.append(torch.get_num_threads()) or real(*given)
     )
     check.check_all([cell()])
     assert seen == [1]

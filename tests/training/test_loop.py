@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from normbench.errors import UndefinedError, UsageError
+from normbench.models import make
 from normbench.models.describe import network
 from normbench.models.plain import build, initialise
 from normbench.training import plain
@@ -132,7 +133,7 @@ def first_batches(monkeypatch: pytest.MonkeyPatch, **axes: Any) -> list[tuple[An
             seen.extend(tuple(x.flatten().tolist()) for x in inputs[0])
 
     wrapped.register_forward_pre_hook(remember)
-    monkeypatch.setattr(plain, "build", lambda *_: wrapped)
+    monkeypatch.setattr(make, "build", lambda *_: wrapped)
     train_alone(run, data)
     monkeypatch.undo()
     return seen
@@ -264,7 +265,7 @@ def test_a_run_that_has_diverged_before_training_has_no_predictions(
         with torch.no_grad():
             model.parts["fc1"].weight.fill_(math.inf)
 
-    monkeypatch.setattr(plain, "initialise", poisoned)
+    monkeypatch.setattr(make, "initialise", poisoned)
     found = trained(norm="batch")
     assert found.status == "diverged"
     assert (found.steps, found.samples, found.predictions) == (0, 0, {})
@@ -281,7 +282,7 @@ def test_a_loss_without_number_in_evaluation_alone_ends_the_run(
         initialise(model, *rest)
         model.parts["fc2_norm"].running_mean.fill_(math.nan)
 
-    monkeypatch.setattr(plain, "initialise", poisoned)
+    monkeypatch.setattr(make, "initialise", poisoned)
     found = trained(norm="batch")
     assert found.status == "diverged"
     row = found.epochs[-1]
