@@ -187,5 +187,13 @@ DATASETS = Catalog(
                 "version": Param(1, "version of the drawings", at_least=1, at_most=1),
             },
         ),
+        "python-docs": Entry(
+            "normbench.datasets.python_docs:PYTHON_DOCS",
+            "text of Python's own reference, character by character",
+            params={
+                "length": Param(64, "characters of a window", at_least=2, at_most=1024),
+                "items": Param(0, "use this many windows; 0: all", at_least=0),
+            },
+        ),
     },
 )

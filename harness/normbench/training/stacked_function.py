@@ -18,6 +18,9 @@ from normbench.training.precision import MappedProducts, Precision, widened
 
 #: Values of a sample that are evaluated at once, over all members, roughly; and samples at least.
 _EVALUATED, _LEAST_EVALUATED = 1 << 18, 16
+#: As how many values a token counts, which a network makes a vector of: the evaluation of twelve
+#: small transformers took .6 of the time in pieces of 16 sequences and not of 700.
+_OF_TOKEN = 64
 
 State = dict[str, Tensor]
 
@@ -94,7 +97,8 @@ class StackedEvaluator:
     def logits(self, x: Tensor, mode: Mode = "running", batch: int = 0) -> Tensor:
         """Samples are computed in pieces, of whole batches where their statistics count."""
         whole = batch if mode != "running" and self.layers else 1
-        most = max(_LEAST_EVALUATED, _EVALUATED // (self.members * prod(x.shape[1:])))
+        values = prod(x.shape[1:]) * (_OF_TOKEN if x.dim() == 2 else 1)
+        most = max(_LEAST_EVALUATED, _EVALUATED // (self.members * values))
         size = max(1, most // whole) * whole
         state = self.parameters, self.buffers | self.instead
         with evaluating(self.module, mode, batch):
