@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from normbench.catalog.guard import guarding
 from normbench.catalog.target import made, packages_of_target
@@ -39,8 +35,10 @@ class OwnData:
         Raises :class:`UsageError` for what training would misread, and
         :class:`~normbench.errors.ComponentError` where the target raises.
         """
+        from normbench.datasets.drawing import drawing  # it needs torch, which a report does not
+
         text = str(params["target"])
-        with _drawing(stream_key(0, "draw", f"own data {text}")):
+        with drawing(stream_key(0, "draw", f"own data {text}")):
             given = made(text, params["args"], {})
             with guarding(packages_of_target(text), UsageError):
                 pairs = _pairs(given, text)
@@ -65,23 +63,6 @@ def _pairs(given: Any, text: str) -> Pairs:
         return {WHOLE: items_of(given, text)}
     kind = f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__
     raise UsageError(f"the target {text} is to give a data set: {_FORMS}; it gave {kind}")
-
-
-@contextmanager
-def _drawing(key: int) -> Iterator[None]:
-    """Within, torch, numpy and Python draw what ``key`` decides; then they are where they were."""
-    import torch
-
-    torchs, numpys, pythons = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    try:
-        torch.default_generator.manual_seed(key)
-        np.random.seed(key % 2**32)
-        random.seed(key)
-        yield
-    finally:
-        torch.set_rng_state(torchs)
-        np.random.set_state(numpys)
-        random.setstate(pythons)
 
 
 OWN = OwnData()

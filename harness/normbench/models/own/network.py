@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from normbench.catalog.guard import guarding
 from normbench.catalog.target import load, made, packages_of_target
+from normbench.datasets.drawing import drawing
 from normbench.errors import UsageError
 from normbench.models.describe import NormSpec
 from normbench.models.dropout import StreamDropout
-from normbench.models.own.drawing import drawing
 from normbench.models.own.kinds import Given
 from normbench.models.own.places import Fused
 from normbench.models.own.replace import KEEP, replace_norms

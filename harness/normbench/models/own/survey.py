@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from normbench.datasets.drawing import drawing, random_states
 from normbench.errors import UsageError
 from normbench.models.dropout import StreamDropout
-from normbench.models.own.drawing import drawing, random_states
 from normbench.models.own.kinds import Kind, is_unknown_norm, kind_of, looks_like_a_norm
 
 #: Items of the forward pass: a prime, so that no other dimension is likely to be a multiple of it,
