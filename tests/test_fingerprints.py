@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from normbench.catalog import Catalog, Entry
-from normbench.catalog.fingerprints import fingerprint
+from normbench.catalog import NORMS, Catalog, Entry
+from normbench.catalog.fingerprints import fingerprint, imported
 from normbench.errors import WorkError
 from tests.packages import lay
 
@@ -156,3 +156,11 @@ def test_our_own_modules_are_no_part_of_another_packages_code(folder: Path) -> N
     one = sources()
     register(folder, {"made_three.py": text.replace("layer", "rms")}, "made_three")
     assert sources() != one
+
+
+def test_a_name_with_another_entry_has_other_code(monkeypatch):
+    assert imported(NORMS, "group") is None
+    monkeypatch.setitem(
+        NORMS._entries, "group", Entry("tests.packages:lay", "", params=NORMS["group"].params)
+    )
+    assert imported(NORMS, "group").distribution == "tests"

@@ -72,12 +72,17 @@ def fingerprint(catalog: Catalog, name: str) -> Code | None:
     return Code(component(catalog, name), origin.distribution, origin.version, sources)
 
 
-@cache
 def imported(catalog: Catalog, name: str) -> Code | None:
     """The code of a component that this process imported: looked at once, as it is imported once.
 
     The files are looked at after the import, never before: what is edited in between is noticed.
     """
+    return _imported(catalog, name, catalog[name].target)
+
+
+@cache
+def _imported(catalog: Catalog, name: str, _target: str) -> Code | None:
+    # a name may get another entry, whose code is another: so the target is a part of the key
     with contextlib.suppress(Exception, SystemExit):  # what it raises, training will tell
         catalog[name].load()
     return fingerprint(catalog, name)
