@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from normbench.analysis.tuning import rate_choices, tuning_table
+from normbench.analysis.tuning import rate_choices, tuning_table, wider_grids
 from normbench.executors.inline import InlineExecutor
 from normbench.plan.decisions import Decisions, cell_key
+from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
 from normbench.protocol.load import parse
 from normbench.results.decisions import read_decisions
@@ -127,6 +130,74 @@ def test_a_tuned_sweep_runs_to_its_end_and_keeps_its_choices(tmp_path: Path) -> 
         assert (part["learning_rate"] == decisions.rates[cell_key(cell)]).all()
     assert len(first.rows) == 12
     assert sweep(tmp_path, SMALL).rows == []
+
+
+def only_tuning(run: RunSpec) -> str:
+    return "finished" if run.phase == "tuning" else "missing"
+
+
+def test_a_rate_may_be_chosen_on_one_norm_for_all(tmp_path: Path) -> None:
+    doc = tuned(on="none")
+    study = parse(doc, "x.toml", "x")
+    cells = study.experiments[0].cells
+    baseline = [cell for cell in cells if cell.norm.name == "none"]
+    tuning = [run for run in expand(study) if run.phase == "tuning"]
+    assert {run.cell.norm.name for run in tuning} == {"none"}
+    assert len(tuning) == len(baseline) * len(GRID) * 3
+
+    results = write(tmp_path, doc, accuracy, status=only_tuning)
+    assert set(rate_choices(tuning_table(results))["norm"]) == {"none"}
+    # each setting has a rate of its own, which every norm takes
+    rates = {cell_key(cell): 0.1 * cell.batch_size for cell in baseline}
+    runs = [run for run in expand(study, Decisions(rates)) if run.phase == "evaluation"]
+    assert len(runs) == len(cells) * 10
+    assert all(run.cell.learning_rate == 0.1 * run.cell.batch_size for run in runs)
+
+
+def test_a_rate_is_chosen_on_a_norm_that_is_there() -> None:
+    with pytest.raises(Exception, match="chosen on a norm of this experiment") as caught:
+        parse(tuned(on="weight"), "x.toml", "x")
+    assert "one of none" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("grid", "added"), [([1.0, 10.0], 0.333333), ([0.001, 0.01], 0.03), ([0.01, 0.1, 1.0], None)]
+)
+def test_a_best_rate_at_an_edge_asks_for_another_beyond_it(
+    tmp_path: Path, grid: list[float], added: float | None
+) -> None:
+    doc = tuned(learning_rate=grid, widen=1)
+    table = tuning_table(write(tmp_path, doc, accuracy, status=only_tuning))
+    wanted = wider_grids(table)
+    assert set(wanted.values()) == ({added} if added else set())
+    assert table["chosen"].any() == (added is None)
+
+
+def test_a_grid_grows_until_its_best_rate_is_inside_or_it_may_not(tmp_path: Path) -> None:
+    doc = copy.deepcopy(SMALL)
+    doc["protocol"]["metric"] = "loss"
+    # far too low: the best is at the upper edge again and again
+    doc["experiment"][0]["tune"] = {
+        "learning_rate": [0.01, 0.02], "seeds": 2, "on": "none", "widen": 2,
+    }  # fmt: skip
+    sweep(tmp_path, doc)
+    results = Results(tmp_path)
+    assert results.runs["status"].eq("finished").all()
+    tried = results.runs[results.runs["phase"] == "tuning"]
+    assert sorted(tried["learning_rate"].unique()) == [0.01, 0.02, 0.06, 0.18]
+    assert set(tried["norm"]) == {"none"}
+    evaluation = results.runs[results.runs["phase"] == "evaluation"]
+    assert evaluation["learning_rate"].nunique() == 1
+    assert set(evaluation["norm"]) == {"none", "layer"}
+    record = json.loads((tmp_path / "decisions.json").read_text())
+    assert list(record["grids"].values()) == [[0.06, 0.18]]
+    assert sweep(tmp_path, doc).rows == []
+
+
+def test_what_came_later_changes_no_protocol_that_does_not_use_it() -> None:
+    tune = parse(tuned(), "x.toml", "x").experiments[0].tune
+    assert tune is not None
+    assert set(tune.model_dump()) == {"learning_rate", "seeds", "rule", "stable_within"}
 
 
 def test_tuning_seeds_do_not_reach_the_comparisons(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Reader:
         self, claim: ResolvedClaim, series: Experiment, index: int, evaluation: Evaluation
     ) -> CellValues:
         plain = series.cells[index]
-        resolved = decided(plain, self.decisions, self.results.code)
+        resolved = decided(plain, series, self.decisions, self.results.code)
         found = CellValues(_label(series, index))
         runs = self.runs.get((series.name, cell_hash(resolved, self.results.code)))
         if runs is None:

@@ -86,7 +86,7 @@ def _plain(claim: ResolvedClaim, metric: str, window: int) -> bool:
 def _keys(
     results: Results, claim: ResolvedClaim, hypothesis: Hypothesis
 ) -> Iterator[tuple[str, str]]:
-    cells = results.study.experiment(claim.experiment).cells
+    series = results.study.experiment(claim.experiment)
     for index in (hypothesis.a[0], hypothesis.b[0]):
-        cell = decided(cells[index], results.decisions, results.code)
+        cell = decided(series.cells[index], series, results.decisions, results.code)
         yield claim.experiment, cell_hash(cell, results.code)

@@ -19,6 +19,7 @@ from normbench.analysis.pairing import SeedBlock
 from normbench.analysis.pooled import threshold_key
 from normbench.analysis.rows import caveat_columns, verdict_row
 from normbench.protocol.resolved import ResolvedClaim
+from normbench.protocol.study import Experiment
 from normbench.results.load import Results
 from normbench.stats.planning import minimum_detectable_effect
 from normbench.stats.result import Caveat
@@ -73,6 +74,14 @@ def _minimum_detectable(verdict: Verdict, alpha: float, m: int) -> float:
     if not isinstance(sd, float) or not sd > 0 or result.n < 3:
         return np.nan
     return minimum_detectable_effect(result.n, sd, alpha=alpha, claims=m).estimate
+
+
+def _tuned(series: Experiment) -> str:
+    if series.tune is None:
+        return "same learning rate for all"
+    if series.tune.on is not None:
+        return f"same learning rate for all, tuned on {series.tune.on.label}"
+    return "tuned per cell"
 
 
 def _at_chance(one: Ready, block: SeedBlock) -> list[Caveat]:
@@ -133,7 +142,7 @@ def _row(
         "n": len(block.seeds),
         **counts,
         "clipped": sum(int(c.clipped.get(s, False)) for c in one.cells for s in block.seeds),
-        "tuned": "tuned per cell" if one.series.tune else "same learning rate for all",
+        "tuned": _tuned(one.series),
         **caveat_columns(notes),
         "minimum_detectable": np.nan,
     }

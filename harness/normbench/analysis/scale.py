@@ -104,7 +104,7 @@ def _linear_cells(results: Results, panels: list[Grid]) -> Iterator[_LinearCell]
     cells = {
         cell_hash(chosen, code): chosen
         for series in results.study.experiments
-        for chosen in (decided(cell, results.decisions, code) for cell in series.cells)
+        for chosen in (decided(cell, series, results.decisions, code) for cell in series.cells)
     }
     for panel in panels:
         for curves in panel.cells.values():

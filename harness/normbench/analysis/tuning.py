@@ -11,8 +11,7 @@ import pandas as pd
 from normbench.analysis.cells import Computed
 from normbench.analysis.curves import Curves
 from normbench.analysis.endpoints import final_error
-from normbench.catalog.fingerprints import Fingerprints
-from normbench.plan.decisions import cell_key
+from normbench.plan.decisions import cell_key, grid
 from normbench.plan.spec import cell_hash
 from normbench.protocol.schema import Cell
 from normbench.protocol.study import Experiment
@@ -22,8 +21,8 @@ from normbench.results.schema import axis_values
 from normbench.stats.outcome import blind_score
 from normbench.stats.rounding import difference, settled
 
-COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean",
-           "runs", "planned", "diverged", "stable", "chosen"]  # fmt: skip
+COLUMNS = ["experiment", "cell_key", "model", "norm", "batch_size", "learning_rate", "mean", "loss",
+           "runs", "planned", "diverged", "stable", "chosen", "next"]  # fmt: skip
 
 
 def _scores(
@@ -32,19 +31,21 @@ def _scores(
     tune: Tune,
     runs: pd.DataFrame,
     curves: Curves,
-    code: Fingerprints,
+    results: Results,
 ) -> Iterator[dict[str, Any]]:
-    values = axis_values(cell)
-    for rate in sorted(tune.learning_rate):
+    values, code = axis_values(cell), results.code
+    for rate in sorted(grid(cell, series, results.decisions, code)):
         key = cell_hash(cell.model_copy(update={"learning_rate": rate}), code)
         own = runs[(runs["cell_hash"] == key) & runs["seed"].isin(tune.seeds)]
-        done, mean = Computed.of(own, {}), np.nan
+        done, mean, loss = Computed.of(own, {}), np.nan, np.inf
         if done is not None:
-            loss = series.metric == "loss"
-            x, errors = curves.metric(done.runs, "val_loss" if loss else "val_error")
-            chance = blind_score(loss, done.classes, done.label_variance)
+            by_loss = series.metric == "loss"
+            x, errors = curves.metric(done.runs, "val_loss" if by_loss else "val_error")
+            chance = blind_score(by_loss, done.classes, done.label_variance)
             final = final_error(x, errors, done.diverged, chance, series.window)
             mean = float(final.values.mean())
+            last = curves.metric(done.runs, "val_loss")[1][:, -1]
+            loss = float(np.where(done.diverged, np.inf, last).mean())
         yield {
             "experiment": series.name,
             "cell_key": cell_key(cell, code),
@@ -53,24 +54,48 @@ def _scores(
             "batch_size": cell.batch_size,
             "learning_rate": rate,
             "mean": mean,
+            "loss": loss,
             "runs": 0 if done is None else len(done.seeds),
             "planned": len(tune.seeds),
             "diverged": 0 if done is None else int(done.diverged.sum()),
         }
 
 
+#: What a widened grid gets beyond its edge, as a factor.
+WIDER = 3.0
+
+
 def _choose(rows: list[dict[str, Any]], tune: Tune) -> None:
-    """Mark the chosen and the stable rates of one cell, if its tuning runs are complete."""
+    """Mark the chosen and the stable rates of one cell, if its tuning runs are complete.
+
+    Nothing is chosen at an edge of a grid that may still be widened.
+    """
     for row in rows:
-        row |= {"stable": False, "chosen": False}
+        row |= {"stable": False, "chosen": False, "next": np.nan}
     if any(row["runs"] < row["planned"] for row in rows):
         return
     least = min(row["mean"] for row in rows)
     best = next(row for row in rows if not difference(row["mean"], least) > 0)  # from low to high
-    best["chosen"] = True
+    outward = _outward(rows, best) if len(rows) < len(tune.learning_rate) + tune.widen else None
+    if outward is not None:
+        best["next"] = float(f"{outward:.6g}")
+    else:
+        best["chosen"] = True
     for row in rows:
         close = not settled([row["mean"], -least, -tune.stable_within]) > 0
         row["stable"] = bool(close and row["diverged"] == 0)
+
+
+def _outward(rows: list[dict[str, Any]], best: dict[str, Any]) -> float | None:
+    """The rate beyond the edge at which the best rate of a grid is; None where it is inside.
+
+    Where no rate does better than another, as where none learns, the losses tell which way.
+    """
+    if not any(difference(row["mean"], best["mean"]) > 0 for row in rows):
+        best = min(rows, key=lambda row: row["loss"])
+    if best is rows[0]:
+        return float(best["learning_rate"]) / WIDER
+    return float(best["learning_rate"]) * WIDER if best is rows[-1] else None
 
 
 def tuning_table(
@@ -79,7 +104,9 @@ def tuning_table(
     """A row per tuned cell and learning rate: its mean score, divergences, whether chosen.
 
     ``mean`` is the mean final validation error (or loss) over the tuning seeds, a diverged run
-    counting with the error of chance; ties go to the lower rate. ``only`` names the experiments
+    counting with the error of chance; ties go to the lower rate. ``loss`` is the mean last
+    validation loss, infinite where a run diverged. ``next`` is the rate with which
+    the grid is to be widened beyond its best, NaN where it is not. ``only`` names the experiments
     (default: all).
     """
     curves = Curves(results.epochs) if curves is None else curves
@@ -90,8 +117,8 @@ def tuning_table(
         runs = results.runs[
             (results.runs["experiment"] == series.name) & (results.runs["phase"] == "tuning")
         ]
-        for cell in series.cells:
-            own = list(_scores(series, cell, series.tune, runs, curves, results.code))
+        for cell in series.tuned_cells:
+            own = list(_scores(series, cell, series.tune, runs, curves, results))
             _choose(own, series.tune)
             rows += own
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -138,7 +165,13 @@ def rate_choices(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def choose_rates(results: Results) -> dict[str, dict[str, Any]]:
+def choose_rates(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The choice of every cell whose tuning runs are complete, by the cell's key."""
-    choices = rate_choices(tuning_table(results))
+    choices = rate_choices(table)
     return {str(row.pop("cell_key")): row for row in choices.to_dict("records")}  # type: ignore[misc]
+
+
+def wider_grids(table: pd.DataFrame) -> dict[str, float]:
+    """The rate that a cell's grid is to get besides, by the cell's key."""
+    wider = table[table["next"].notna()]
+    return {str(k): float(v) for k, v in zip(wider["cell_key"], wider["next"], strict=True)}

@@ -9,7 +9,7 @@ from normbench.catalog import LIST_AXES, nearest
 from normbench.catalog.fingerprints import NO_CODE, Fingerprints
 from normbench.errors import UsageError
 from normbench.plan.code import code_of
-from normbench.plan.decisions import Decisions, decided
+from normbench.plan.decisions import Decisions, decided, grid
 from normbench.plan.spec import RunSpec, cell_hash
 from normbench.protocol.schema import AXES, Cell
 from normbench.protocol.study import Study
@@ -20,23 +20,27 @@ def expand(
 ) -> list[RunSpec]:
     """All runs of a study: experiment by experiment, cell by cell, seed by seed.
 
-    In an experiment that tunes its learning rate, the tuning runs of a cell come first; its
-    evaluation runs carry the rate that ``decisions`` holds, or none while it is undecided.
+    In an experiment that tunes its learning rate, the tuning runs of a cell come first, once
+    for all cells that share them; its evaluation runs carry the rate that ``decisions`` holds, or
+    none while it is undecided.
     ``fingerprints`` are the code of the components of other packages that it uses.
     Pure: the same arguments give the same list, and nothing is looked up on the machine.
     """
     taken = decisions if decisions is not None else Decisions()
     runs: list[RunSpec] = []
     for experiment in study.experiments:
+        tuned: set[Cell] = set()
         for cell in experiment.cells:
-            if experiment.tune is not None:
-                for rate in experiment.tune.learning_rate:
-                    tried = cell.model_copy(update={"learning_rate": rate})
+            base = experiment.tuned_on(cell)
+            if experiment.tune is not None and base not in tuned:
+                tuned.add(base)
+                for rate in grid(base, experiment, taken, fingerprints):
+                    tried = base.model_copy(update={"learning_rate": rate})
                     seeds = experiment.tune.seeds
                     runs += _of_cell(
                         study.root, experiment.name, tried, seeds, "tuning", fingerprints
                     )
-            chosen = decided(cell, taken, fingerprints)
+            chosen = decided(cell, experiment, taken, fingerprints)
             seeds = experiment.seeds
             runs += _of_cell(study.root, experiment.name, chosen, seeds, "evaluation", fingerprints)
     return runs

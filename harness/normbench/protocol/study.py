@@ -36,6 +36,19 @@ class Experiment(BaseModel):
     tune: Tune | None = None
     cells: tuple[Cell, ...]
 
+    def tuned_on(self, cell: Cell) -> Cell:
+        """The cell on whose tuning runs the learning rate of a cell is chosen: itself, or one of
+        the norm ``tune.on`` that is equal to it otherwise."""
+        on = self.tune.on if self.tune is not None else None
+        return cell if on is None else cell.model_copy(update={"norm": on})
+
+    @property
+    def tuned_cells(self) -> tuple[Cell, ...]:
+        """The cells of the tuning runs, each once; they have no learning rate."""
+        if self.tune is None:
+            return ()
+        return tuple(dict.fromkeys(map(self.tuned_on, self.cells)))
+
 
 class Study(BaseModel):
     """A whole protocol, resolved."""
@@ -173,7 +186,8 @@ def _run_count(experiment: ExperimentTable, header: Header) -> int:
     cells *= max((len(v) for v in zipped.values()), default=1)
     per_cell = len(_resolve_endpoint(experiment, header, "seeds", ()))
     if experiment.tune is not None:
-        per_cell += len(experiment.tune.learning_rate) * len(experiment.tune.seeds)
+        rates = len(experiment.tune.learning_rate) + experiment.tune.widen
+        per_cell += rates * len(experiment.tune.seeds)
     return cells * per_cell
 
 
@@ -227,6 +241,11 @@ def _resolve_series(
         rule = "the reference must be a norm of this experiment"
         hint = f"one of {', '.join(labels)}"
         faults.append(Fault(toml_path([*at, "reference"]), shown(reference), rule, hint))
+    on = experiment.tune.on if experiment.tune is not None else None
+    if on is not None and on not in [cell.norm for cell in cells]:
+        rule = "rates are chosen on a norm of this experiment"
+        hint = f"one of {', '.join(labels)}"
+        faults.append(Fault(toml_path([*at, "tune", "on"]), on.label, rule, hint))
     if reference not in labels:
         reference = "none" if "none" in labels else labels[0]
     series = Experiment(

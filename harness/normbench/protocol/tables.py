@@ -8,11 +8,15 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    SerializerFunctionWrapHandler,
     create_model,
     field_validator,
+    model_serializer,
 )
 from pydantic.fields import FieldInfo
 
+from normbench.catalog import NORMS
+from normbench.protocol.choice import Choice, OneOf
 from normbench.protocol.schema import (
     MAX_SEED,
     MAX_SEEDS,
@@ -128,6 +132,18 @@ class Tune(BaseModel):
     rule: Literal["final"] = Field(
         default="final", description="lowest mean final validation error or loss"
     )
+    on: Annotated[Choice, OneOf(NORMS)] | None = Field(
+        default=None,
+        description="the norm on which the rate is chosen, for all norms alike; default: each "
+        "norm's own is chosen on itself",
+    )
+    widen: int = Field(
+        default=0,
+        ge=0,
+        le=6,
+        description="how often a grid whose best rate is its lowest or highest gets one more "
+        "there, three times as far out",
+    )
     stable_within: float = Field(
         default=0.02,
         ge=0,
@@ -139,6 +155,12 @@ class Tune(BaseModel):
     @classmethod
     def _no_duplicates(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         return unique(value)
+
+    @model_serializer(mode="wrap")
+    def _without_late(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is written only where it is set: it changes no earlier protocol."""
+        late = {"on": None, "widen": 0}
+        return {k: v for k, v in handler(self).items() if k not in late or v != late[k]}
 
 
 class Header(Endpoint):

@@ -11,7 +11,8 @@ from normbench.plan.decisions import Decisions
 from normbench.results.files import damaged, read_object, write_object
 from normbench.results.provenance import now
 
-DECISIONS_VERSION = 1
+#: 2: ``grids``, written only where a grid was widened.
+DECISIONS_VERSION = 2
 
 
 def read_versioned(
@@ -45,6 +46,8 @@ def _check_decisions(content: dict[str, Any]) -> None:
     for kind, value in (("rates", "learning_rate"), ("thresholds", "threshold")):
         for choice in content[kind].values():
             float(choice[value])
+    for added in content.get("grids", {}).values():
+        tuple(map(float, added))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         _check_decisions,
         "then what it held is decided anew from the present results",
     )
-    return record or {"version": DECISIONS_VERSION, "rates": {}, "thresholds": {}}
+    return record or {"version": 1, "rates": {}, "thresholds": {}}
 
 
 def read_decisions(folder: Path) -> Decisions:
@@ -63,7 +66,17 @@ def read_decisions(folder: Path) -> Decisions:
     return Decisions(
         {key: float(choice["learning_rate"]) for key, choice in record["rates"].items()},
         {key: float(choice["threshold"]) for key, choice in record["thresholds"].items()},
+        {key: tuple(map(float, added)) for key, added in record.get("grids", {}).items()},
     )
+
+
+def add_rate(folder: Path, key: str, rate: float) -> None:
+    """Add a learning rate to the grid of the cell with this key."""
+    record = read_record(folder)
+    grids = record.setdefault("grids", {})
+    grids[key] = [*grids.get(key, ()), rate]
+    record["version"] = DECISIONS_VERSION
+    write_object(folder / "decisions.json", record, sort=True)
 
 
 def add_decisions(

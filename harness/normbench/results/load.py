@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Results:
         """Tuned learning rates and pooled thresholds, those of this look among them."""
         stored = read_decisions(self.folder)
         levels = {key: float(one["threshold"]) for key, one in self.provisional.items()}
-        return Decisions(stored.rates, {**levels, **stored.thresholds})
+        return replace(stored, thresholds={**levels, **stored.thresholds})
 
     @cached_property
     def pooled(self) -> dict[str, dict[str, Any]]:

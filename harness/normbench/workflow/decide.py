@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normbench.errors import WorkError
 from normbench.protocol.study import Study
-from normbench.results.decisions import add_decisions, read_record
+from normbench.results.decisions import add_decisions, add_rate, read_record
 from normbench.results.looked import record_look
 from normbench.results.schema import DONE
 
@@ -21,15 +21,20 @@ def decide_rates(study: Study, folder: Path, anew: Collection[str] = ()) -> bool
     """Choose the learning rate of every cell whose tuning runs are complete.
 
     A rate that was chosen before stays, but for the cells with these keys, whose tuning runs were
-    all computed anew. Returns whether any rate is new.
+    all computed anew. Where the best rate is at an edge of a grid that may be widened, the grid
+    gets one more. Returns whether anything is new.
     """
     if not any(series.tune is not None for series in study.experiments):
         return False
-    from normbench.analysis.tuning import choose_rates
+    from normbench.analysis.tuning import choose_rates, tuning_table, wider_grids
     from normbench.results.load import Results
 
+    table = tuning_table(Results(folder))
+    wider = wider_grids(table)
+    for key, rate in wider.items():
+        add_rate(folder, key, rate)
     known = read_record(folder)["rates"]
-    chosen = choose_rates(Results(folder))
+    chosen = choose_rates(table)
 
     def stands(key: str, choice: dict[str, Any]) -> bool:
         same = key in known and known[key]["learning_rate"] == choice["learning_rate"]
@@ -38,7 +43,7 @@ def decide_rates(study: Study, folder: Path, anew: Collection[str] = ()) -> bool
     new = {key: choice for key, choice in chosen.items() if not stands(key, choice)}
     if new:
         add_decisions(folder, "rates", new, anew)
-    return bool(new)
+    return bool(new or wider)
 
 
 def pool(results: Results, *, freeze: bool = False) -> Results:

@@ -46,6 +46,8 @@ def experiments(source: Source) -> Table:
         if e.tune is not None:
             rates = ", ".join(f"{r:g}" for r in e.tune.learning_rate)
             tuned = f"{rates} on {words.plural(len(e.tune.seeds), 'seed')} of their own"
+            tuned += f", on {e.tune.on.label} for all" if e.tune.on is not None else ""
+            tuned += f", widened up to {e.tune.widen} times" if e.tune.widen else ""
         rows.append(
             [
                 Value(e.name, hint=e.title), Value(", ".join(levels(e, "model"))),
