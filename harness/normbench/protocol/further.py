@@ -16,8 +16,8 @@ from normbench.catalog import nearest
 from normbench.errors import Fault
 from normbench.protocol.faults import located_faults
 from normbench.protocol.file import ProtocolFile
+from normbench.protocol.resolve import resolve
 from normbench.protocol.schema import AXES
-from normbench.protocol.study import resolve
 
 Path = list[str | int]
 

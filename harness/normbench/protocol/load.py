@@ -17,8 +17,9 @@ from normbench.protocol.file import ProtocolFile
 from normbench.protocol.further import further_faults
 from normbench.protocol.names import study_name
 from normbench.protocol.reading import document_of, read_text
+from normbench.protocol.resolve import resolve
 from normbench.protocol.schema import AXES, BUDGETS
-from normbench.protocol.study import Study, resolve
+from normbench.protocol.study import Study
 from normbench.protocol.tables import Endpoint
 from normbench.protocol.windows import Windows, shortens
 
