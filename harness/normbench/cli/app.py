@@ -11,6 +11,7 @@ from normbench.cli import (
     check,
     check_norm,
     data,
+    diagnose,
     init,
     inspect,
     plan,
@@ -60,5 +61,6 @@ app.command("report")(report.report)
 app.command("analyse")(analyse.analyse)
 app.command("check")(check.check)
 app.command("check-norm")(check_norm.check_norm)
+app.command("diagnose")(diagnose.diagnose)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")

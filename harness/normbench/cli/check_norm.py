@@ -37,7 +37,7 @@ def check_norm(
 
     Naming it here is leave to run it. Exit status 1 where a check fails.
     """
-    given = _args(args)
+    given = args_given(args)
     from normbench.conformance.own import examine_target
 
     found = examine_target(target, given)
@@ -49,7 +49,8 @@ def check_norm(
         raise typer.Exit(1)
 
 
-def _args(text: str) -> Any:
+def args_given(text: str) -> Any:
+    """What ``--args`` says. Raises :class:`UsageError` where it is no table."""
     import tomllib
 
     from normbench.catalog.args import args_of

@@ -72,7 +72,7 @@ def init(
         )
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for the protocol; likely fix: make it")
-    wanted = Wanted(model, data, _texts("--norms", norms), _sizes(batch_sizes), seeds)
+    wanted = Wanted(model, data, _texts("--norms", norms), sizes_of(batch_sizes), seeds)
     write_text(path, protocol_text(wanted, path))
     say(f"{path}: written; next: normbench plan {path}")
 
@@ -86,7 +86,8 @@ def _texts(option: str, text: str) -> list[str]:
     return found
 
 
-def _sizes(text: str) -> list[int]:
+def sizes_of(text: str) -> list[int]:
+    """The batch sizes that ``--batch-sizes`` names. Raises :class:`UsageError` for other texts."""
     from normbench.errors import UsageError
 
     found = _texts("--batch-sizes", text)

@@ -66,6 +66,61 @@ def protocol_text(wanted: Wanted, output: Path) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and data to diagnose it on, as the command line says it.
+
+    Empty ``args`` are those that the data decide, as far as the network's source tells.
+    """
+
+    model: str
+    args: dict[str, Any]
+    weights: str
+    data: str
+    batch_sizes: Sequence[int]
+
+
+def diagnosis_text(trained: Trained, folder: Path) -> str:
+    """The text of a protocol, to lie in ``folder``, that keeps a network as it is.
+
+    Raises :class:`UsageError` for what is not there, or fits no protocol.
+    """
+    if ":" not in trained.model:
+        raise UsageError(
+            "--model is a network of your own, as mynet.py:make or torchvision.models:resnet18; "
+            f"received {trained.model!r}"
+        )
+    weights = Path(trained.weights)
+    if not weights.is_file():
+        raise UsageError(f"there is no file {weights} of weights")
+    model, _ = _model(trained.model, folder)
+    model["weights"] = _beside(weights, folder)
+    if trained.args:
+        model["args"] = trained.args
+    return _KEPT.format(
+        model=_toml(model),
+        data=_toml(_data(trained.data, folder)),
+        batch_sizes=_toml(list(trained.batch_sizes)),
+    )
+
+
+_KEPT = """\
+[protocol]
+seeds = 1
+
+[defaults]
+dataset = {data}
+model = {model}
+epochs = 1
+learning_rate = 0.1
+norm = "keep"
+
+[[experiment]]
+name = "diagnosis"
+product.batch_size = {batch_sizes}
+"""
+
+
 _TEXT = """\
 # Written by `normbench init`. Every line may be changed.
 #   normbench plan {name}            what would run, and about how long

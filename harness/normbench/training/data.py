@@ -103,16 +103,17 @@ class Part:
 
     def first(self, count: int) -> Part:
         """The first ``count`` items, or all if there are fewer."""
-        return self._at(slice(0, count))
+        return self.at(slice(0, count))
 
     def whole_batches(self, batch_size: int) -> Part:
         """The items, filled up from the start to a whole number of batches."""
         short = -len(self) % batch_size
         if not short:
             return self
-        return self._at(torch.arange(len(self) + short, device=self.y.device) % len(self))
+        return self.at(torch.arange(len(self) + short, device=self.y.device) % len(self))
 
-    def _at(self, index: Tensor | slice) -> Part:
+    def at(self, index: Tensor | slice) -> Part:
+        """The items at these places, in this order."""
         if self.rows is None:
             return Part(self.x[index], self.y[index])
         return Part(self.x, self.y[index], self.rows[index], self.scaling)

@@ -136,13 +136,17 @@ class PlainEvaluator:
             layer.start_collecting()
         for x in batches:
             self.logits(x, "collect", batch)
-        kept = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in self.layers]
+        kept = self.statistics()
         found = [layer.collected() for layer in self.layers]
         try:
             self._set(found)
             yield
         finally:
             self._set(kept)
+
+    def statistics(self) -> list[tuple[Tensor, Tensor]]:
+        """The running mean and variance of every batch norm, copied."""
+        return [(layer.running_mean.clone(), layer.running_var.clone()) for layer in self.layers]
 
     @torch.no_grad()
     def _set(self, statistics: list[tuple[Tensor, Tensor]]) -> None:

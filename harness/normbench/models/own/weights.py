@@ -27,7 +27,7 @@ def load_weights(model: nn.Module, text: str, classes: int) -> tuple[str, ...]:
     :class:`UsageError` where the file fits otherwise not.
     """
     path = weights_file(text, root())
-    given, own = _read(path), model.state_dict()
+    given, own = read_weights(path), model.state_dict()
     given = {name.removeprefix("module."): t for name, t in given.items()}
     absent = [name for name in own if name not in given and not name.endswith("batches_tracked")]
     unknown = [name for name in given if name not in own]
@@ -67,7 +67,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of weights by their names. Raises :class:`UsageError`."""
     try:
         found: Any
         if path.suffix == ".safetensors":
