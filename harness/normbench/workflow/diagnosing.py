@@ -10,19 +10,16 @@ that do better with their own batch's statistics than with any fixed ones.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normbench.catalog.target import use_root
 from normbench.errors import UsageError, WorkError
-from normbench.plan.seeds import stream_key
 from normbench.results.files import atomic_write
 
 if TYPE_CHECKING:
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from normbench.norms.batch import BatchNorm
     from normbench.protocol.study import Study
     from normbench.training.data import Part, Prepared
-    from normbench.training.evaluate import PlainEvaluator
 
 Floats = NDArray[np.float64]
 Problem = Literal["evaluation", "noise", "mismatch", "none shown"]
@@ -133,6 +129,7 @@ def diagnose(
     from normbench.models.make import made
     from normbench.training.data import prepare
     from normbench.training.evaluate import PlainEvaluator
+    from normbench.training.per_item import chunks, in_orders, per_item, spread
 
     use_root(study.root)
     cells = {cell.batch_size: cell for cell in study.experiments[0].cells}
@@ -150,7 +147,7 @@ def diagnose(
         )
     parts = [data.validation, data.test]
     kept = evaluator.statistics()
-    hits, losses = _per_item(evaluator, parts)
+    hits, losses = per_item(evaluator, parts)
     running = _scored(hits, losses)
     found: list[Sized] = []
     fresh: dict[str, Tensor] = {}
@@ -160,17 +157,17 @@ def diagnose(
     for size in sizes:
         items = train.first(max(size, len(train) // size * size)).whole_batches(size)
         with (
-            _spread(evaluator.layers, size) as spread,
-            evaluator.recomputed(_chunks(items, size), size),
+            spread(evaluator.layers, size) as noted,
+            evaluator.recomputed(chunks(items, size), size),
         ):
             fresh = _named(model, evaluator.layers)
-            recomputed = _per_item(evaluator, parts)
+            recomputed = per_item(evaluator, parts)
             middle = evaluator.statistics()
         noise[size] = [
             float((s / v.clamp_min(1e-12).sqrt().cpu()).median())
-            for s, (_, v) in zip(spread(), middle, strict=True)
+            for s, (_, v) in zip(noted(), middle, strict=True)
         ]
-        batch = _in_orders(evaluator, parts, size, orders)
+        batch = in_orders(evaluator, parts, size, orders)
         found.append(
             Sized(
                 size,
@@ -246,88 +243,8 @@ def _majority(parts: Sequence[Part]) -> float:
     return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
 
 
-def _per_item(
-    evaluator: PlainEvaluator, parts: Sequence[Part], batch: int = 0
-) -> tuple[Floats, Floats]:
-    """Hits (0 or 1) and losses of every item of the parts, in order."""
-    import torch
-    from torch.nn import functional
-
-    from normbench.training.data import EVALUATION_CHUNK
-
-    hits, losses = [], []
-    for part in parts:
-        filled = part.whole_batches(batch) if batch else part
-        chunk = max(1, EVALUATION_CHUNK // batch) * batch if batch else EVALUATION_CHUNK
-        found = []
-        for x, y in filled.chunks(chunk):
-            out = evaluator.logits(x, "batch" if batch else "running", batch)[0].float()
-            loss = functional.cross_entropy(out, y, reduction="none")
-            found.append(torch.stack([(out.argmax(1) == y).float(), loss]).double().cpu())
-        one = torch.cat(found, dim=1)[:, : len(part)]
-        hits.append(one[0].numpy())
-        losses.append(one[1].numpy())
-    return np.concatenate(hits), np.concatenate(losses)
-
-
-def _in_orders(
-    evaluator: PlainEvaluator, parts: Sequence[Part], size: int, orders: int
-) -> tuple[Floats, Floats]:
-    """Hits and losses with the statistics of batches, each item's mean over orders of all."""
-    import torch
-
-    total = [np.zeros(sum(map(len, parts))) for _ in range(2)]
-    for order in range(orders):
-        generator = torch.Generator().manual_seed(stream_key(order, "diagnose", "order"))
-        picks = [torch.randperm(len(part), generator=generator) for part in parts]
-        shuffled = [part.at(p.to(part.y.device)) for part, p in zip(parts, picks, strict=True)]
-        found = _per_item(evaluator, shuffled, size)
-        start = 0
-        for pick in picks:
-            place = slice(start, start + len(pick))
-            for sum_, values in zip(total, found, strict=True):
-                sum_[place][pick.numpy()] += values[place]
-            start += len(pick)
-    return total[0] / orders, total[1] / orders
-
-
 def _scored(hits: Floats, losses: Floats) -> Scored:
     return Scored(1 - float(hits.mean()), float(losses.mean()))
-
-
-def _chunks(items: Part, size: int) -> Iterator[Tensor]:
-    from normbench.training.data import EVALUATION_CHUNK
-
-    return (x for x, _ in items.chunks(max(1, EVALUATION_CHUNK // size) * size))
-
-
-@contextmanager
-def _spread(layers: Sequence[BatchNorm], size: int) -> Iterator[Any]:
-    """Within, note each batch's mean of every layer's inputs; gives their standard deviations."""
-    import torch
-
-    means: list[list[Tensor]] = [[] for _ in layers]
-
-    def note(place: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            x = args[0].detach()
-            if getattr(module, "mode", "") == "collect" and x.shape[0] % size == 0:
-                grouped = x.double().reshape(-1, size, x.shape[1], math.prod(x.shape[2:]))
-                means[place].append(grouped.mean(dim=(1, 3)).cpu())
-
-        return hook
-
-    handles = [layer.register_forward_pre_hook(note(i)) for i, layer in enumerate(layers)]
-    try:
-        yield lambda: [
-            torch.cat(one).std(dim=0)
-            if one and sum(map(len, one)) > 1
-            else torch.full((1,), torch.nan)
-            for one in means
-        ]
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _drift(
@@ -350,8 +267,8 @@ def _named(model: nn.Module, layers: Sequence[BatchNorm]) -> dict[str, Tensor]:
     for name, module in model.named_modules():
         if module in layers:
             inner = name.removeprefix("net.")
-            found[f"{inner}.running_mean"] = module.running_mean.clone()  # type: ignore[operator,union-attr]
-            found[f"{inner}.running_var"] = module.running_var.clone()  # type: ignore[operator,union-attr]
+            found[f"{inner}.running_mean"] = module.running_mean.clone()
+            found[f"{inner}.running_var"] = module.running_var.clone()
     return found
 
 
