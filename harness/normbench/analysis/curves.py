@@ -5,6 +5,7 @@ What probes measured is read in the same way, from the table ``probes``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -32,8 +33,7 @@ class Curves:
         self._probes: pd.DataFrame | None = None
         self._probed: dict[tuple[str, str], pd.DataFrame] = {}
         codes, hashes = pd.factorize(epochs["run_hash"], sort=False)
-        steps = epochs["step"].to_numpy(dtype=np.int64)
-        order = np.lexsort((steps, codes))
+        order = np.lexsort((epochs["epoch"].to_numpy(dtype=np.float64), codes))
         starts = np.searchsorted(codes[order], np.arange(len(hashes) + 1))
         self._frame, self._order = epochs, order
         self._place = {str(h): (int(starts[i]), int(starts[i + 1])) for i, h in enumerate(hashes)}
@@ -43,7 +43,7 @@ class Curves:
         return run_hash in self._place
 
     def column(self, name: str) -> Floats:
-        """A column, sorted by run and step; absent values are NaN."""
+        """A column, sorted by run and epoch; absent values are NaN."""
         if name not in self._columns:
             values = self._frame[name].to_numpy(dtype=np.float64)
             self._columns[name] = values[self._order]
@@ -64,12 +64,12 @@ class Curves:
         return x, values
 
     def steps_per_epoch(self, runs: Sequence[str]) -> int | None:
-        """The training steps of an epoch of these runs, or None if none of them took a step."""
+        """The training steps of an epoch of these runs; None if none took one, or if unknown."""
         for run in runs:
             stop = self._place[run][1] - 1
-            epoch = float(self.column("epoch")[stop])
-            if epoch > 0:
-                return round(float(self.column("step")[stop]) / epoch)
+            epoch, step = (float(self.column(name)[stop]) for name in ("epoch", "step"))
+            if epoch > 0 and math.isfinite(step):
+                return round(step / epoch)
         return None
 
     def metric(

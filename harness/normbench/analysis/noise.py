@@ -28,6 +28,7 @@ def noise_table(results: Results, only: Collection[str] | None = None) -> pd.Dat
         runs = runs[runs["experiment"].isin(list(only))]
     keys = ["run_hash", "experiment", "norm", "batch_size", "cell_hash", "seed"]
     joined = runs[keys].merge(results.predictions, on="run_hash", how="inner")
+    joined = joined[joined["correct"].str.len() > 0]  # of imported runs no item is known
     rows = []
     by = ["experiment", "norm", "batch_size", "cell_hash", "evaluation"]
     for key, part in joined.groupby(by, sort=False):

@@ -12,6 +12,7 @@ from normbench.cli import (
     check_norm,
     data,
     diagnose,
+    import_runs,
     init,
     inspect,
     plan,
@@ -61,6 +62,7 @@ app.command("report")(report.report)
 app.command("analyse")(analyse.analyse)
 app.command("check")(check.check)
 app.command("check-norm")(check_norm.check_norm)
+app.command("import")(import_runs.import_runs)
 app.command("diagnose")(diagnose.diagnose)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")

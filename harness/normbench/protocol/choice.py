@@ -178,6 +178,8 @@ class OneOf:
         return id(self.catalog)
 
     def _spell_out(self, value: Any) -> Any:
+        if isinstance(value, Absent):
+            return value
         table = self._table(value)
         head, colon, rest = str(table["name"]).partition(":")
         known = self.catalog[head].params if colon and head in self.catalog else {}
@@ -209,6 +211,8 @@ class OneOf:
         self, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
         """In stored results, a component that is not installed here, or another version of it."""
+        if isinstance(value, Absent):
+            return value
         name = value.get("name") if isinstance(value, dict) else None
         stored = isinstance(info.context, Stored) and isinstance(name, str)
         if not stored or (name in self.catalog and self.catalog.built_in(str(name))):

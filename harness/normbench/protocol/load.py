@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from normbench.catalog import nearest
 from normbench.errors import ProtocolError, UsageError
+from normbench.protocol.choice import Stored
 from normbench.protocol.faults import faults_of, shown
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.further import further_faults
@@ -138,14 +139,20 @@ def apply_override(document: dict[str, Any], assignment: str) -> None:
 
 
 def parse(
-    document: dict[str, Any], source: str, name: str, windows: Windows | None = None
+    document: dict[str, Any],
+    source: str,
+    name: str,
+    windows: Windows | None = None,
+    context: Stored | None = None,
 ) -> Study:
     """Validate a protocol document; ``windows`` as in :func:`~normbench.protocol.study.resolve`.
+
+    With ``context`` it may name components that are not installed here.
 
     Raises :class:`ProtocolError` with all faults at once, each with its path, value and rule.
     """
     try:
-        file = ProtocolFile.model_validate(document)
+        file = ProtocolFile.model_validate(document, context=context)
     except ValidationError as error:
         found, more = faults_of(error, document)
         if not more:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from normbench.errors import Fault
+from normbench.protocol.choice import Absent
 from normbench.protocol.faults import shown, toml_path
 from normbench.protocol.file import ProtocolFile
 from normbench.protocol.resolve_claims import resolve_claims
@@ -29,6 +30,8 @@ def _given(table: BaseModel) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
+    if isinstance(value, Absent):
+        return value  # which parameters it has is not known here
     return value.model_dump() if isinstance(value, BaseModel) else value
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from normbench.analysis.boundary import Boundary
 from normbench.analysis.tables import Analysis
+from normbench.report import words
 from normbench.report.blocks import Page, Section, Table
 from normbench.report.boundary import missing
 from normbench.report.sections import (
@@ -88,7 +89,12 @@ def build_page(results: Results, analysis: Analysis, *, tables: str = "") -> Pag
     )
     return Page(
         title=source.study.title,
-        subtitle=" ".join(source.study.description.split()),
+        subtitle=" ".join(
+            [
+                *(f"{words.capital(one)}." for one in results.imported),
+                *source.study.description.split(),
+            ]
+        ),
         sections=[_slimmed(section) for section in found if section is not None],
         lines=lines,
     )

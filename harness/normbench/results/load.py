@@ -81,8 +81,23 @@ class Results:
         ]
 
     @cached_property
+    def imported(self) -> list[str]:
+        """Where runs come from that were not trained here, a sentence each."""
+        found = []
+        for invocation in self.provenance["invocations"]:
+            one = invocation.get("imported")
+            if isinstance(one, dict):
+                found.append(
+                    f"normbench did not train these runs: they are imported from {one.get('file')} "
+                    f"(SHA-256 {str(one.get('sha256'))[:16]}…), which is all that is known of them"
+                )
+        return found
+
+    @cached_property
     def absent(self) -> list[str]:
         """What these results were made with and is not installed here, a sentence each."""
+        if self.imported:
+            return []
         found = []
         for key in absent_components(self.study):
             code = self.code.get(key)
@@ -187,6 +202,6 @@ def load(folder: str | Path) -> Results:
         path = latest_results(path)
     results = Results(path)
     _ = results.study  # a folder without results is refused here, not at the first frame
-    for sentence in (*results.unrecorded, *results.absent):
+    for sentence in (*results.imported, *results.unrecorded, *results.absent):
         log.warning("%s: %s", path, sentence)
     return results

@@ -249,7 +249,8 @@ def section(source: Source) -> Section:
     parts = [p for p in (_part(source, s) for s in source.study.experiments) if p is not None]
     blocks: list[Block] = []
     if not source.analysis["times"].empty:
-        if not source.analysis["times"]["seconds"].notna().any():
+        timed = source.analysis["times"]["seconds"].notna().any()
+        if not timed and not source.results.imported:
             blocks.append(
                 Text(
                     [

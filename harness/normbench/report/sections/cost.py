@@ -87,9 +87,11 @@ def _table(source: Source) -> Table:
                  folded=len(rows) > 30)  # fmt: skip
 
 
-def section(source: Source) -> Section:
-    """Step time and memory, or how to get them."""
+def section(source: Source) -> Section | None:
+    """Step time and memory, or how to get them; nothing of runs that were not trained here."""
     costs = source.analysis["costs"]
+    if source.results.imported:
+        return None
     if costs.empty:
         folder = source.results.folder.name
         return Section(

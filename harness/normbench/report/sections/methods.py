@@ -242,25 +242,26 @@ def section(source: Source) -> Section:
     origin += [code] if code is not None else []
     if source.results.older:
         origin.append(Text([source.results.older]))
+    imported = source.results.imported
+    plan: list[Block] = [Text([_splits(source.study)]), design.experiments(source),
+                         design.settings(source)]  # fmt: skip
+    again = _reproduce(source)
+    if imported:  # what is not in the file of runs is not known: nothing is said of it
+        plan = [Text([f"{words.capital(one)}: neither networks, data, learning rates nor whether "
+                      "equal seeds share anything. Differences are taken within equal seeds, which "
+                      "holds for seeds that share nothing, too." for one in imported])]  # fmt: skip
+        again = []
     return Section(
         "methods",
         "Methods",
         [],
         [
-            Section(
-                "methods-plan",
-                "Design",
-                [
-                    Text([_splits(source.study)]),
-                    design.experiments(source),
-                    design.settings(source),
-                ],
-            ),
+            Section("methods-plan", "Design", plan),
             Section("methods-statistics", "Endpoints, tests and families", statistics),
             Section("methods-deviations", "Deviations", [Items(deviations(source))]),
             Section("methods-provenance-part", "Provenance", origin),
             Section("methods-again", "Reproduction and citation",
-                    [*_reproduce(source), _citation(source)]),
+                    [*again, _citation(source)]),
             Section("methods-data", "Data", [saved_tables(source), data_dictionary()]),
         ],
     )  # fmt: skip
