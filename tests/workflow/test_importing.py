@@ -12,8 +12,8 @@ import pytest
 
 import normbench
 from normbench.errors import UsageError
-from normbench.workflow.imported_table import Given
-from normbench.workflow.importing import Wanted, import_runs
+from normbench.workflow.imported_table import Written
+from normbench.workflow.importing import RunsFile, import_runs
 from tests.packages import command
 
 
@@ -35,8 +35,8 @@ def frame(**more: Any) -> pd.DataFrame:
 
 def take(folder: Path, rows: pd.DataFrame, **wanted: Any) -> normbench.Results:
     rows.to_csv(folder / "runs.csv", index=False)
-    given = Given(**{k: wanted.pop(k) for k in ("columns", "norms", "percent") if k in wanted})
-    import_runs(Wanted(folder / "runs.csv", 10, given, **wanted), folder / "results" / "mine")
+    given = Written(**{k: wanted.pop(k) for k in ("columns", "norms", "percent") if k in wanted})
+    import_runs(RunsFile(folder / "runs.csv", 10, given, **wanted), folder / "results" / "mine")
     return normbench.load(folder / "results" / "mine")
 
 
@@ -117,7 +117,7 @@ def test_other_kinds_of_files_give_the_same(tmp_path: Path, kind: str) -> None:
         rows.to_parquet(file)
     else:
         rows.to_json(file, orient="records", lines=True, double_precision=15)
-    import_runs(Wanted(file, 10), tmp_path / "results" / "other")
+    import_runs(RunsFile(file, 10), tmp_path / "results" / "other")
     ours = normbench.load(tmp_path / "results" / "other").curves()
     theirs = take(tmp_path, rows).curves()
     np.testing.assert_allclose(ours["val_accuracy"], theirs["val_accuracy"], rtol=1e-12)

@@ -80,7 +80,7 @@ def _tuned(series: Experiment) -> str:
     if series.tune is None:
         return "same learning rate for all"
     if series.tune.on is not None:
-        return f"same learning rate for all, tuned on {series.tune.on.label}"
+        return f"tuned on {series.tune.on.label}"
     return "tuned per cell"
 
 

@@ -60,12 +60,12 @@ def import_runs(
     A row for each run and epoch, with the columns norm, batch_size, seed, epoch and metrics such as
     val_accuracy, val_error, val_loss, train_loss and test_accuracy.
     """
-    from normbench.workflow.imported_table import Given
-    from normbench.workflow.importing import Wanted
+    from normbench.workflow.imported_table import Written
+    from normbench.workflow.importing import RunsFile
     from normbench.workflow.importing import import_runs as take
 
-    given = Given(_pairs("--column", columns), _pairs("--norm", norms), percent)
-    wanted = Wanted(file, classes, given, title, window, _numbers(thresholds), claims)
+    given = Written(_pairs("--column", columns), _pairs("--norm", norms), percent)
+    wanted = RunsFile(file, classes, given, title, window, _numbers(thresholds), claims)
     done = take(wanted, output or Path("results") / file.stem)
     parts = [f"{done.runs:,} runs of {done.cells} configurations"]
     parts += [f"{done.diverged:,} of them diverged"] if done.diverged else []

@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Given:
+class Written:
     """How a file writes things: its own column and norm by ours, and whether shares are percent."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Curve:
     status: str = "finished"
 
 
-def curves_in(file: Path, content: bytes, given: Given) -> dict[tuple[str, int, int], Curve]:
+def curves_in(file: Path, content: bytes, given: Written) -> dict[tuple[str, int, int], Curve]:
     """The runs of a CSV, parquet or JSON lines file by norm, batch size and seed.
 
     Raises :class:`UsageError` with all that is wrong, row by row.
@@ -117,7 +117,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _columns(header: list[str], given: Given, file: Path) -> tuple[dict[str, str], list[str]]:
+def _columns(header: list[str], given: Written, file: Path) -> tuple[dict[str, str], list[str]]:
     """Which column of the file is which of ours, and the metrics that it has."""
     known = (*_KEYS, *METRICS, "status")
     faults = [

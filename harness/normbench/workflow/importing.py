@@ -21,7 +21,7 @@ from normbench.results import provenance
 from normbench.results.registration import register_claims
 from normbench.results.schema import PlannedRows, axis_values
 from normbench.results.store import Store
-from normbench.workflow.imported_table import Curve, Given, curves_in
+from normbench.workflow.imported_table import Curve, Written, curves_in
 from normbench.workflow.run import locked
 
 #: How networks, data and what else is not known are called.
@@ -40,7 +40,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunsFile:
     """What the command line says of a file of runs.
 
     ``classes`` are those of the data, which chance follows from; ``thresholds`` accuracies (or
@@ -49,14 +49,14 @@ class Wanted:
 
     file: Path
     classes: int
-    given: Given = field(default_factory=Given)
+    given: Written = field(default_factory=Written)
     title: str = ""
     window: int | None = None
     thresholds: Sequence[float] = ()
     claims: Path | None = None
 
 
-def import_runs(wanted: Wanted, folder: Path) -> Imported:
+def import_runs(wanted: RunsFile, folder: Path) -> Imported:
     """Read a file of runs and write a results folder as if they had been trained here.
 
     Raises :class:`UsageError` for a folder that is there, and for a file that does not say what
@@ -103,7 +103,7 @@ def _bytes(file: Path) -> bytes:
 
 
 def _study(
-    wanted: Wanted, curves: Mapping[tuple[str, int, int], Curve], folder: Path
+    wanted: RunsFile, curves: Mapping[tuple[str, int, int], Curve], folder: Path
 ) -> tuple[Study, str]:
     """The protocol that these runs would have had, and its text: their claims, or nothing."""
     text = "" if wanted.claims is None else read_text(wanted.claims)
