@@ -175,7 +175,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_report(cli, tmp_path, monkeypat
 
 # -- Ctrl-C and SIGTERM ------------------------------------------------------------------------
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("number", SIGNALS)

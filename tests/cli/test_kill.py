@@ -165,23 +165,18 @@ def kill_a_worker(process: Any, folder: Path) -> tuple[str, str]:
     return process.communicate(timeout=120)
 
 
-def test_a_killed_worker_fails_its_group_alone_and_a_further_run_mends_it(place, cli):
+def test_what_a_killed_worker_was_doing_is_done_again(place, cli):
     process = start(["run", "killed.toml", "--engine", "plain", "--workers", "1"], place)
     folder = place / "results" / "killed"
     try:
         out, err = kill_a_worker(process, folder)
     finally:
         kill_group(process)
-    assert process.returncode == 1, out + err
-    assert "the worker process died (signal 9" in err
-    assert "run the same command again" in err
-    assert status_counts(folder) == {"finished": 6, "failed": 3}
-    failed = [r for r in Store(folder).read("runs").to_pylist() if r["status"] == "failed"]
-    assert len({r["cell_hash"] for r in failed}) == 1
+    assert process.returncode == 0, out + err
+    assert status_counts(folder) == {"finished": 9}
     said = cli("run", "killed.toml", "--workers", "0")
     assert said.status == 0
-    assert "3 runs to train" in said.out
-    assert status_counts(folder) == {"finished": 9}
+    assert "0 runs to train" in said.out or "nothing" in said.out
 
 
 @pytest.mark.slow

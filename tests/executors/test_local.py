@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
-import multiprocessing.synchronize
+import multiprocessing.context
 import os
 import signal
 import subprocess
@@ -120,7 +120,10 @@ def test_an_interrupt_passes_through_inline():
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(signal.SIGKILL, "signal 9, perhaps out of memory"), (signal.SIGSEGV, "signal 11")],
+    [
+        (signal.SIGKILL, "signal 9, SIGKILL, perhaps out of memory"),
+        (signal.SIGTERM, "signal 15, SIGTERM"),
+    ],
 )
 def test_a_worker_that_dies_fails_its_own_task_alone(local, number, words):
     found = {d.task: d for d in local(1).map(partial(die_of, int(number)), range(6))}
@@ -193,7 +196,8 @@ def test_a_busy_worker_ends_when_its_parent_is_killed(tmp_path, prepared):
 def printed(code, temporary):
     """What a fresh interpreter prints that runs ``code`` beside the names it is about."""
     names = (
-        "from normbench.executors.local import LocalExecutor, prepare_workers\n"
+        "from normbench.executors.local import LocalExecutor\n"
+        "from normbench.executors.server import prepare_workers\n"
         "import tests.executors.test_local as here\n"
     )
     done = subprocess.run(
@@ -310,7 +314,8 @@ def test_a_worker_counts_denormal_numbers_as_zero(prepared: bool) -> None:
 
 _ALLOCATION = """
 import os
-from normbench.executors.local import LocalExecutor, prepare_workers
+from normbench.executors.local import LocalExecutor
+from normbench.executors.server import prepare_workers
 from tests.executors.test_local import variable
 
 if __name__ == "__main__":
@@ -338,11 +343,10 @@ def test_workers_keep_freed_memory_unless_the_user_says_otherwise(given: str | N
     assert said.stdout.split() == [given or str(1 << 28), str(1 << 24), huge]
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), ImportError("no _posix")])
-def test_a_system_without_shared_memory_is_told(monkeypatch, error):
+def test_a_system_that_starts_no_processes_is_told(monkeypatch):
     def refuse(*_, **__):
-        raise error
+        raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(multiprocessing.synchronize, "RLock", refuse)
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", refuse)
     with LocalExecutor(1) as executor, pytest.raises(WorkError, match="--workers 0"):
         list(executor.map(abs, [1]))

@@ -126,9 +126,9 @@ def test_an_executor_that_loses_groups_is_no_success(tmp_path):
     from normbench.training.work import train_group
 
     class Forgetful(InlineExecutor):
-        def map(self, function, tasks):
+        def map(self, function, tasks, limit=None):
             lost = 1 if function is train_group else 0
-            return super().map(function, tasks[lost:])
+            return super().map(function, tasks[lost:], limit)
 
     summary = sweep(TINY, tmp_path, executor=Forgetful())
     assert summary.unfinished == {"missing": 2}

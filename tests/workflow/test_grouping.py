@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -19,7 +21,8 @@ from normbench.results.execution import read_execution, read_plan_file
 from normbench.results.load import load
 from normbench.results.tables import write_file
 from normbench.training import group as module
-from normbench.workflow.grouping import choose, engine_mode
+from normbench.training.tasks import Group
+from normbench.workflow.grouping import Grouping, choose, engine_mode, plain_group
 from tests.support import TINY, Watcher, differences, edit, sweep
 
 PLAIN, PACKED = EngineSpec("plain"), EngineSpec("packed", "im2col")
@@ -59,11 +62,11 @@ class Pretended(InlineExecutor):
     def __init__(self, answer: Callable[[Calibration], Calibrated]) -> None:
         self.answer, self.asked = answer, []
 
-    def map(self, function, tasks):
+    def map(self, function, tasks, limit=None):
         if tasks and isinstance(tasks[0], Calibration):
             self.asked += tasks
             return iter([Done(task, self.answer(task)) for task in tasks])
-        return super().map(function, tasks)
+        return super().map(function, tasks, limit)
 
 
 def packed_is_best(task: Calibration) -> Calibrated:
@@ -128,8 +131,8 @@ def test_a_resumed_sweep_and_one_that_follows_have_the_same_bits(tmp_path):
     sweep(TINY, whole, executor=Pretended(packed_is_best), engine="auto")
 
     class Stops(Pretended):
-        def map(self, function, tasks):
-            for number, done in enumerate(super().map(function, tasks)):
+        def map(self, function, tasks, limit=None):
+            for number, done in enumerate(super().map(function, tasks, limit)):
                 if number == 2 and not isinstance(done.task, Calibration):
                     raise KeyboardInterrupt
                 yield done
@@ -166,11 +169,11 @@ def test_groups_that_take_longest_come_first_after_an_interruption_too(tmp_path)
     handed: list[list[float]] = []
 
     class Interrupted(Pretended):
-        def map(self, function, tasks):
+        def map(self, function, tasks, limit=None):
             if tasks and not isinstance(tasks[0], Calibration):
                 handed.append([task.seconds for task in tasks])
                 raise KeyboardInterrupt
-            return super().map(function, tasks)
+            return super().map(function, tasks, limit)
 
     def larger_batches_take_longer(task: Calibration) -> Calibrated:
         seconds = 0.1 * task.run.cell.batch_size
@@ -235,11 +238,71 @@ def test_a_plan_of_another_machine_is_refused(tmp_path):
 
 def test_a_calibration_that_fails_leaves_the_plain_loop(tmp_path):
     class Broken(Pretended):
-        def map(self, function, tasks):
+        def map(self, function, tasks, limit=None):
             if tasks and isinstance(tasks[0], Calibration):
                 return iter([Done(task, None, "broken") for task in tasks])
-            return super().map(function, tasks)
+            return super().map(function, tasks, limit)
 
     summary = sweep(TINY, tmp_path, executor=Broken(packed_is_best), engine="auto")
     assert summary.by_status == {"finished": 8}
     assert set(load(tmp_path).runs["engine"]) == {"plain"}
+
+
+class Dying(Pretended):
+    """Its worker dies of a group's first ``times`` tries, in ``way``."""
+
+    def __init__(self, times: int, **way: bool) -> None:
+        super().__init__(packed_is_best)
+        self.times, self.way, self.tried = times, way, Counter[str]()
+
+    def map(self, function, tasks, limit=None):
+        for task in tasks:
+            if isinstance(task, Group) and task.runs[0].cell.norm.name == "layer":
+                first = task.runs[0]  # of the second half of a group it is another run
+                key = first.cell_hash if self.way else first.run_hash
+                self.tried[key] += 1
+                if self.tried[key] <= self.times:
+                    yield Done(
+                        task, None, "the worker process died (exit status 0)", True, **self.way
+                    )
+                    continue
+            yield from super().map(function, [task], limit)
+
+
+@pytest.mark.parametrize("mode", ["plain", "auto"])
+def test_a_group_of_which_its_worker_died_is_computed_once_more(tmp_path, mode):
+    executor = Dying(1)
+    summary = sweep(TINY, tmp_path, executor=executor, engine=mode)
+    assert summary.by_status == {"finished": 8}
+    assert set(executor.tried.values()) == {2}
+
+
+def test_a_group_of_which_its_worker_dies_again_has_failed_and_the_rest_goes_on(tmp_path):
+    executor = Dying(99)
+    summary = sweep(TINY, tmp_path, executor=executor, engine="auto")
+    assert summary.by_status == {"finished": 4, "failed": 4}
+    assert set(executor.tried.values()) == {2}
+    runs = load(tmp_path).runs
+    failed = runs[runs["status"] == "failed"]
+    assert failed["error"].eq("the worker process died (exit status 0)").all()
+
+
+def test_a_group_that_was_killed_as_where_memory_runs_out_is_halved(tmp_path):
+    summary = sweep(TINY, tmp_path, executor=Dying(1, killed=True), engine="auto")
+    assert summary.by_status == {"finished": 8}
+    runs = load(tmp_path).runs
+    layer = runs["norm"] == "layer"
+    assert runs["group_size"][layer].max() == runs["group_size"][~layer].max() / 2
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0.01, 4), (1.2, 4), (2.0, 2), (60.0, 1)])
+def test_what_the_plain_loop_commits_together_takes_seconds(seconds, runs):
+    assert plain_group(seconds) == runs
+
+
+def test_a_group_hangs_after_far_more_than_it_was_measured_to_take(tmp_path):
+    group = Group("000000", (), "cpu", "x", seconds=100.0)
+    grouping = Grouping(tmp_path, "cpu", {}, Pretended(packed_is_best), 1)
+    assert grouping.limit(group) == 600 + 20 * 100
+    assert grouping.limit(replace(group, seconds=None)) is None
+    assert replace(grouping, timeout=7.0).limit(group) == 7.0

@@ -68,8 +68,8 @@ def test_only_chosen_runs_take_the_place_of_earlier_ones(tmp_path: Path) -> None
 class Broken(InlineExecutor):
     """Fails every group from the second on."""
 
-    def map(self, function, tasks):
-        for number, done in enumerate(super().map(function, tasks)):
+    def map(self, function, tasks, limit=None):
+        for number, done in enumerate(super().map(function, tasks, limit)):
             yield Done(done.task, None, "broken") if number else done
 
 

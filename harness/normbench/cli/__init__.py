@@ -33,6 +33,10 @@ def main() -> None:
     """Run ``normbench``; errors that a user can mend end it with a message, not a traceback."""
     # A terminated sweep ends as an interrupted one: workers stopped, tables merged.
     signal.signal(signal.SIGTERM, _terminate)
+    # So does one whose terminal is closed, unless it was started to outlive that (nohup).
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+        signal.signal(hangup, _terminate)
     streams.prepare()
     try:
         _allow_files()

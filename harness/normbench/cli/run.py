@@ -32,6 +32,8 @@ _WORKERS_LOAD = (
     "normbench.training.group", "normbench.training.packed", "normbench.calibration.calibrate",
     "normbench.calibration.timing",
 )  # fmt: skip
+#: Seconds that checking cells, or measuring one, may take: what has not ended then hangs.
+_CHECKS_WITHIN = 3600.0
 
 
 def _accelerator(executor: Executor | None) -> str | None:
@@ -74,6 +76,16 @@ def run(
             help="Time isolated steps at the end [default: where it takes 2 % of the run or less].",
         ),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=1.0,
+            metavar="SECONDS",
+            help="How long a worker may take for a group before it is taken to hang [default: 10 "
+            "minutes and 20 times what its steps were measured to take].",
+        ),
+    ] = None,
     recompute: Annotated[
         bool,
         typer.Option(
@@ -94,7 +106,8 @@ def run(
     is there at the end.
     """
     with interrupts.held():
-        from normbench.executors.local import LocalExecutor, prepare_workers
+        from normbench.executors.local import LocalExecutor
+        from normbench.executors.server import prepare_workers
 
     # workers on the CPU load the same modules as this process, at the same time; without a file
     # there may be no protocol
@@ -144,7 +157,9 @@ def run(
         executor: InlineExecutor | LocalExecutor | None = None
         if loading:
             count = default_workers("cpu", [], threads) if workers is None else workers
-            executor = LocalExecutor(count, threads, set_up_worker, prepared=True)
+            executor = LocalExecutor(
+                count, threads, set_up_worker, prepared=True, timeout=timeout or _CHECKS_WITHIN
+            )
             stack.enter_context(executor)
         prepared = executor
         planned = prepare_plan(study, executor=prepared)
@@ -161,7 +176,9 @@ def run(
             count = default_workers(device, names, threads) if workers is None else workers
             if count:
                 variables = worker_variables(device, names, count)
-                executor = LocalExecutor(count, threads, set_up_worker, variables)
+                executor = LocalExecutor(
+                    count, threads, set_up_worker, variables, timeout=timeout or _CHECKS_WITHIN
+                )
             else:
                 set_up_worker()
                 stack.callback(leave_worker)
@@ -170,7 +187,7 @@ def run(
         summary = run_study(
             planned, text, folder, executor, progress,
             device=device, workers=count, threads=threads, only=only or (), overrides=given,
-            engine=mode, follow=follow, time_steps=time_steps,
+            engine=mode, timeout=timeout, follow=follow, time_steps=time_steps,
             recompute=recompute, replace=replace,
         )  # fmt: skip
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))

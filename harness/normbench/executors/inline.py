@@ -20,13 +20,17 @@ class InlineExecutor:
         """Nothing is held open."""
 
     def map(
-        self, function: Callable[[Task], Value], tasks: Sequence[Task]
+        self,
+        function: Callable[[Task], Value],
+        tasks: Sequence[Task],
+        limit: Callable[[Task], float | None] | None = None,
     ) -> Iterator[Done[Task, Value]]:
-        """Yield every task as it finishes, in order."""
+        """Yield every task as it finishes, in order; nothing here can be ended by a ``limit``."""
+        del limit
         for task in tasks:
             try:
                 value = function(task)
-            except Exception as error:  # one task's failure never ends the others
+            except (Exception, SystemExit) as error:  # one task's failure never ends the others
                 yield Done(task, None, describe(error))
             else:
                 yield Done(task, value)

@@ -35,6 +35,6 @@ def _one_checked(done: Any) -> Checked:
     (run,) = done.task
     if done.value is not None:
         return cast("Checked", done.value[0])
-    if packages_in(run.cell):
+    if done.died or packages_in(run.cell):  # what ended a worker would end this process, too
         return Checked("failed", str(done.error))
     return check_cells([run])[0]  # and what went wrong there is raised here

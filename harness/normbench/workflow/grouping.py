@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from normbench.training.tasks import Group
 
 EngineMode = Literal["auto", "plain", "packed", "stacked"]
-#: Runs of a cell that the plain loop computes before they are committed together.
-PLAIN_GROUP = 4
+#: Runs of a cell that the plain loop computes before they are committed together: as many as take
+#: so many seconds, at most four. What is not committed is lost at an interruption.
+PLAIN_GROUP, _PLAIN_SECONDS = 4, 5.0
 #: What costs no more than this factor counts as equally fast: measurements are noisy.
 _TOLERANCE = 1.03
 #: Of equally fast groups the widest is taken that is committed within about so many seconds.
 _COMMIT_SECONDS = 120.0
+#: A group hangs that takes longer than these seconds and so many times what its steps were measured
+#: to take: evaluations, probes and other processes of the machine come on top.
+_PATIENCE, _SLOWER = 600.0, 20.0
 
 
 def engine_mode(name: str) -> EngineMode:
@@ -109,11 +113,17 @@ def choose(
     return CellExecution(chosen.engine, chosen.width, chosen.seconds)
 
 
+def plain_group(seconds: float) -> int:
+    """The runs that are committed together where each takes so many seconds by itself."""
+    return max(1, min(PLAIN_GROUP, int(_PLAIN_SECONDS / max(seconds, 1e-9))))
+
+
 @dataclass
 class Grouping:
     """Plans groups for a results folder on one device.
 
-    ``mode`` is ``auto`` (measured), or the engine to use wherever it can be used; ``contents`` are
+    ``mode`` is ``auto`` (measured), or the engine to use wherever it can be used; ``timeout`` the
+    seconds that a group may take (default: far more than it was measured to); ``contents`` are
     those of the data that workers must find.
     """
 
@@ -124,6 +134,7 @@ class Grouping:
     workers: int
     threads: int = 1
     mode: EngineMode = "auto"
+    timeout: float | None = None
     contents: Mapping[str, Content] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,6 +177,12 @@ class Grouping:
         groups.sort(key=lambda one: -math.inf if one[0].seconds is None else -one[0].seconds)
         return [self._group(i, group, runs) for i, (group, runs) in enumerate(groups)]
 
+    def limit(self, group: Group) -> float | None:
+        """The seconds after which a group is taken to hang; None where nothing is known of it."""
+        if self.timeout is not None or group.seconds is None:
+            return self.timeout
+        return _PATIENCE + _SLOWER * group.seconds
+
     def halve(self, group: Group, number: int) -> list[Group]:
         """A group that did not fit into memory, as two; stored so that later runs do the same."""
         old = read_execution(self.folder).groups[group.execution_hash]
@@ -186,15 +203,15 @@ class Grouping:
         together = [one for one in found.measured if one.engine.name != "plain"]
         asked = [one for one in together if one.engine.name == self.mode]
         if self.mode == "plain":
-            return CellExecution(
-                EngineSpec("plain", "", self.threads), PLAIN_GROUP, plain[0].seconds
-            )
+            spec, seconds = EngineSpec("plain", "", self.threads), plain[0].seconds
+            return CellExecution(spec, plain_group(seconds * found.steps), seconds)
         # where runs cannot be trained together, the plain engine's formulations are all there is
         wanted = asked or (together if self.mode != "auto" else [])
         candidates = wanted or [*plain, *together]
         choice = choose(candidates, runs, cells, self.workers, found.steps)
         if choice.engine.name == "plain":
-            return CellExecution(choice.engine, PLAIN_GROUP, choice.seconds)
+            width = plain_group(choice.seconds * found.steps)
+            return CellExecution(choice.engine, width, choice.seconds)
         return choice
 
     def _calibrated(self, runs: Sequence[RunSpec]) -> dict[str, Calibrated]:

@@ -107,6 +107,7 @@ def run_study(
     only: Sequence[str] = (),
     overrides: Sequence[str] = (),
     engine: EngineMode = "auto",
+    timeout: float | None = None,
     follow: ExecutionPlan | None = None,
     time_steps: bool | None = False,
     recompute: bool = False,
@@ -116,12 +117,13 @@ def run_study(
 
     ``source`` is the protocol file's text. What is finished in ``folder`` is kept and not
     computed again. An interrupt stops the workers, keeps every committed group and returns a
-    summary that says so. ``engine`` is ``auto`` (measured), ``plain`` or ``packed``; ``follow`` is
-    the execution plan of other results, for the same bits. ``time_steps`` measures the isolated
-    step of every cell at the end, where that was not done before; None does so only where it takes
-    a small share of the sweep's time. With ``recompute`` the runs that ``only`` chooses are
-    computed anew, whatever there is of them; a run's earlier results stand until its new ones are
-    committed, and stay where it fails.
+    summary that says so. ``engine`` is ``auto`` (measured), ``plain`` or ``packed``; ``timeout``
+    are the seconds after which a group is taken to hang (default: by what was measured);
+    ``follow`` is the execution plan of other results, for the same bits. ``time_steps`` measures
+    the isolated step of every cell at the end, where that was not done before; None does so only
+    where it takes a small share of the sweep's time. With ``recompute`` the runs that ``only``
+    chooses are computed anew, whatever there is of them; a run's earlier results stand until its
+    new ones are committed, and stay where it fails.
     ``replace`` lets a changed protocol leave every stored run
     unplanned; else that is refused.
     """
@@ -144,7 +146,9 @@ def run_study(
         store.write_study(planned.study, source, planned.code)
         record_contents(folder, check_data(store, planned, only, recompute=recompute))
         planned = replan(planned, read_decisions(folder))
-        grouping = Grouping(folder, device, environment, executor, workers, threads, engine)
+        grouping = Grouping(
+            folder, device, environment, executor, workers, threads, engine, timeout
+        )
         grouping.contents = planned.contents
         if follow is not None:
             grouping.follow(follow)
@@ -219,7 +223,8 @@ def _compute(
 ) -> None:
     """Form groups, commit them as they finish; an interrupt stops the workers and is noted.
 
-    A group that does not fit into memory is computed in halves.
+    A group that does not fit into memory is computed in halves, and one whose worker died once
+    more: what the machine did to it, it may not do again.
     """
     from normbench.training.work import train_group
 
@@ -230,15 +235,19 @@ def _compute(
         since = summary.spend("form", since)
         formed = len(groups)
         weights = weights_of(groups)
+        retried: set[str] = set()
         observer.progressed(0.0)
         while groups:
-            too_large = []
+            too_large, again = [], []
             under_way = list(groups)
-            results = grouping.executor.map(train_group, groups)
+            results = grouping.executor.map(train_group, groups, grouping.limit)
             for done in results:
                 under_way.remove(done.task)
-                if done.value is None and _too_large(done.task, done.error):
+                if done.value is None and _too_large(done):
                     too_large.append(done.task)
+                    continue
+                if done.died and done.task.name not in retried:
+                    again.append(done.task)  # what ended a worker once may not do so again
                     continue
                 rows, kept = renewal.to_commit(_rows_of(done))
                 summary.not_renewed += len(kept)
@@ -251,10 +260,11 @@ def _compute(
                     weights.pop(run.run_hash, None)
                 observer.progressed(share_done(weights, under_way[: max(1, grouping.workers) - 1]))
                 observer.finished(rows["runs"])
-            groups = []
+            groups = again
             for group in too_large:
-                groups += grouping.halve(group, formed)
+                groups = [*groups, *grouping.halve(group, formed)]
                 formed += 2
+            retried = {group.name for group in groups}
         summary.spend("compute", since)
     except KeyboardInterrupt:
         summary.interrupted = True
@@ -267,10 +277,10 @@ def _compute(
     _close(results)
 
 
-def _too_large(group: Any, error: str | None) -> bool:
-    """Whether a group that failed may succeed in halves."""
-    together = group.engine.name != "plain" and len(group.runs) > 1
-    return together and out_of_memory(error)
+def _too_large(done: Any) -> bool:
+    """Whether a group that failed may succeed in halves: memory did not suffice for all of it."""
+    together = done.task.engine.name != "plain" and len(done.task.runs) > 1
+    return together and (done.killed or out_of_memory(done.error))
 
 
 def out_of_memory(error: str | None) -> bool:
