@@ -13,7 +13,6 @@ import pytest
 
 from normbench.executors.base import Done
 from normbench.executors.local import LocalExecutor
-from normbench.executors.server import prepare_workers
 from tests.executors.misbehaving import WAYS, behave
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a Unix system")
@@ -23,7 +22,6 @@ SECONDS = 3.0
 @pytest.fixture(scope="module")
 def executor() -> Iterator[LocalExecutor]:
     """Two workers that all tests share: what one test does to them must not reach the next."""
-    prepare_workers([])
     with LocalExecutor(2, prepared=True, timeout=60.0) as made:
         yield made
 

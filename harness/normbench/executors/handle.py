@@ -17,10 +17,12 @@ from typing import Any
 
 from normbench.errors import WorkError
 from normbench.executors.base import describe
-from normbench.executors.worker import serve
+from normbench.executors.worker import STARTED, serve
 
 #: Characters of a dead worker's last words, at most, and bytes of its errors that are looked at.
 _MOST, _TAIL = 300, 8192
+#: How often a task is handed over to workers that die before they begin it.
+_TRIES = 3
 #: Seconds within which a process that was told to end has ended.
 _ENDS_WITHIN = 10.0
 
@@ -55,6 +57,8 @@ class Worker:
         self._start = start
         self._errors = _temporary()
         self._deadline: float | None = None
+        self._content, self._tries, self._started = b"", 0, False
+        self._seconds: float | None = None
         self._launch()
 
     def _launch(self) -> None:
@@ -88,13 +92,18 @@ class Worker:
 
     def give(self, function: Callable[[Any], Any], task: Any, seconds: float | None) -> None:
         """Hand over a task, which may take so many seconds; to a fresh process if this one died."""
-        content = pickle.dumps((function, task), pickle.HIGHEST_PROTOCOL)
+        self._content = pickle.dumps((function, task), pickle.HIGHEST_PROTOCOL)
+        self._seconds, self._tries = seconds, 0
         if self._ended():
             self.replace()
+        self._send()
+
+    def _send(self) -> None:
+        self._started = False
+        self._tries += 1
         with contextlib.suppress(OSError):  # it died this moment: its answer says so
-            self._tasks.send_bytes(content)
-        self._seconds = seconds
-        self._deadline = None if seconds is None else time.monotonic() + seconds
+            self._tasks.send_bytes(self._content)
+        self._deadline = None if self._seconds is None else time.monotonic() + self._seconds
 
     def answer(self) -> Answer | None:
         """What came of the task; None while it is worked on. A process that died is replaced."""
@@ -113,13 +122,20 @@ class Worker:
             self._pass_on()
             if found.died:
                 self.replace()
+                if not self._started and self._tries < _TRIES:
+                    self._send()  # it had died before: the task has no part in that
+                    return None
         return found
 
     def _received(self) -> Answer | None:
         try:
             if not self._tasks.poll():
                 return None
-            good, content = pickle.loads(self._tasks.recv_bytes())
+            received = self._tasks.recv_bytes()
+            if received == STARTED:
+                self._started = True
+                return self._received()
+            good, content = pickle.loads(received)
         except (EOFError, OSError):  # closed: by a component, or by the end of the process
             return self._death()
         except Exception as error:

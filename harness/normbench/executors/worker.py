@@ -22,6 +22,9 @@ from normbench import streams
 from normbench.executors.base import describe
 from normbench.executors.server import THREADS
 
+#: What is sent when a task is begun: before, its end would be no fault of the task.
+STARTED = b""
+
 
 def serve(
     tasks: Connection,
@@ -32,9 +35,9 @@ def serve(
 ) -> None:
     """Answer tasks until the other end of ``tasks`` is closed.
 
-    A task is a pickled function with its argument, an answer a pickled pair: whether it has a
-    value, and the value or what went wrong. What is written to standard error goes to the file
-    ``errors``: its last words say why a process died.
+    A task is a pickled function with its argument. That it is begun is told first; the answer is a
+    pickled pair: whether there is a value, and the value or what went wrong. What is written to
+    standard error goes to the file ``errors``: its last words say why a process died.
     """
     process = os.getpid()
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
@@ -55,6 +58,7 @@ def serve(
     while True:
         try:
             task = tasks.recv_bytes()
+            tasks.send_bytes(STARTED)
         except (EOFError, OSError):
             return
         answer = _answer(task)
