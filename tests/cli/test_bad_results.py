@@ -38,7 +38,7 @@ def _newer_table(folder: Path) -> None:
 
 
 def _newer_decisions(folder: Path) -> None:
-    (folder / "decisions.json").write_text('{"version": 2}', encoding="utf-8")
+    (folder / "decisions.json").write_text('{"version": 3}', encoding="utf-8")
 
 
 def _newer_looks(folder: Path) -> None:

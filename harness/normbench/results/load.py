@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.catalog.fingerprints import Code
+from normbench.errors import ResultsError
 from normbench.plan.code import absent_components, foreign_components
 from normbench.plan.decisions import Decisions
 from normbench.protocol.study import Study
@@ -83,8 +84,12 @@ class Results:
     @cached_property
     def imported(self) -> list[str]:
         """Where runs come from that were not trained here, a sentence each."""
-        found = []
-        for invocation in self.provenance["invocations"]:
+        found: list[str] = []
+        try:
+            invocations = self.provenance["invocations"]
+        except ResultsError:  # told by what shows it
+            return found
+        for invocation in invocations:
             one = invocation.get("imported")
             if isinstance(one, dict):
                 found.append(

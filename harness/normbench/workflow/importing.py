@@ -14,8 +14,9 @@ from normbench.errors import UsageError
 from normbench.plan.expand import expand
 from normbench.plan.spec import RunSpec
 from normbench.protocol.choice import Stored
-from normbench.protocol.load import parse, read_text
+from normbench.protocol.load import parse
 from normbench.protocol.names import folder_name
+from normbench.protocol.reading import read_text
 from normbench.protocol.study import Study
 from normbench.results import provenance
 from normbench.results.registration import register_claims
