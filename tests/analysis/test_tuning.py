@@ -194,6 +194,19 @@ def test_a_grid_grows_until_its_best_rate_is_inside_or_it_may_not(tmp_path: Path
     assert sweep(tmp_path, doc).rows == []
 
 
+def test_experiments_that_share_tuning_runs_have_a_row_each(tmp_path: Path) -> None:
+    doc = tuned()
+    doc["experiment"].append(copy.deepcopy(doc["experiment"][0]) | {"name": "again"})
+    doc["experiment"][1]["tune"]["on"] = "none"
+    results = write(tmp_path, doc, accuracy, status=only_tuning)
+    choices = rate_choices(tuning_table(results))
+    norms = choices.groupby("experiment")["norm"].apply(set).to_dict()
+    assert norms[doc["experiment"][0]["name"]] == {"none", "batch", "layer", "group"}
+    assert norms["again"] == {"none"}
+    assert (choices["stable_octaves"] >= 0).all()
+    assert not choices.duplicated(["experiment", "norm", "batch_size"]).any()
+
+
 def test_what_came_later_changes_no_protocol_that_does_not_use_it() -> None:
     tune = parse(tuned(), "x.toml", "x").experiments[0].tune
     assert tune is not None

@@ -131,7 +131,8 @@ def rate_choices(table: pd.DataFrame) -> pd.DataFrame:
     ``stable_octaves`` is its width in factors of two, at least, where it ends at the grid's edge.
     """
     rows = []
-    for key, part in table.groupby("cell_key", sort=False):
+    # experiments may share a cell, and its choice
+    for (_, key), part in table.groupby(["experiment", "cell_key"], sort=False):
         ordered = part.sort_values("learning_rate").reset_index(drop=True)
         if not ordered["chosen"].any():
             continue
