@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterator
 
 from normbench.analysis.tables import Analysis, analyse
-from normbench.report.blocks import Block, Figure, Items, Page, Section, Table, Text
+from normbench.report.blocks import (
+    Block,
+    Figure,
+    Items,
+    Overview,
+    Page,
+    Section,
+    Table,
+    Text,
+)
 from normbench.report.page import build_page
 from normbench.report.render import render_page
 from normbench.results.load import Results
@@ -78,17 +87,21 @@ def spoken(page: Page) -> Iterator[str]:
         elif isinstance(block, Table):
             yield block.caption
             yield from (value.text for row in block.rows for value in row)
+        elif isinstance(block, Overview):
+            yield from (block.title, block.sentence, block.alt)
+            yield from (chip.text for chip in block.chips)
+            yield from (value.text for row in block.rows for value in row)
 
 
 def assert_sound(page: Page) -> None:
     """What every page must be, whatever it is about."""
     named = [s.anchor for s in sections(page)]
-    named += [b.anchor for b in blocks(page) if isinstance(b, Table | Figure)]
+    named += [b.anchor for b in blocks(page) if isinstance(b, Table | Figure | Overview)]
     assert len(named) == len(set(named))
     assert [s.anchor for s in page.sections if s.anchor != "inputs"] == ORDER
     assert 1 <= len(page.lines) <= 5
     for block in blocks(page):
-        if isinstance(block, Table):
+        if isinstance(block, Table | Overview):
             assert {len(row) for row in block.rows} <= {len(block.columns)}
             p = [c.label for c in block.columns if c.label in ("p", "adjusted p")]
             labels = " ".join(c.label for c in block.columns)

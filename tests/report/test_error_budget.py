@@ -17,7 +17,7 @@ from normbench.analysis.findings import declared_margins
 from normbench.analysis.pairs import pair_table
 from normbench.analysis.small_batch import small_batch_tables
 from normbench.analysis.tables import Analysis, analyse, final_table
-from normbench.report.blocks import Section, Text
+from normbench.report.blocks import Overview, Section, Text
 from normbench.report.phrases import norm_name
 from normbench.report.sections import answer, pairwise, small_batches
 from normbench.report.source import Source
@@ -67,6 +67,7 @@ def page_of(base: tuple[Results, Grid, Analysis], errors: np.ndarray) -> list[st
 
 def texts(section: Section) -> list[str]:
     own = [p for b in section.blocks if isinstance(b, Text) for p in b.paragraphs]
+    own += [b.sentence for b in section.blocks if isinstance(b, Overview)]
     return own + [text for part in section.parts for text in texts(part)]
 
 
@@ -100,6 +101,10 @@ def false(sentence: str, sizes: list[int], means: np.ndarray) -> bool:
             reached = gap[np.array(automatic.SIZES) >= from_size]
             wrong |= bool((reached >= automatic.DELTA - 1e-9).any())
         return wrong
+    if match := re.search(r"at batch sizes? [\d, and]+ (.*?) (?:alone may be|may be|is) best", low):
+        # whoever is not named is worse than some norm; who is best is better than every other
+        left = [i for i in range(len(NORMS)) if i not in named(match[1])]
+        return any((means[i, k] <= means[:, k].min() + 1e-9) for i in left for k in at)
     if low.rstrip(".").endswith("worse"):  # "batch norm and group norm are worse"
         return any((means[i, k] <= means[:, k].min() + 1e-9) for i in named(low) for k in at)
     if "every other norm is worse" in low:
@@ -114,7 +119,7 @@ def false(sentence: str, sizes: list[int], means: np.ndarray) -> bool:
 def is_false(sentences: list[str], means: np.ndarray) -> bool:
     sizes: list[int] = []
     for sentence in sentences:
-        if match := re.match(r"At batch sizes? ([\d, and]+)", sentence):
+        if match := re.match(r"At batch sizes? ([\d, and]+)", sentence, re.IGNORECASE):
             sizes = [int(size) for size in re.findall(r"\d+", match[1])]
         if false(sentence, sizes, means):
             return True

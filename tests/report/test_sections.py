@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from normbench.analysis.tables import Analysis, analyse
-from normbench.report.blocks import CodeBlock, Figure, Page, Table, Text
+from normbench.report.blocks import CodeBlock, Figure, Overview, Page, Table
 from normbench.report.page import build_page, slim
 from normbench.results.load import Results
 from tests.analysis.made import write
@@ -26,6 +26,7 @@ from tests.report.made_study import (
     spoken,
     table,
 )
+from tests.report.test_advice import answers
 
 
 @pytest.fixture(scope="module")
@@ -66,27 +67,30 @@ def test_the_claims_come_first_with_all_that_they_rest_on(whole):
 
 def test_the_first_paragraph_is_the_answer(whole):
     page, analysis = whole
-    lead = page.sections[0].blocks[0]
-    assert isinstance(lead, Text)
-    assert lead.lead
-    assert len(lead.paragraphs) == 1
-    text = lead.paragraphs[0]
-    assert re.search(r"At batch sizes? 2(,| and| use)[^.]*layer norm", text)
-    assert re.search(r"batch norm (is|are) worse|normalization and batch norm are worse", text)
+    first = page.sections[0].blocks[0]
+    assert isinstance(first, Overview)
+    assert re.search(
+        r"At batch sizes? 2( and 8)? [^.;]*layer norm[^.;]*may be best", first.sentence
+    )
+    assert [row[0].text for row in first.rows] == list(dict.fromkeys(analysis["final"]["norm"]))
+    spoken_of = {v.spoken for row in first.rows for v in row if v.mark}
+    assert spoken_of <= {"may be best", "worse than another", "not told apart"}
+    text = " ".join(answers(page))
     row = analysis["crossover"].set_index("norm").loc["batch"]
     assert (row["worse_up_to"], row["within_from"], row["margin"]) == (8, 32, 0.02)
     assert "Batch norm is worse than layer norm up to batch size 8 and within the declared " in text
     assert "declared 2.0 points of it, or better, at batch size 32 (10 seeds)." in text
     assert "Undecided: same." in text
     assert "would decide" not in " ".join(spoken(page))
-    assert page.lines[1] in text
+    assert page.lines[0] in text
 
 
-def test_the_lines_that_matter_are_four(whole):
+def test_the_lines_that_matter_say_what_the_first_screen_says(whole):
     page, _ = whole
-    assert len(page.lines) == 4
-    assert page.lines[2] == "Claims: 3 supported and 1 inconclusive."
-    assert page.lines[3] == "120 runs planned: all of them finished."
+    first = page.sections[0].blocks[0]
+    assert page.lines[0] == first.sentence
+    assert page.lines[1] == "Claims: 3 supported and 1 inconclusive."
+    assert page.lines[2] == "120 runs planned: all of them finished."
 
 
 def test_completeness_counts(whole):

@@ -20,7 +20,14 @@ def error_limits(final: pd.DataFrame) -> Scale:
     return linear([*kept, *means], zero=True)
 
 
-def error_by_batch_size(final: pd.DataFrame, name: str, look: Look, label: str) -> str:
+#: The width and height of a figure that stands by itself.
+_WIDTH, _HEIGHT = 560.0, 190.0
+
+
+def error_by_batch_size(
+    final: pd.DataFrame, name: str, look: Look, label: str,
+    *, width: float = _WIDTH, height: float = _HEIGHT,
+) -> str:  # fmt: skip
     """Draw one experiment's rows of the table ``final`` over log₂ batch size.
 
     Dots are runs, crosses those that diverged; lines join the means over seeds. Norms stand side
@@ -29,7 +36,7 @@ def error_by_batch_size(final: pd.DataFrame, name: str, look: Look, label: str) 
     norms = list(dict.fromkeys(final["norm"]))
     settings = list(dict.fromkeys(final["setting"]))[:MOST_PANELS]
     columns = min(len(settings), 2)
-    canvas = Canvas(columns, 560.0 / columns - 10, 190.0, legend=look.keys(norms))
+    canvas = Canvas(columns, width / columns - 10, height, legend=look.keys(norms))
     limits = error_limits(final)
     titles = look.labels(settings, 60 // columns + 10)
     for setting in settings:

@@ -91,7 +91,36 @@ class CodeBlock:
     title: str = ""
 
 
-Block = Text | Items | CodeBlock | Table | Figure
+@dataclass(frozen=True)
+class Chip:
+    """A few words that qualify what stands above, with a link to their evidence on the page."""
+
+    text: str
+    link: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An experiment at a glance: norms by batch sizes, a sentence, a small figure, and chips.
+
+    The title leads to ``link``, the evidence; ``svg`` is empty where there is nothing to draw.
+    """
+
+    anchor: str
+    title: str
+    link: str
+    sentence: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Value]]
+    svg: str = ""
+    alt: str = ""
+    chips: Sequence[Chip] = ()
+    #: Whether norms are compared in it.
+    compares: bool = True
+
+
+Block = Text | Items | CodeBlock | Table | Figure | Overview
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from normbench.report.blocks import Block, Figure, Page, Section, Table
+from normbench.report.blocks import Block, Figure, Overview, Page, Section, Table
 from normbench.report.clean import identifier
 
 
@@ -55,6 +55,8 @@ class Layout:
 
     def _block(self, block: Block) -> Placed:
         kind = type(block).__name__.lower()
+        if isinstance(block, Overview):
+            return Placed(kind, block, self._id(block.anchor))
         if not isinstance(block, Table | Figure):
             return Placed(kind, block)
         self._counts[kind] = self._counts.get(kind, 0) + 1

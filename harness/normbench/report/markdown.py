@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from normbench.report.blocks import Block, CodeBlock, Figure, Items, Page, Section, Table, Text
+from normbench.report.blocks import (
+    Block,
+    CodeBlock,
+    Figure,
+    Items,
+    Overview,
+    Page,
+    Section,
+    Table,
+    Text,
+    Value,
+)
 from normbench.report.markdown_text import escaped, fenced, in_html, line, paragraph
 
 #: Below GitHub's limit, with room for a few words around it.
@@ -111,8 +122,19 @@ def _blocks(blocks: Sequence[Block], size: Size) -> Iterator[str]:
             yield from filter(None, [_bold(block.title), fenced(block.text)])
         elif isinstance(block, Table):
             yield _table(block, size)
+        elif isinstance(block, Overview):
+            yield _bold(block.title)
+            yield paragraph(block.sentence)
+            yield _table(Table(block.anchor, "", block.columns, _told(block.rows)), size)
+            if block.chips:
+                yield paragraph("; ".join(chip.text for chip in block.chips))
         elif block.shows:
             yield paragraph(block.shows)
+
+
+def _told(rows: Sequence[Sequence[Value]]) -> list[list[Value]]:
+    """Values with what their colour means in words."""
+    return [[Value(f"{v.text} ({v.spoken})" if v.spoken else v.text) for v in row] for row in rows]
 
 
 def _bold(text: str) -> str:

@@ -12,10 +12,11 @@ from normbench.report.sections.advice import advice, advice_table, sentences
 from normbench.report.sections.claims_table import claims_table, in_words
 from normbench.report.sections.completeness import totals, why_none
 from normbench.report.sections.crossover import crossover_sentence
+from normbench.report.sections.overview import overviews
 from normbench.report.source import Source
 
-#: As many undecided claims are named.
-_OPEN = 3
+#: As many undecided claims are named, and experiments told on a terminal.
+_OPEN, _TOLD = 3, 3
 _VERDICTS = ("supported", "refuted", "inconclusive", "void")
 
 
@@ -120,7 +121,7 @@ def verdict_counts(claims: pd.DataFrame) -> str:
 
 
 def lines(source: Source) -> list[str]:
-    """What matters, for the terminal: the answer, the crossover, the claims, completeness."""
+    """What matters, for the terminal: the overviews in words, the claims, completeness."""
     from normbench.report.sections.completeness import sentence
 
     claims = source.analysis["claims"]
@@ -128,7 +129,12 @@ def lines(source: Source) -> list[str]:
         f"Claims: {verdict_counts(claims)}." if not claims.empty
         else open_questions(source) or "The protocol declares no claims."
     )  # fmt: skip
-    found = [" ".join(norm_advice(source)), breaking_point(source), said, sentence(source)]
+    shown = [one for one in overviews(source) if one.compares]
+    told = [f"{one.title}: {one.sentence}" if len(shown) > 1 else one.sentence for one in shown]
+    if len(told) > _TOLD:
+        rest = len(told) - _TOLD + 1
+        told = [*told[: _TOLD - 1], f"And {rest} more experiments: see the page."]
+    found = [*(told or [" ".join(norm_advice(source))]), said, sentence(source)]
     return [line for line in found if line]
 
 
@@ -145,15 +151,17 @@ def _incomplete(source: Source) -> str:
 
 def section(source: Source) -> Section:
     """One paragraph in words, and the claims with their verdicts."""
-    said = [*norm_advice(source)]
+    shown, further, said = overviews(source), [], []
+    if not any(overview.compares for overview in shown):
+        said = norm_advice(source)
     if source.main is not None:
         series, setting = source.main
-        where = f"{series.title}{source.within(setting)}: "
-        several = len(list(source.groups())) > 1
-        said[0] = (where if several else "") + said[0]
-        said += [breaking_point(source), *_degradation(source, series, setting)]
-    said += [open_questions(source), _incomplete(source)]
-    blocks: list[Block] = [Text([" ".join(filter(None, said))], lead=True)]
+        where = f"{series.title}{source.within(setting)}: " if len(shown) > 1 else ""
+        further = [breaking_point(source), *_degradation(source, series, setting)]
+        further[0] = where + further[0] if further[0] else ""
+    lead = " ".join(filter(None, [*said, _incomplete(source)]))
+    blocks: list[Block] = [Text([lead], lead=True)] if lead else []
+    blocks += shown
     claims = source.analysis["claims"]
     if claims.empty:
         blocks.append(
@@ -170,6 +178,9 @@ def section(source: Source) -> Section:
         caption = f"Claims and what the data say: {verdict_counts(claims)} ({fit})"
         blocks.append(claims_table(source, claims, "answer-claims", caption))
         blocks.append(in_words(source, claims))
+    rest = " ".join(filter(None, [*further, open_questions(source)]))
+    if rest:
+        blocks.append(Text([rest]))
     table = advice_table(source)
     if table is not None:
         blocks.append(table)

@@ -58,7 +58,7 @@ function sort(table, heading, place) {
 
 function sortable(table) {
   Array.from(table.tBodies[0].rows).forEach((row, place) => { row.dataset.place = place; });
-  if (table.tBodies[0].rows.length < 2) return;
+  if (table.tBodies[0].rows.length < 2 || table.classList.contains("grid")) return;
   all("thead th", table).forEach((heading, place) => {
     const button = make("button", { type: "button" });
     button.append(...heading.childNodes);
