@@ -6,7 +6,7 @@ import pandas as pd
 
 from normbench.protocol.study import Experiment
 from normbench.report import words
-from normbench.report.blocks import Block, Section, Text
+from normbench.report.blocks import Block, Overview, Section, Text
 from normbench.report.phrases import degradation_sentence, norm_name
 from normbench.report.sections.advice import advice, advice_table, sentences
 from normbench.report.sections.claims_table import claims_table, in_words
@@ -129,7 +129,7 @@ def lines(source: Source) -> list[str]:
         f"Claims: {verdict_counts(claims)}." if not claims.empty
         else open_questions(source) or "The protocol declares no claims."
     )  # fmt: skip
-    shown = [one for one in overviews(source) if one.compares]
+    shown = [o for o in overviews(source) if isinstance(o, Overview) and o.compares]
     told = [f"{one.title}: {one.sentence}" if len(shown) > 1 else one.sentence for one in shown]
     if len(told) > _TOLD:
         rest = len(told) - _TOLD + 1
@@ -152,7 +152,7 @@ def _incomplete(source: Source) -> str:
 def section(source: Source) -> Section:
     """One paragraph in words, and the claims with their verdicts."""
     shown, further, said = overviews(source), [], []
-    if not any(overview.compares for overview in shown):
+    if not any(isinstance(one, Overview) and one.compares for one in shown):
         said = norm_advice(source)
     if source.main is not None:
         series, setting = source.main

@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.figures.batch_size import error_by_batch_size
 from normbench.protocol.study import Experiment
 from normbench.report import boundary, words
-from normbench.report.blocks import Chip, Column, Overview, Value
+from normbench.report.blocks import Chip, Column, Overview, Text, Value
 from normbench.report.phrases import norm_name
 from normbench.report.sections.advice import Advice, advice
 from normbench.report.source import Source
@@ -23,9 +23,9 @@ _RISES = 2.0
 _SPREAD = 2.563
 
 
-def overviews(source: Source) -> list[Overview]:
-    """An overview of each experiment that has results."""
-    found = []
+def overviews(source: Source) -> list[Overview | Text]:
+    """An overview of each experiment that has results, or what is said in its place."""
+    found: list[Overview | Text] = []
     for series in source.study.experiments:
         made = _overview(source, series) if len(source.rows("final", series)) else None
         if made is not None:
@@ -71,7 +71,7 @@ def _rows(
     final = source.rows("final", series, setting)
     by_size = {one.batch_size: one for one in found}
     cells = {
-        (str(norm), int(size)): part
+        (str(norm), int(str(size))): part
         for (norm, size), part in final.groupby(["norm", "batch_size"], sort=False)
     }
     for norm in dict.fromkeys(final["norm"]):
