@@ -197,3 +197,13 @@ def test_curves_that_still_rise_are_told_and_flat_ones_are_not() -> None:
     assert _still_improving(curves(0.9)) == "1 of 1 cells"
     assert _still_improving(curves(0.803)) == ""
     assert _still_improving(curves(0.7)) == ""
+
+
+def test_runs_that_guess_are_told(tmp_path: Path) -> None:
+    def accuracy(run: Any) -> float:
+        guesses = run.cell.norm.name == "group" and run.seed < 4
+        return 0.1 if guesses else 0.9 + noise(run)
+
+    told = chips(overview(tmp_path / "some", accuracy))
+    assert told["at chance"] == "8 of 72 runs are no better than guessing"
+    assert "at chance" not in chips(overview(tmp_path / "none", lambda run: 0.9 + noise(run)))

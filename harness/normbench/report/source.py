@@ -77,8 +77,13 @@ class Source:
         return values(self.setting(text))
 
     def uses_batch_statistics(self, label: str) -> bool:
-        """Whether a norm computes from other samples of the batch, as batch norm does."""
+        """Whether a norm computes from other samples of the batch, as batch norm does.
+
+        A network's own norms do where it was evaluated with several kinds of statistics.
+        """
         name = self.norms[label].name
+        if name == "keep":
+            return bool((self.analysis["evaluations"]["norm"] == label).any())
         return name in NORMS and BATCH_STATISTICS in NORMS[name].traits
 
     @property

@@ -62,8 +62,10 @@ def take_a_step(model: dict[str, Any], norm: str) -> OwnNet:
     assert all(g is None or g.isfinite().all() for g in found)
     assert any(g is not None and bool(g.any()) for g in found)
     with torch.no_grad():
+        # without statistics of their batches a hundred layers have gradients without measure
+        largest = max(float(g.abs().max()) for g in found if g is not None)
         for weight, gradient in zip(weights, found, strict=True):
             if gradient is not None:
-                weight -= 1e-3 * gradient
+                weight -= 1e-3 * gradient / max(1.0, largest)
         assert net(x).isfinite().all()
     return net

@@ -172,6 +172,9 @@ def _chips(source: Source, series: Experiment, found: dict[str, list[Advice]]) -
         yield Chip("unfinished", "completeness-experiments", f"{left:,} runs failed or are missing")
     if any(one.fragile for some in found.values() for one in some):
         yield Chip("fragile", f"pairwise-{series.name}", "runs diverged, and seeds are few")
+    chance = _at_chance(source, series)
+    if chance:
+        yield Chip("at chance", f"convergence-{series.name}", chance)
     rising = _still_improving(source.rows("curves", series))
     if rising:
         yield Chip(
@@ -182,6 +185,24 @@ def _chips(source: Source, series: Experiment, found: dict[str, list[Advice]]) -
     if claims.empty or claims["exploratory"].astype(bool).all():
         what = "no claim is about it" if claims.empty else "its claims were declared afterwards"
         yield Chip("not declared before", "methods-deviations", what)
+
+
+def _at_chance(source: Source, series: Experiment) -> str:
+    """How many runs are no better than guessing, if any is: by their accuracy, with its noise.
+
+    A run is at chance where its accuracy is at most that of naming one class, and two standard
+    errors of a share over as many items as are tested.
+    """
+    runs = source.results.runs
+    own = runs[(runs["experiment"] == series.name) & (runs["phase"] == "evaluation")]
+    noise = source.rows("noise", series)
+    if series.metric != "accuracy" or noise.empty or not (own["classes"] > 1).any():
+        return ""
+    chance, items = 1 / float(own["classes"].max()), float(noise["test_items"].min())
+    final = source.rows("final", series)
+    limit = chance + 2 * math.sqrt(0.25 / items)
+    lost = int((1 - final["error"] <= limit).sum())
+    return f"{lost:,} of {len(final):,} runs are no better than guessing" if lost else ""
 
 
 def _still_improving(curves: pd.DataFrame) -> str:
