@@ -99,6 +99,9 @@ def run(
     ] = False,
     trust: TrustOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the end only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what happens as JSON, an object a line.")
+    ] = False,
 ) -> None:
     """Train every run of a PROTOCOL that is missing or failed, and store it.
 
@@ -115,6 +118,7 @@ def run(
     loading = on_cpu and Path(protocol).is_file() and prepare_workers(_WORKERS_LOAD, threads)
 
     with interrupts.held():
+        from normbench.cli.events import JsonProgress
         from normbench.cli.progress import LiveProgress
         from normbench.executors.inline import InlineExecutor
         from normbench.protocol.load import load_text, read_protocol
@@ -125,7 +129,7 @@ def run(
     warn(study)
     require_trust(study, text, grant=trust)
     folder = results_folder(study, results)
-    console = Terminal(quiet=quiet)
+    console = Terminal(quiet=quiet or as_json)
     console.print(study.title, style="bold")
     loading = loading or (on_cpu and prepare_workers(_WORKERS_LOAD, threads))
     with interrupts.held():
@@ -150,7 +154,7 @@ def run(
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     mode = engine_mode(engine)
     follow = None if execution is None else read_plan_file(execution)
-    progress = LiveProgress(console)
+    progress = JsonProgress() if as_json else LiveProgress(console)
     given = list(overrides or ()) + ([f"seeds={seeds}"] if seeds is not None else [])
     with contextlib.ExitStack() as stack:
         stack.callback(progress.close)
@@ -189,6 +193,11 @@ def run(
             device=device, workers=count, threads=threads, only=only or (), overrides=given,
             engine=mode, timeout=timeout, follow=follow, time_steps=time_steps,
             recompute=recompute, replace=replace,
+        )  # fmt: skip
+    if isinstance(progress, JsonProgress):
+        progress.ended(
+            results=str(folder), by_status=summary.by_status, interrupted=summary.interrupted,
+            computed=summary.computed,
         )  # fmt: skip
     counts = ", ".join(f"{n} {s}" for s, n in sorted(summary.by_status.items()))
     console.print(f"{folder}: {counts}")
