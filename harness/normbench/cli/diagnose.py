@@ -113,7 +113,7 @@ def diagnose(
 
 
 def _print(found: Diagnosis) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from normbench.terminal import Terminal
 
@@ -132,7 +132,7 @@ def _print(found: Diagnosis) -> None:
         )  # fmt: skip
     console.print(table)
     sizes = [one.batch_size for one in found.sizes]
-    drift = Table("layer", "channels", "mean off by (σ)", "variance off by (factor)",
+    drift = Table(Column("layer", overflow="fold"), "channels", "mean off by (σ)", "variance off by (factor)",
                   *(f"noise at {size} (σ)" for size in sizes),
                   title="Running statistics against recomputed ones: median (largest)")  # fmt: skip
     for layer in found.layers:
@@ -157,11 +157,16 @@ def _difference(one: Compared) -> str:
 
 def sentences(found: Diagnosis) -> list[str]:
     """What a diagnosis says, a sentence a line."""
+    from normbench.workflow.diagnosing import LEAST_ITEMS
+
     if not found.problems:
-        return [
-            f"Nothing is concluded: {found.items} held-out items are too few, or the network is no "
-            f"better than naming the largest class (error {100 * found.chance:.1f} %)."
-        ]
+        why = (
+            f"{found.items} held-out items are too few, at least {LEAST_ITEMS} are needed"
+            if found.items < LEAST_ITEMS
+            else "by no statistics is the network better than naming the largest class (error "
+            f"{100 * found.chance:.1f} %), beyond the noise of {found.items:,} items"
+        )
+        return [f"Nothing is concluded: {why}."]
     said = []
     if "evaluation" in found.problems:
         one = max(
