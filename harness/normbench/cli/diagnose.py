@@ -132,9 +132,11 @@ def _print(found: Diagnosis) -> None:
         )  # fmt: skip
     console.print(table)
     sizes = [one.batch_size for one in found.sizes]
-    drift = Table(Column("layer", overflow="fold"), "channels", "mean off by (σ)", "variance off by (factor)",
-                  *(f"noise at {size} (σ)" for size in sizes),
-                  title="Running statistics against recomputed ones: median (largest)")  # fmt: skip
+    drift = Table(
+        Column("layer", overflow="fold"), "channels", "mean off by (σ)", "variance off by (factor)",
+        *(f"noise at {size} (σ)" for size in sizes),
+        title="Running statistics against recomputed ones: median (largest)",
+    )  # fmt: skip
     for layer in found.layers:
         drift.add_row(
             layer.layer, str(layer.channels),
