@@ -64,7 +64,7 @@ def test_a_report_of_imported_runs_says_so_and_finds_what_is_in_them(tmp_path: P
     assert done.returncode == 0, done.stderr
     done = command(tmp_path, "report", "results/runs")
     assert done.returncode == 0, done.stderr
-    assert "batch norm is worse" in done.stdout
+    assert "At batch size 2 <i>mine</i> or layer norm may be best" in done.stdout
     page = (tmp_path / "reports" / "runs.html").read_text()
     assert "did not train these runs" in page
     assert "&lt;i&gt;mine" in page
@@ -108,6 +108,13 @@ def test_columns_norms_and_percent_are_translated(tmp_path: Path) -> None:
     )
     assert set(results.runs["norm"]) == {"batch", "layer", "<i>mine</i>"}
     assert results.epochs["val_accuracy"].max() < 1
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_found(tmp_path: Path, separator: str) -> None:
+    file = tmp_path / "runs.csv"
+    frame().to_csv(file, index=False, sep=separator, lineterminator="\r\n")
+    assert import_runs(RunsFile(file, 10), tmp_path / "results" / "other").runs == 48
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])

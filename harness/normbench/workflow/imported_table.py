@@ -92,7 +92,7 @@ def _table(file: Path, content: bytes) -> tuple[list[str], Iterator[tuple[int, R
         else:
             frame = pd.read_csv(
                 io.BytesIO(content), dtype=str, keep_default_na=False, skipinitialspace=True,
-                encoding="utf-8-sig",
+                encoding="utf-8-sig", sep=_separator(content),
             )  # fmt: skip
             first = 2
     except Exception as error:
@@ -107,6 +107,12 @@ def _table(file: Path, content: bytes) -> tuple[list[str], Iterator[tuple[int, R
             yield first + place, dict(zip(columns, map(_text, values), strict=True))
 
     return columns, rows()
+
+
+def _separator(content: bytes) -> str:
+    """What stands between the columns: the one of these that the first line has most of."""
+    first = content.partition(b"\n")[0].decode("utf-8", "replace")
+    return max(",;\t", key=first.count)
 
 
 def _text(value: Any) -> str:
@@ -154,7 +160,10 @@ def _columns(header: list[str], given: Written, file: Path) -> tuple[dict[str, s
 def _norm(text: str, ours: Mapping[str, str]) -> str:
     name = ours.get(text.strip(), text.strip())
     if not name or len(name) > _MOST_NAME or not name.isprintable():
-        raise ValueError(f"a norm has a name that can be printed; received {text!r}")
+        raise ValueError(
+            f"a norm has a name of 1 to {_MOST_NAME} characters that can be printed; received "
+            f"{text[:60]!r}"
+        )
     return name
 
 
