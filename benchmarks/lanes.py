@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.work import Work
-from normbench.executors.local import allocating, environment
+from normbench.executors.server import allocating, environment
 
 #: The order in which a lane's contenders take turns.
 ORDER = ("a", "a'", "b", "c", "peak")
