@@ -7,6 +7,7 @@ import json
 import pytest
 
 from normbench.analysis.tables import analyse
+from normbench.calibration import candidates
 from normbench.executors.local import LocalExecutor
 from normbench.results.execution import read_execution
 from normbench.results.load import load
@@ -51,6 +52,14 @@ class Interrupting(Watcher):
         super().finished(rows)
         if len(self.rows) >= 8:
             raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tried_however_slow_the_machine():
+    """Stacking is not tried where that takes more than a second: here it is, on any machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "_TRIAL_STEPS", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
